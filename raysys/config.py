@@ -1,0 +1,223 @@
+"""Settings: frozen pydantic models that refuse unknown keys and name the nearest known one.
+
+A `PipelineConfig` is everything that leads from a dataset to a release; the resolved one is saved
+in the release. `ServingConfig` is everything that leads from a release to an answer.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from raysys.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+
+class Config(BaseModel):
+    """The base of every settings model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class LeaveLastOut(Config):
+    """Per user: the last interaction is test, the one before is validation, the rest is train."""
+
+    kind: Literal["leave_last_out"] = "leave_last_out"
+
+
+class RandomSplit(Config):
+    """Rows are drawn at random: `test_share` of them are test, `validation_share` validation."""
+
+    kind: Literal["random"] = "random"
+    test_share: float = Field(0.2, gt=0, lt=1)
+    validation_share: float = Field(0.0, ge=0, lt=1)
+    seed: int = Field(42, ge=0)
+
+
+class TimeSplit(Config):
+    """The newest `test_share` of all interactions are test, those before them validation.
+
+    The cutoffs are times: an interaction exactly at a cutoff belongs to the later part.
+    """
+
+    kind: Literal["time"] = "time"
+    test_share: float = Field(0.1, gt=0, lt=1)
+    validation_share: float = Field(0.1, ge=0, lt=1)
+
+
+SplitConfig = Annotated[LeaveLastOut | RandomSplit | TimeSplit, Field(discriminator="kind")]
+
+
+class GruConfig(Config):
+    """The sequential model: a GRU reads the user's history, the last state is the query."""
+
+    kind: Literal["gru"] = "gru"
+    hidden_dimension: int = Field(149, ge=8, le=1024)
+    """Width of the hidden state, and of the embeddings, which are tied to the output."""
+    bptt: int = Field(32, ge=2, le=512)
+    """Positions of a training segment; the hidden state crosses segments, gradients do not."""
+    recency_mask: bool = True
+    """Weigh each training position by 0.5 ** (age / recency_half_life)."""
+    recency_half_life: float = Field(100.0, gt=0)
+    """In interactions, counted back from the user's newest."""
+    dropout: float = Field(0.4, ge=0, lt=1)
+    history_length: int = Field(128, ge=1, le=4096)
+    """The newest interactions that the query tower reads when it encodes a query."""
+
+
+class TwoTowerConfig(Config):
+    """Two towers over ids: a user embedding and an item embedding, scored by dot product."""
+
+    kind: Literal["two_tower"] = "two_tower"
+    embedding_dim: int = Field(32, ge=1, le=1024)
+    temperature: float = Field(1.0, gt=0)
+    logq_correction: bool = True
+    remove_accidental_hits: bool = True
+    history_length: int = Field(128, ge=1, le=4096)
+    """Unused by the query itself, which is the user's; kept so that every model has one."""
+
+
+ModelConfig = Annotated[GruConfig | TwoTowerConfig, Field(discriminator="kind")]
+
+
+class TrainingConfig(Config):
+    """How the model is learnt."""
+
+    optimizer: Literal["adamw", "adagrad"] = "adamw"
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    batch_size: int = Field(32, ge=1)
+    """Users read side by side (sequential models) or interactions (two-tower), over all workers."""
+    max_epochs: int = Field(30, ge=1)
+    patience: int = Field(4, ge=1)
+    """Epochs without a better validation metric after which training stops."""
+    gradient_clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the whole gradient; null leaves it as it is."""
+    full_softmax_up_to: int = Field(50_000, ge=1)
+    """Catalogues up to this size are scored whole; larger ones against in-batch negatives."""
+    num_workers: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(1.0, gt=0)
+    threads_per_worker: int = Field(2, ge=1)
+    use_gpu: bool = False
+    seed: int = Field(42, ge=0)
+
+
+class EvaluationConfig(Config):
+    """What is measured, on the whole catalogue, with seen items left out."""
+
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = (10, 50, 100)
+    metric: Literal["ndcg", "hit_rate", "recall", "mrr"] = "ndcg"
+    metric_k: int = Field(10, ge=1)
+    """Early stopping and comparisons read `<metric>_at_<metric_k>`."""
+
+
+class IndexConfig(Config):
+    """How candidates are found."""
+
+    factory: str = "Flat"
+    """A `faiss.index_factory` string, for inner product."""
+    num_partitions: int = Field(4, ge=1, le=1024)
+    """Parts that FAISS searches at once. Data of the release; shards are settings of serving."""
+
+
+class PipelineConfig(Config):
+    """Everything that leads from a dataset to a release."""
+
+    split: SplitConfig = LeaveLastOut()
+    model: ModelConfig = GruConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    index: IndexConfig = IndexConfig()
+
+
+class ServingConfig(Config):
+    """The arguments of `raysys.api.app:build_app`, one Serve application."""
+
+    release: str
+    """Path of one release, or of the directory that holds releases: then the newest is served."""
+    database: str = "sqlite:///raysys.db"
+    """A SQLAlchemy URL; the events and the users' state live there."""
+    dataset_group: str = Field("default", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")
+    campaign: str = Field("default", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")
+    tracking_id: str = Field("default", min_length=1, max_length=256)
+    """What clients send as `trackingId` with their events."""
+    num_gateways: int = Field(1, ge=1)
+    num_encoders: int = Field(1, ge=1)
+    num_shards: int = Field(2, ge=1)
+    num_replicas_per_shard: int = Field(1, ge=1)
+    max_batch_size: int = Field(64, ge=1, le=1024)
+    """Requests that travel together through encoder and shards."""
+    max_queued_requests: int = Field(512, ge=1)
+    """Requests waiting in one gateway; those beyond are refused with 429."""
+    max_seen_items: int = Field(2000, ge=1)
+    """The newest distinct items of a user that are never shown to them again."""
+    exclude_seen: bool = True
+    max_body_bytes: int = Field(1 << 20, ge=1024)
+    cpus_per_gateway: float = Field(0.1, ge=0)
+    cpus_per_encoder: float = Field(0.1, ge=0)
+    cpus_per_shard: float = Field(0.1, ge=0)
+
+
+def load_config(path: Path, config_class: type[ConfigT]) -> ConfigT:
+    """Read a YAML file into `config_class`; an empty file means every default.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or does not fit the class. An unknown key
+            is named together with the nearest known one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Config file {path} cannot be read: {error}") from error
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Config file {path} is not valid YAML: {error}") from error
+    return parse_config({} if value is None else value, config_class, source=str(path))
+
+
+def parse_config(value: Any, config_class: type[ConfigT], *, source: str) -> ConfigT:
+    """Return `value` as a `config_class`; `source` names the origin in errors (ConfigError)."""
+    try:
+        return config_class.model_validate(value)
+    except ValidationError as error:
+        lines = [_explain(entry, config_class) for entry in error.errors()]
+        raise ConfigError(
+            "\n  ".join([f"{source} is not a valid {config_class.__name__}:", *lines])
+        ) from error
+
+
+def _explain(entry: Any, config_class: type[BaseModel]) -> str:
+    location = ".".join(str(part) for part in entry["loc"]) or "(the whole file)"
+    if entry["type"] != "extra_forbidden":
+        return f"{location}: {entry['msg']}, but got {entry['input']!r}"
+    *parents, unknown = (str(part) for part in entry["loc"])
+    known = [key for model in _models_at(config_class, parents) for key in model.model_fields]
+    nearest = difflib.get_close_matches(unknown, known, n=1, cutoff=0.0)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{location}: unknown key{hint}"
+
+
+def _models_at(config_class: type[BaseModel], location: list[str]) -> list[type[BaseModel]]:
+    """Return the models that an error's location may lead to; it names fields and union tags."""
+    models = [config_class]
+    for part in location:
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        if fields:
+            models = [model for field in fields for model in _models_in(field.annotation)]
+        else:  # the tag of a discriminated union, such as "gru"
+            models = [
+                model
+                for model in models
+                if "kind" in model.model_fields and model.model_fields["kind"].default == part
+            ]
+    return models
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

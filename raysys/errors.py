@@ -1,0 +1,134 @@
+"""Every error that raysys raises on purpose.
+
+    RaysysError
+    ├── ConfigError               a setting, an argument or a config file is wrong
+    ├── SourceError               a file or table to be read is missing or is not what it claims
+    │   └── NothingUsableError    every row of an import was unusable
+    ├── DatasetError              a dataset directory is absent, incomplete or damaged
+    ├── UnknownIdError            an id that the vocabulary does not hold
+    ├── ReleaseError              a release cannot be used
+    │   ├── ReleaseNotFoundError  nothing is published under that path
+    │   ├── DamagedReleaseError   a file of the release differs from what was published
+    │   └── ReleaseMismatchError  parts of the release were not built together
+    ├── TrainingError             a model could not be trained
+    ├── StateError                the database cannot be used
+    │   └── StateUnavailableError for now: the same call may succeed later
+    ├── ServingError              the server cannot be started as asked
+    └── RequestError              a client's request is answered with an error of the wire format
+        ├── InvalidInputError         400
+        ├── ResourceNotFoundError     404
+        ├── MethodNotAllowedError     405
+        ├── RequestTooLargeError      413
+        ├── TooManyRequestsError      429
+        └── UnavailableError          503
+
+All arguments of an error go to `super().__init__`, so that it survives pickling between Ray
+processes; one test pickles every class. A message says what was asked, what was found, why it
+matters and what to do.
+"""
+
+
+class RaysysError(Exception):
+    """The root of the tree; `str(error)` is fit to be shown to a user as it is."""
+
+
+class ConfigError(RaysysError):
+    """A setting, an argument or a config file is wrong."""
+
+
+class SourceError(RaysysError):
+    """A file or table to be read is missing or is not what it claims to be."""
+
+
+class NothingUsableError(SourceError):
+    """Every row of an import was unusable, so there is nothing to write."""
+
+
+class DatasetError(RaysysError):
+    """A dataset directory is absent, incomplete or damaged."""
+
+
+class UnknownIdError(RaysysError):
+    """An id was asked for that the vocabulary does not hold."""
+
+
+class ReleaseError(RaysysError):
+    """A release cannot be used."""
+
+
+class ReleaseNotFoundError(ReleaseError):
+    """Nothing is published under that path."""
+
+
+class DamagedReleaseError(ReleaseError):
+    """A file of the release is missing or differs from what was published."""
+
+
+class ReleaseMismatchError(ReleaseError):
+    """Parts of the release were not built together."""
+
+
+class TrainingError(RaysysError):
+    """A model could not be trained."""
+
+
+class StateError(RaysysError):
+    """The database cannot be used."""
+
+
+class StateUnavailableError(StateError):
+    """The database cannot be reached or is locked for now; the same call may succeed later."""
+
+
+class ServingError(RaysysError):
+    """The server cannot be started as asked."""
+
+
+class RequestError(RaysysError):
+    """A client's request is answered with an error of the wire format.
+
+    `status` is the HTTP status, `code` the name that AWS SDKs turn into an exception class
+    (header `x-amzn-errortype`). 500 has no class here: it would be a bug, not a request.
+    """
+
+    status = 400
+    code = "InvalidInputException"
+
+
+class InvalidInputError(RequestError):
+    """The request is malformed or a member is outside its bounds."""
+
+
+class ResourceNotFoundError(RequestError):
+    """The campaign, tracker or path that the request names does not exist."""
+
+    status = 404
+    code = "ResourceNotFoundException"
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, the HTTP method on it does not."""
+
+    status = 405
+    code = "MethodNotAllowedException"
+
+
+class RequestTooLargeError(RequestError):
+    """The body is larger than the server reads."""
+
+    status = 413
+    code = "RequestTooLargeException"
+
+
+class TooManyRequestsError(RequestError):
+    """The queue is full; SDKs retry this by themselves."""
+
+    status = 429
+    code = "ThrottlingException"
+
+
+class UnavailableError(RequestError):
+    """A part that the request needs is away; nothing of the request was kept."""
+
+    status = 503
+    code = "ServiceUnavailableException"

@@ -1,0 +1,100 @@
+"""Recipes: the named ways to train, their hyperparameters, ranges and defaults.
+
+The names are Amazon Personalize's, since its users know them; `two-tower` has none there. A recipe
+yields a model's settings; what it does not name keeps the default of `raysys.config`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysys.config import (
+    GruConfig,
+    PipelineConfig,
+    TrainingConfig,
+    TwoTowerConfig,
+    parse_config,
+)
+from raysys.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One dial of a recipe: `low` and `high` are included; both are None for a switch."""
+
+    name: str
+    default: int | float | bool
+    low: int | float | None = None
+    high: int | float | None = None
+    tunable: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named way to train. `name` is what users type; `arn` what AWS SDKs send."""
+
+    name: str
+    description: str
+    base: PipelineConfig
+    hyperparameters: tuple[Hyperparameter, ...] = field(default=())
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:personalize:::recipe/{self.name}"
+
+    def configure(self, values: Mapping[str, Any]) -> PipelineConfig:
+        """Return the recipe's settings with some hyperparameters replaced.
+
+        Raises:
+            ConfigError: a name that the recipe does not have, or a value outside its range.
+        """
+        known = {hyperparameter.name: hyperparameter for hyperparameter in self.hyperparameters}
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigError(
+                    f"Recipe {self.name} has no hyperparameter {name!r}; it has "
+                    f"{', '.join(sorted(known)) or 'none'}."
+                )
+            low, high = known[name].low, known[name].high
+            if low is not None and high is not None and not low <= value <= high:
+                raise ConfigError(
+                    f"Hyperparameter {name} of recipe {self.name} must lie in [{low}, {high}], "
+                    f"but got {value!r}."
+                )
+        merged = self.base.model_dump(mode="json")
+        merged["model"].update(values)
+        return parse_config(merged, PipelineConfig, source=f"recipe {self.name}")
+
+
+USER_PERSONALIZATION = Recipe(
+    name="aws-user-personalization",
+    description="A GRU over each user's history; the list answers what they just did.",
+    base=PipelineConfig(model=GruConfig()),
+    hyperparameters=(
+        Hyperparameter("hidden_dimension", 149, 32, 256),
+        Hyperparameter("bptt", 32, 2, 32),
+        Hyperparameter("recency_mask", True),
+    ),
+)
+
+TWO_TOWER = Recipe(
+    name="two-tower",
+    description="A user tower and an item tower, in-batch softmax: TFRS's basic retrieval.",
+    base=PipelineConfig(
+        model=TwoTowerConfig(),
+        training=TrainingConfig(
+            optimizer="adagrad", learning_rate=0.1, batch_size=8192, weight_decay=0.0
+        ),
+    ),
+    hyperparameters=(Hyperparameter("embedding_dim", 32, 8, 256),),
+)
+
+RECIPES = {recipe.name: recipe for recipe in (USER_PERSONALIZATION, TWO_TOWER)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Return the recipe with this name or ARN; ConfigError names the known ones."""
+    recipe = RECIPES.get(name.rpartition("/")[2])
+    if recipe is None:
+        raise ConfigError(f"There is no recipe {name!r}; the recipes are {', '.join(RECIPES)}.")
+    return recipe
