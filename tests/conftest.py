@@ -1,0 +1,27 @@
+"""What every test may rely on: fixed seeds, and no Ray unless a test is marked for it."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import ray
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_by_accident(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    if request.node.get_closest_marker("ray") is None:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise AssertionError("A unit test tried to start Ray; mark it with pytest.mark.ray.")
+
+        monkeypatch.setattr(ray, "init", refuse)
+    yield
