@@ -1,7 +1,6 @@
 """What every test may rely on: fixed seeds, and no Ray unless a test is marked for it."""
 
 import random
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,13 +14,10 @@ def _fixed_seeds() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_ray_by_accident(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def _no_ray_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.node.get_closest_marker("ray") is None:
 
         def refuse(*_: object, **__: object) -> None:
             raise AssertionError("A unit test tried to start Ray; mark it with pytest.mark.ray.")
 
         monkeypatch.setattr(ray, "init", refuse)
-    yield

@@ -30,7 +30,10 @@ class WrittenFile(BaseModel):
 
 
 class DatasetManifest(BaseModel):
-    """The commit point of an import. rows_in = rows_accepted + rows_quarantined + rows_duplicate."""
+    """The commit point of an import.
+
+    Always rows_in = rows_accepted + rows_quarantined + rows_duplicate.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
