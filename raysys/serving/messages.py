@@ -1,0 +1,43 @@
+"""What is asked of the engine and what it answers, whatever carried the request there."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Source = Literal["model", "popular", "similar-items"]
+"""What chose the items: the model for this user, the popular list, or likeness to an item."""
+
+
+@dataclass(slots=True)
+class Query:
+    """One request for recommendations, checked: `user_id` or `item_id` is set, both not empty.
+
+    Args:
+        num_results: the most items to answer with, 1 to 500.
+        context: names and values that describe the moment, such as the device.
+    """
+
+    user_id: str | None
+    item_id: str | None
+    num_results: int
+    context: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Answer:
+    """Items for one query, best first, all from one release.
+
+    Args:
+        scores: one per item, falling, finite; None where the source has none.
+        recommendation_id: at most 40 characters, since events send it back and may not send more.
+        release: name of the release that chose the items.
+        reason: why the source is not the one that was asked for, such as "unknown-user".
+        degraded: a part was away, so the list may lack items that it would otherwise hold.
+    """
+
+    item_ids: list[str]
+    scores: list[float] | None
+    recommendation_id: str
+    release: str
+    source: Source
+    reason: str | None = None
+    degraded: bool = False
