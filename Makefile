@@ -1,0 +1,59 @@
+# raysys: two commands do everything. `make demo` sets up and runs the whole chain on real data,
+# `make test` sets up and passes all tests. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRA  ?= cpu
+ARGS   ?=
+
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready-$(EXTRA)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit check format bench-tfrs bench-serve constraints clean
+
+help:  ## list what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv with everything in it (EXTRA=gpu for faiss-gpu)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "raysys needs Python 3.11 or newer; name one with make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[$(EXTRA),postgresql]'
+	@touch $@
+
+demo: $(READY)  ## from MovieLens to a served answer (ARGS=--exit ends by itself)
+	$(BIN)/raysys demo $(ARGS)
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-unit: $(READY)  ## the tests that start no Ray
+	$(BIN)/python -m pytest tests/unit tests/house $(ARGS)
+
+check: $(READY)  ## lint, spelling, types, and the rules of the house
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/house
+
+format: $(READY)  ## let ruff put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-tfrs: $(READY)  ## two-tower against the TFRS retrieval tutorial; ends with one JSON line
+	$(BIN)/python benchmarks/tfrs_retrieval.py $(ARGS)
+
+bench-serve: $(READY)  ## served requests/s against an empty route; ends with one JSON line
+	$(BIN)/python benchmarks/serve.py $(ARGS)
+
+constraints: $(READY)  ## pin the versions that are installed now
+	@echo '# The versions that raysys is built and tested with. Made anew by `make constraints`.' > constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v '^faiss-gpu' >> constraints.txt
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

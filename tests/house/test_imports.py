@@ -1,0 +1,157 @@
+"""The rules of the house about imports, read from the source: see `make check`.
+
+1. A room imports the hall, `state` and rooms to its left; only `commands` opens several doors.
+2. ray, faiss, SQL and torch are touched in a short list of places.
+3. Importing anything starts nothing, and works with Ray blocked where no Ray is named.
+"""
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import raysys
+
+PACKAGE = Path(raysys.__file__).parent
+ROOMS = [
+    "logs",
+    "dataset",
+    "models",
+    "training",
+    "policy",
+    "evaluation",
+    "index",
+    "serving",
+    "control",
+    "api",
+]
+HALL = {path.stem for path in PACKAGE.glob("*.py")} - {"cli", "__main__"}
+
+MAY_IMPORT_RAY = {
+    "logs/importing.py",
+    "logs/shards.py",
+    "training/trainer.py",
+    "serving/deployments.py",
+    "api/build.py",
+}
+MAY_IMPORT_FAISS = ("index/",)
+MAY_IMPORT_SQL = ("state/",)
+MAY_IMPORT_TORCH = ("models/", "training/", "serving/encoder.py")
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def _imported_modules(path: Path) -> set[str]:
+    """Return every module that a file names in an import, wherever the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{_name(path)} has a relative import"
+            assert node.module is not None
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _rooms_imported(path: Path) -> set[str]:
+    parts = [name.split(".") for name in _imported_modules(path)]
+    return {part[1] for part in parts if part[0] == "raysys" and len(part) > 1}
+
+
+def _imports(path: Path, library: str) -> bool:
+    return any(name.split(".")[0] == library for name in _imported_modules(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_a_room_imports_only_the_hall_the_state_and_rooms_to_its_left(path: Path) -> None:
+    room = _name(path).split("/")[0]
+    imported = _rooms_imported(path) - HALL - {"__version__"}
+    if room in ROOMS:
+        allowed = set(ROOMS[: ROOMS.index(room) + 1]) | {"state"}
+    elif room == "commands" or room in {"cli.py", "__main__.py"}:
+        return
+    elif room == "state":
+        allowed = {"state"}
+    else:
+        allowed = set()
+    assert imported <= allowed, f"{_name(path)} opens the doors {sorted(imported - allowed)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_ray_faiss_sql_and_torch_stay_in_their_places(path: Path) -> None:
+    name = _name(path)
+    is_command = name.startswith("commands/")
+    assert not _imports(path, "ray") or is_command or name in MAY_IMPORT_RAY
+    assert not _imports(path, "faiss") or name.startswith(MAY_IMPORT_FAISS)
+    assert not _imports(path, "sqlalchemy") or name.startswith(MAY_IMPORT_SQL)
+    assert not _imports(path, "torch") or is_command or name.startswith(MAY_IMPORT_TORCH)
+
+
+def test_the_lists_of_exceptions_name_only_files_that_exist() -> None:
+    assert {name for name in MAY_IMPORT_RAY if not (PACKAGE / name).is_file()} == set()
+
+
+def _modules() -> list[str]:
+    return [module.name for module in pkgutil.walk_packages([str(PACKAGE)], prefix="raysys.")]
+
+
+def _names_ray(module: str) -> bool:
+    path = PACKAGE.parent / Path(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return _imports(file, "ray")
+
+
+def test_importing_every_module_starts_nothing() -> None:
+    program = f"""
+import importlib, socket, subprocess, threading
+def refuse(*_, **__):
+    raise AssertionError("an import started something")
+subprocess.Popen.__init__ = refuse
+socket.socket.connect = refuse
+for name in {_modules()!r}:
+    importlib.import_module(name)
+    assert threading.active_count() == 1, f"importing {{name}} started a thread"
+import ray
+assert not ray.is_initialized()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_modules_that_do_not_name_ray_import_with_ray_blocked() -> None:
+    blocked = ("raysys.commands", "raysys.cli", "raysys.__main__")
+    names = [name for name in _modules() if not _names_ray(name) and not name.startswith(blocked)]
+    program = f"""
+import importlib, sys
+sys.modules["ray"] = None
+for name in {names!r}:
+    importlib.import_module(name)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_gateway_and_shard_processes_never_import_torch() -> None:
+    program = """
+import sys
+import raysys.api.build, raysys.serving.deployments
+assert "torch" not in sys.modules, "the serving modules import torch"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [_name(path) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []
+
+
+def test_every_module_can_be_imported() -> None:
+    for module in _modules():
+        importlib.import_module(module)
