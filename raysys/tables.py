@@ -48,11 +48,20 @@ ITEMS = pa.schema(
 # One row per user. Further columns may follow.
 USERS = pa.schema([pa.field("user_id", pa.string(), nullable=False)])
 
-# One row per user, ordered by user_id; what happened to the user, oldest first.
+# One row per user, ordered by user_id; what happened to the user, oldest first. Large lists have
+# 64-bit offsets: one file may hold more than 2**31 interactions, and is read without a copy.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
-        pa.field("item_nums", pa.list_(pa.field("item", pa.int32(), nullable=False))),
-        pa.field("occurred_at", pa.list_(pa.field("item", TIMESTAMP, nullable=False))),
+        pa.field(
+            "item_nums",
+            pa.large_list(pa.field("item", pa.int32(), nullable=False)),
+            nullable=False,
+        ),
+        pa.field(
+            "occurred_at",
+            pa.large_list(pa.field("item", TIMESTAMP, nullable=False)),
+            nullable=False,
+        ),
     ]
 )
