@@ -1,0 +1,250 @@
+"""What happened to each user, oldest first, as three flat arrays.
+
+The interactions of the user in row r are `item_nums[offsets[r]:offsets[r + 1]]`. Everything here
+is a view or one vectorised pass; nothing loops over users.
+
+Letters for shapes:
+    U  users
+    T  interactions of all users
+    B  chosen rows
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
+
+from raysys import tables
+from raysys.dataset import arrow_file
+from raysys.dataset.lookup import FIELDS, RowLookup, Texts
+
+SCHEMA = pa.schema([*tables.HISTORIES, *FIELDS])
+_KIND = "histories"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histories:
+    """Interactions by user. Arrays of an opened file are read-only; copy before writing to them."""
+
+    user_ids: pa.StringArray
+    """(U,), distinct."""
+    offsets: NDArray[np.int64]
+    """(U + 1,), from 0 to T."""
+    item_nums: NDArray[np.int32]
+    """(T,); 0 where the vocabulary does not know the item."""
+    occurred_at_us: NDArray[np.int64]
+    """(T,) microseconds since 1970 UTC, never falling within a user."""
+    vocabulary_hash: str = ""
+    """Of the vocabulary that gave the item numbers; empty where that does not matter."""
+    _lookups: list[RowLookup] = field(default_factory=list, repr=False)
+    """Empty until `rows_of` is first asked, then one."""
+
+    def __post_init__(self) -> None:
+        num_users, num_interactions = len(self.user_ids), len(self.item_nums)
+        if (
+            len(self.offsets) != num_users + 1
+            or self.offsets[0] != 0
+            or self.offsets[-1] != num_interactions
+            or len(self.occurred_at_us) != num_interactions
+        ):
+            raise ValueError(
+                f"Histories of {num_users} users need {num_users + 1} offsets that end at the "
+                f"number of interactions, but got {len(self.offsets)} offsets, "
+                f"{num_interactions} items and {len(self.occurred_at_us)} times."
+            )
+
+    @classmethod
+    def from_lists(
+        cls,
+        user_ids: Sequence[str],
+        item_nums: Sequence[ArrayLike],
+        occurred_at_us: Sequence[ArrayLike],
+        *,
+        vocabulary_hash: str = "",
+    ) -> "Histories":
+        """Build from one list of items and one of times per user, each oldest first."""
+        items = [np.asarray(nums, dtype=np.int32) for nums in item_nums]
+        times = [np.asarray(times, dtype=np.int64) for times in occurred_at_us]
+        lengths = np.fromiter((len(nums) for nums in items), dtype=np.int64, count=len(items))
+        return cls(
+            pa.array(user_ids, type=pa.string()),
+            offsets_of(lengths),
+            np.concatenate([np.zeros(0, np.int32), *items]),
+            np.concatenate([np.zeros(0, np.int64), *times]),
+            vocabulary_hash,
+        )
+
+    @classmethod
+    def from_table(cls, table: pa.Table, *, vocabulary_hash: str = "") -> "Histories":
+        """Read a table of `tables.HISTORIES`."""
+        batch = table.cast(tables.HISTORIES).combine_chunks()
+        columns = [
+            column.chunk(0) if column.num_chunks else pa.array([], column.type)
+            for column in batch.columns
+        ]
+        return _of_columns(*columns, vocabulary_hash=vocabulary_hash)
+
+    def to_table(self) -> pa.Table:
+        """Return a table of `tables.HISTORIES`; nothing is copied."""
+        return pa.Table.from_arrays(self._columns(), schema=tables.HISTORIES)
+
+    @property
+    def num_interactions(self) -> int:
+        return len(self.item_nums)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(U,) interactions of each user."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    def of(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the items and the times of one user, oldest first."""
+        span = slice(self.offsets[row], self.offsets[row + 1])
+        return self.item_nums[span], self.occurred_at_us[span]
+
+    def rows_of(self, user_ids: Texts) -> NDArray[np.int64]:
+        """Return the row of each user, (B,); -1 where there is none.
+
+        The first call hashes every user, unless the histories were opened from a file.
+        """
+        if not self._lookups:
+            self._lookups.append(RowLookup.build(self.user_ids))
+        return self._lookups[0].rows(user_ids)
+
+    def take(self, rows: Sequence[int] | NDArray[np.integer]) -> "Histories":
+        """Return the users of the given rows, in that order."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        starts, lengths = self.offsets[chosen], self.offsets[chosen + 1] - self.offsets[chosen]
+        offsets = offsets_of(lengths)
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Histories(
+            self.user_ids.take(pa.array(chosen)),
+            offsets,
+            self.item_nums[places],
+            self.occurred_at_us[places],
+            self.vocabulary_hash,
+        )
+
+    def where(self, keep: NDArray[np.bool_]) -> "Histories":
+        """Return the same users with the interactions that `keep`, (T,), marks."""
+        kept_before = offsets_of(keep)
+        return replace(
+            self,
+            offsets=kept_before[self.offsets],
+            item_nums=self.item_nums[keep],
+            occurred_at_us=self.occurred_at_us[keep],
+        )
+
+    def positions_from_newest(self) -> NDArray[np.int64]:
+        """Return for each interaction, (T,), how many newer ones its user has; the newest has 0."""
+        return np.repeat(self.offsets[1:], self.lengths) - np.arange(self.num_interactions) - 1
+
+    def last(self, n: int) -> "Histories":
+        """Return the same users with their newest `n` interactions, or all where they have less."""
+        return self.where(self.positions_from_newest() < n)
+
+    def split_off_last(self, n: int) -> tuple["Histories", "Histories"]:
+        """Return what came before the newest `n` interactions of each user, and those."""
+        is_last = self.positions_from_newest() < n
+        return self.where(~is_last), self.where(is_last)
+
+    def newest_distinct(self, n: int) -> "Histories":
+        """Return the same users with their newest `n` different known items.
+
+        Each item stands where it is newest. This is what a user "has seen": evaluation and serving
+        leave out these items, and no others.
+        """
+        users = np.repeat(np.arange(len(self)), self.lengths)
+        keys = (users << 32) | self.item_nums
+        _, newest_first = np.unique(keys[::-1], return_index=True)
+        keep = np.zeros(self.num_interactions, dtype=bool)
+        keep[self.num_interactions - 1 - newest_first] = True
+        keep &= self.item_nums != tables.UNKNOWN_NUM
+        return self.where(keep).last(n)
+
+    def padded(
+        self, rows: Sequence[int] | NDArray[np.integer], length: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the newest items of the given rows as a matrix, newest in the last column.
+
+        Returns:
+            (B, length) item numbers, padded with 0 on the left, and (B,) how many are no padding.
+        """
+        chosen = np.asarray(rows, dtype=np.int64)
+        starts, ends = self.offsets[chosen], self.offsets[chosen + 1]
+        places = ends[:, None] + np.arange(-length, 0)  # (B, length)
+        is_item = places >= starts[:, None]
+        items = np.zeros(places.shape, dtype=np.int32)
+        items[is_item] = self.item_nums[places[is_item]]
+        return items, np.minimum(ends - starts, length)
+
+    def save(self, path: Path) -> None:
+        """Write one Arrow IPC file that `open` maps into memory."""
+        self.rows_of([])  # makes the lookup
+        columns = [*self._columns(), *self._lookups[0].columns()]
+        arrow_file.save(path, _KIND, SCHEMA, columns, vocabulary=self.vocabulary_hash)
+
+    @classmethod
+    def open(cls, path: Path) -> "Histories":
+        """Map saved histories into memory, reading none of them yet.
+
+        Raises:
+            DatasetError: the file is missing, cut short, or does not hold histories.
+        """
+        batch, notes = arrow_file.open(path, _KIND, SCHEMA)
+        histories = _of_columns(*batch.columns[:3], vocabulary_hash=notes["vocabulary"])
+        histories._lookups.append(RowLookup.of_columns(histories.user_ids, batch))
+        return histories
+
+    def _columns(self) -> list[pa.Array]:
+        offsets = pa.array(self.offsets)
+        times = pa.array(self.occurred_at_us).view(tables.TIMESTAMP)
+        columns = [offsets, pa.array(self.item_nums)], [offsets, times]
+        lists = [pa.LargeListArray.from_arrays(*column) for column in columns]
+        types = [tables.HISTORIES.field(name).type for name in ("item_nums", "occurred_at")]
+        return [self.user_ids, *(a.cast(t) for a, t in zip(lists, types, strict=True))]
+
+
+def offsets_of(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return where each list starts, and the end: (len + 1,), from lengths laid end to end."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def concatenated(parts: Sequence[Histories]) -> Histories:
+    """Return the users of all parts, which share none, ordered by user id.
+
+    Raises:
+        ValueError: the item numbers of two parts belong to different vocabularies.
+    """
+    hashes = {part.vocabulary_hash for part in parts}
+    if len(hashes) > 1:
+        raise ValueError(f"Histories of {len(hashes)} different vocabularies cannot be joined.")
+    none = Histories.from_lists([], [], [])
+    together = Histories(
+        pa.concat_arrays([none.user_ids, *(part.user_ids for part in parts)]),
+        offsets_of(np.concatenate([none.lengths, *(part.lengths for part in parts)])),
+        np.concatenate([none.item_nums, *(part.item_nums for part in parts)]),
+        np.concatenate([none.occurred_at_us, *(part.occurred_at_us for part in parts)]),
+        hashes.pop() if hashes else "",
+    )
+    return together.take(pc.sort_indices(together.user_ids).to_numpy())
+
+
+def _of_columns(
+    user_ids: pa.StringArray, items: pa.Array, times: pa.Array, *, vocabulary_hash: str
+) -> Histories:
+    offsets = items.offsets.to_numpy(zero_copy_only=True)
+    return Histories(
+        user_ids,
+        offsets if len(offsets) and offsets[0] == 0 else offsets - offsets[0],
+        items.flatten().to_numpy(zero_copy_only=True),
+        times.flatten().view(pa.int64()).to_numpy(zero_copy_only=True),
+        vocabulary_hash,
+    )

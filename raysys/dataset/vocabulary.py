@@ -1,0 +1,108 @@
+"""Ids outside, numbers inside.
+
+An id is what the outside calls an item or a user. Its number is the row of every embedding table
+and index inside: 0 is the unknown row, the first known id has number 1. Everything that holds
+numbers also holds the `hash` of the vocabulary that they belong to.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from raysys.dataset import arrow_file
+from raysys.dataset.lookup import FIELDS, RowLookup, Texts
+from raysys.errors import DatasetError, UnknownIdError
+from raysys.hashing import sha256_of_texts
+
+SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), *FIELDS])
+_KIND = "vocabulary"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vocabulary:
+    """The distinct ids of one kind, numbered. `len` counts the known ids, not the unknown row."""
+
+    ids: pa.StringArray
+    """(N,); the id in row r has number r + 1."""
+    hash: str
+    """Hex SHA-256 over the ids in order: two vocabularies with one hash number alike."""
+    _lookup: RowLookup
+
+    @classmethod
+    def from_ids(cls, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> "Vocabulary":
+        """Number the distinct ids in ascending order of their UTF-8 bytes."""
+        distinct = _distinct_sorted(ids)
+        return cls(distinct, sha256_of_texts(distinct.to_pylist()), RowLookup.build(distinct))
+
+    def extended(self, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> "Vocabulary":
+        """Return a vocabulary in which known ids keep their numbers and unseen ones follow."""
+        distinct = _distinct_sorted(ids)
+        unseen = distinct.filter(pa.array(self._lookup.rows(distinct) < 0))
+        if not len(unseen):
+            return self
+        lookup = self._lookup.extended(unseen)
+        return Vocabulary(lookup.texts, sha256_of_texts(lookup.texts.to_pylist()), lookup)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def numbers(self, ids: Texts) -> NDArray[np.int32]:
+        """Return the number of each id, (B,); 0 for every id that is not known, and for null."""
+        return (self._lookup.rows(ids) + 1).astype(np.int32)
+
+    def number(self, id: str) -> int:
+        """Return the number of a known id; UnknownIdError, naming it, for any other."""
+        number = int(self.numbers([id])[0])
+        if not number:
+            raise UnknownIdError(
+                f"The id {id!r} is not among the {len(self):,} ids of this vocabulary, so nothing "
+                f"has been learnt about it. Check its spelling, or train again on a log with it."
+            )
+        return number
+
+    def ids_of(self, nums: Sequence[int] | NDArray[np.integer]) -> list[str]:
+        """Return the id of each number; UnknownIdError for 0 and for numbers never given."""
+        numbers = np.asarray(nums, dtype=np.int64)
+        outside = numbers[(numbers < 1) | (numbers > len(self))]
+        if len(outside):
+            raise UnknownIdError(
+                f"Number {outside[0]} belongs to no id: this vocabulary gave the numbers 1 to "
+                f"{len(self)}, and 0 stands for everything unknown. The numbers come from another "
+                f"vocabulary, or padding was not removed."
+            )
+        ids: list[str] = self.ids.take(pa.array(numbers - 1)).to_pylist()
+        return ids
+
+    def save(self, path: Path) -> None:
+        """Write one Arrow IPC file that `open` maps into memory."""
+        arrow_file.save(path, _KIND, SCHEMA, [self.ids, *self._lookup.columns()], hash=self.hash)
+
+    @classmethod
+    def open(cls, path: Path) -> "Vocabulary":
+        """Map a saved vocabulary into memory, reading none of its ids yet.
+
+        Raises:
+            DatasetError: the file is missing, cut short, or not a vocabulary.
+        """
+        batch, metadata = arrow_file.open(path, _KIND, SCHEMA)
+        ids = batch.column("id")
+        return cls(ids, metadata["hash"], RowLookup.of_columns(ids, batch))
+
+
+def _distinct_sorted(ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.StringArray:
+    if not isinstance(ids, pa.Array | pa.ChunkedArray):
+        ids = pa.array(list(ids), type=pa.string())
+    distinct = pc.unique(ids)
+    if distinct.null_count:
+        raise DatasetError(
+            "A vocabulary was asked to number a null id, which would stand for every unknown one. "
+            "Leave rows without an id out first, as an import does."
+        )
+    if distinct.type != pa.string():
+        distinct = distinct.cast(pa.string())
+    return distinct.take(pc.sort_indices(distinct))
