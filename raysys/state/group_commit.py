@@ -1,0 +1,128 @@
+"""Group commit: many small requests for durability share one transaction, and one wait for disk."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from raysys.errors import StateUnavailableError
+from raysys.state.events import Event
+from raysys.state.store import StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The events of one `submit`, and where to tell how it went."""
+
+    events: tuple[Event, ...]
+    done: asyncio.Future[None]
+
+
+class GroupCommitter:
+    """Stores events from one event loop in one thread, a transaction at a time.
+
+    While a transaction runs, the groups that arrive wait and share the next one. So a lone request
+    waits for nobody, and under load the cost of a commit is divided among many.
+
+    Args:
+        max_events_per_commit: a transaction takes whole groups up to this many events, and at least
+            one group. Longer transactions make the first group wait for the last.
+        max_waiting_events: more than this are refused, so that the queue cannot grow for ever.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        max_events_per_commit: int = 500,
+        max_waiting_events: int = 5_000,
+    ) -> None:
+        self._store = store
+        self._max_events_per_commit = max_events_per_commit
+        self._max_waiting_events = max_waiting_events
+        self._waiting: list[_Group] = []
+        self._num_waiting_events = 0
+        self._committing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raysys-commit")
+        self._is_closed = False
+
+    async def submit(self, events: Sequence[Event]) -> None:
+        """Return when all of these events are committed; they are stored all or none.
+
+        A caller that is cancelled while it waits leaves its events behind: they are stored.
+
+        Raises:
+            StateUnavailableError: too many events wait already, or the database is away; nothing
+                of this call was stored, or nobody can know.
+            StateError: these events cannot be stored.
+        """
+        if self._is_closed:
+            raise StateUnavailableError(
+                "The event store is closing. Nothing was stored; try again."
+            )
+        if self._num_waiting_events + len(events) > self._max_waiting_events:
+            raise StateUnavailableError(
+                f"{self._num_waiting_events} events wait to be stored already, the most that may "
+                f"wait is {self._max_waiting_events}. Nothing was stored; try again later."
+            )
+        group = _Group(tuple(events), asyncio.get_running_loop().create_future())
+        self._waiting.append(group)
+        self._num_waiting_events += len(group.events)
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_all())
+        await group.done
+
+    async def close(self) -> None:
+        """Commit what waits, then end the thread. The store stays open."""
+        self._is_closed = True
+        if self._committing is not None:
+            await self._committing
+        self._thread.shutdown()
+
+    async def _commit_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                groups = self._next_groups()
+                try:
+                    outcomes = await loop.run_in_executor(self._thread, self._store_groups, groups)
+                except BaseException:  # the loop is ending: let nobody wait for an outcome
+                    for group in (*groups, *self._waiting):
+                        group.done.cancel()
+                    raise
+                for group, outcome in zip(groups, outcomes, strict=True):
+                    _tell(group, outcome)
+        finally:
+            self._committing = None
+
+    def _next_groups(self) -> list[_Group]:
+        taken, num_events = 0, 0
+        for group in self._waiting:
+            if taken and num_events + len(group.events) > self._max_events_per_commit:
+                break
+            taken, num_events = taken + 1, num_events + len(group.events)
+        groups, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._num_waiting_events -= num_events
+        return groups
+
+    def _store_groups(self, groups: list[_Group]) -> list[Exception | None]:
+        """Return one outcome per group: None when it is committed. Runs in the thread."""
+        try:
+            self._store.put_events([event for group in groups for event in group.events])
+        except StateUnavailableError as error:
+            # No group is at fault, and to ask an absent database once for each would take for ever.
+            return [StateUnavailableError(*error.args) for _ in groups]
+        except Exception as error:
+            if len(groups) == 1:
+                return [error]
+            return [outcome for group in groups for outcome in self._store_groups([group])]
+        return [None] * len(groups)
+
+
+def _tell(group: _Group, outcome: Exception | None) -> None:
+    if group.done.done():  # cancelled: nobody waits any more
+        return
+    if outcome is None:
+        group.done.set_result(None)
+    else:
+        group.done.set_exception(outcome)

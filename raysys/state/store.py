@@ -1,0 +1,172 @@
+"""The event store: events go in, each user's newest items come out."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from raysys.errors import StateError
+from raysys.state.database import Database
+from raysys.state.events import Event
+from raysys.state.failures import WriteConflict
+from raysys.state.tables import events as events_table
+from raysys.state.tables import prepare_schema, user_states
+from raysys.state.user_state import NO_STATE, UserState
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """How many events of one call are new, and how many the store held already."""
+
+    stored: int
+    duplicates: int
+
+
+class StateStore:
+    """Events and user states of one dataset group. Safe to use from several threads.
+
+    Args:
+        url: a SQLAlchemy URL, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
+        dataset_group: what is stored under another name is neither seen nor changed.
+        max_items_per_user: the newest items kept in a user's state. Events are all kept.
+
+    Raises:
+        StateError: the database cannot be opened, or was made by a newer raysys.
+        StateUnavailableError: it does not answer now, or another process keeps it locked.
+    """
+
+    def __init__(self, url: str, dataset_group: str, max_items_per_user: int = 2000) -> None:
+        if max_items_per_user < 1:
+            raise StateError(
+                f"max_items_per_user must be at least 1, but got {max_items_per_user}."
+            )
+        self._dataset_group = dataset_group
+        self._max_items_per_user = max_items_per_user
+        self._database = Database(url)
+        try:
+            self._database.write(lambda connection: prepare_schema(connection, self._database.name))
+        except BaseException:
+            self._database.close()
+            raise
+
+    def put_events(self, events: Sequence[Event]) -> PutResult:
+        """Store the events and update their users' states, all of it or nothing.
+
+        Of equal events (`Event.identity`), the first is stored, whether the others come in the
+        same call, in a later one or from another process.
+        """
+        distinct: dict[str, Event] = {}
+        for event in events:
+            distinct.setdefault(event.identity(), event)
+        if not distinct:
+            return PutResult(0, 0)
+        stored = self._database.write(lambda connection: self._put(connection, distinct))
+        return PutResult(stored, len(events) - stored)
+
+    def user_states(self, user_ids: Iterable[str]) -> dict[str, UserState]:
+        """Return the states of those users of whom there is one; the others have no key."""
+        wanted = set(user_ids)
+        if not wanted:
+            return {}
+        query = self._select_states(wanted)
+        return self._database.read(lambda connection: _states(connection, query))
+
+    def ping(self) -> None:
+        """Return if the database answers; StateError or StateUnavailableError otherwise."""
+        self._database.read(lambda connection: connection.execute(select(literal(1))).close())
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _put(self, connection: Connection, distinct: dict[str, Event]) -> int:
+        new_identities = self._insert_events(connection, distinct)
+        items_by_user: dict[str, list[tuple[str, int]]] = {}
+        for identity, event in distinct.items():  # in order of arrival
+            if event.item_id is not None and identity in new_identities:
+                item = (event.item_id, event.occurred_at_us)
+                items_by_user.setdefault(event.user_id, []).append(item)
+        if items_by_user:
+            # The rows stay locked until the commit. In one order everywhere: no deadlock.
+            query = self._select_states(items_by_user).with_for_update()
+            known = _states(connection, query.order_by(user_states.c.user_id))
+            changed = {
+                user_id: known.get(user_id, NO_STATE).with_items(items, self._max_items_per_user)
+                for user_id, items in sorted(items_by_user.items())
+            }
+            self._upsert_states(connection, changed)
+        return len(new_identities)
+
+    def _insert_events(self, connection: Connection, distinct: dict[str, Event]) -> set[str]:
+        received_at_us = time.time_ns() // 1000
+        rows = [
+            {
+                "dataset_group": self._dataset_group,
+                "identity": identity,
+                "user_id": event.user_id,
+                "session_id": event.session_id,
+                "item_id": event.item_id,
+                "event_type": event.event_type,
+                "occurred_at_us": event.occurred_at_us,
+                "received_at_us": received_at_us,
+                "event_id": event.event_id,
+                "event_value": event.event_value,
+                "properties": event.properties,
+                "recommendation_id": event.recommendation_id,
+                "impression": _json_or_none(event.impression),
+            }
+            for identity, event in distinct.items()
+        ]
+        statement = _insert(connection, events_table).on_conflict_do_nothing(
+            index_elements=["dataset_group", "identity"]
+        )
+        result = connection.execute(statement.returning(events_table.c.identity), rows)
+        return set(result.scalars())
+
+    def _upsert_states(self, connection: Connection, states: dict[str, UserState]) -> None:
+        rows = [
+            {
+                "dataset_group": self._dataset_group,
+                "user_id": user_id,
+                "version": state.version,
+                "packed": state.pack(),
+            }
+            for user_id, state in states.items()
+        ]
+        statement = _insert(connection, user_states)
+        new = statement.excluded
+        statement = statement.on_conflict_do_update(
+            index_elements=["dataset_group", "user_id"],
+            set_={"version": new.version, "packed": new.packed},
+            where=user_states.c.version == new.version - 1,
+        )
+        written = connection.execute(statement.returning(user_states.c.user_id), rows)
+        if len(written.all()) < len(rows):
+            # A row that was not there to be locked was made by another transaction meanwhile.
+            raise WriteConflict
+
+    def _select_states(self, user_ids: Iterable[str]) -> Select[str, int, bytes]:
+        columns = user_states.c
+        return select(columns.user_id, columns.version, columns.packed).where(
+            columns.dataset_group == self._dataset_group, columns.user_id.in_(user_ids)
+        )
+
+
+def _states(connection: Connection, query: Select[str, int, bytes]) -> dict[str, UserState]:
+    return {
+        user_id: UserState.unpack(version, packed)
+        for user_id, version, packed in connection.execute(query)
+    }
+
+
+def _insert(connection: Connection, table: Any) -> Any:
+    # Both dialects write the same INSERT … ON CONFLICT, each by a class of its own.
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def _json_or_none(value: tuple[str, ...] | None) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
