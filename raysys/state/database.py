@@ -28,7 +28,8 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = _parsed(url)
         self.name = parsed.render_as_string(hide_password=True)
-        is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.dialect_name = parsed.get_backend_name()
+        is_sqlite = self.dialect_name == "sqlite"
         if is_sqlite:
             _check_sqlite_place(parsed, self.name)
         try:

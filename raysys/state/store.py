@@ -3,18 +3,16 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Executable
 
 from raysys.errors import StateError
 from raysys.state.database import Database
 from raysys.state.events import Event
 from raysys.state.failures import WriteConflict
-from raysys.state.tables import events as events_table
-from raysys.state.tables import prepare_schema, user_states
+from raysys.state.statements import Statements
+from raysys.state.tables import prepare_schema
 from raysys.state.user_state import NO_STATE, UserState
 
 
@@ -47,6 +45,7 @@ class StateStore:
         self._dataset_group = dataset_group
         self._max_items_per_user = max_items_per_user
         self._database = Database(url)
+        self._statements = Statements(self._database.dialect_name)
         try:
             self._database.write(lambda connection: prepare_schema(connection, self._database.name))
         except BaseException:
@@ -56,8 +55,9 @@ class StateStore:
     def put_events(self, events: Sequence[Event]) -> PutResult:
         """Store the events and update their users' states, all of it or nothing.
 
-        Of equal events (`Event.identity`), the first is stored, whether the others come in the
-        same call, in a later one or from another process.
+        Of equal events (`Event.identity`) the first is stored, whether the others come in the
+        same call, in a later one or from another process. A user's version grows by one for all
+        that one call changes.
         """
         distinct: dict[str, Event] = {}
         for event in events:
@@ -72,12 +72,12 @@ class StateStore:
         wanted = set(user_ids)
         if not wanted:
             return {}
-        query = self._select_states(wanted)
-        return self._database.read(lambda connection: _states(connection, query))
+        query = self._statements.select_states
+        return self._database.read(lambda connection: self._states(connection, query, wanted))
 
     def ping(self) -> None:
         """Return if the database answers; StateError or StateUnavailableError otherwise."""
-        self._database.read(lambda connection: connection.execute(select(literal(1))).close())
+        self._database.read(lambda connection: connection.execute(self._statements.ping).close())
 
     def close(self) -> None:
         self._database.close()
@@ -90,9 +90,8 @@ class StateStore:
                 item = (event.item_id, event.occurred_at_us)
                 items_by_user.setdefault(event.user_id, []).append(item)
         if items_by_user:
-            # The rows stay locked until the commit. In one order everywhere: no deadlock.
-            query = self._select_states(items_by_user).with_for_update()
-            known = _states(connection, query.order_by(user_states.c.user_id))
+            lock = self._statements.lock_states
+            known = self._states(connection, lock, items_by_user)
             changed = {
                 user_id: known.get(user_id, NO_STATE).with_items(items, self._max_items_per_user)
                 for user_id, items in sorted(items_by_user.items())
@@ -120,11 +119,9 @@ class StateStore:
             }
             for identity, event in distinct.items()
         ]
-        statement = _insert(connection, events_table).on_conflict_do_nothing(
-            index_elements=["dataset_group", "identity"]
-        )
-        result = connection.execute(statement.returning(events_table.c.identity), rows)
-        return set(result.scalars())
+        return {
+            identity for (identity,) in connection.execute(self._statements.insert_events, rows)
+        }
 
     def _upsert_states(self, connection: Connection, states: dict[str, UserState]) -> None:
         rows = [
@@ -136,36 +133,19 @@ class StateStore:
             }
             for user_id, state in states.items()
         ]
-        statement = _insert(connection, user_states)
-        new = statement.excluded
-        statement = statement.on_conflict_do_update(
-            index_elements=["dataset_group", "user_id"],
-            set_={"version": new.version, "packed": new.packed},
-            where=user_states.c.version == new.version - 1,
-        )
-        written = connection.execute(statement.returning(user_states.c.user_id), rows)
+        written = connection.execute(self._statements.upsert_states, rows)
         if len(written.all()) < len(rows):
             # A row that was not there to be locked was made by another transaction meanwhile.
             raise WriteConflict
 
-    def _select_states(self, user_ids: Iterable[str]) -> Select[str, int, bytes]:
-        columns = user_states.c
-        return select(columns.user_id, columns.version, columns.packed).where(
-            columns.dataset_group == self._dataset_group, columns.user_id.in_(user_ids)
-        )
-
-
-def _states(connection: Connection, query: Select[str, int, bytes]) -> dict[str, UserState]:
-    return {
-        user_id: UserState.unpack(version, packed)
-        for user_id, version, packed in connection.execute(query)
-    }
-
-
-def _insert(connection: Connection, table: Any) -> Any:
-    # Both dialects write the same INSERT … ON CONFLICT, each by a class of its own.
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+    def _states(
+        self, connection: Connection, query: Executable, user_ids: Iterable[str]
+    ) -> dict[str, UserState]:
+        parameters = {"dataset_group": self._dataset_group, "user_ids": list(user_ids)}
+        return {
+            user_id: UserState.unpack(version, packed)
+            for user_id, version, packed in connection.execute(query, parameters)
+        }
 
 
 def _json_or_none(value: tuple[str, ...] | None) -> str | None:
