@@ -1,7 +1,10 @@
 """What is asked of the engine and what it answers, whatever carried the request there."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
+
+from raysys.state.events import Event
 
 Source = Literal["model", "popular", "similar-items"]
 """What chose the items: the model for this user, the popular list, or likeness to an item."""
@@ -41,3 +44,19 @@ class Answer:
     source: Source
     reason: str | None = None
     degraded: bool = False
+
+
+class Recommender(Protocol):
+    """What a request needs of the engine; the wire knows no more of it than this.
+
+    Each method may raise a RequestError, which reaches the client as it is, or a
+    StateUnavailableError, which is told as one; anything else is a bug of the server.
+    """
+
+    async def recommend(self, query: Query) -> Answer: ...
+
+    async def put_events(self, events: Sequence[Event]) -> None:
+        """Return when the events are committed, and seen by the next answer."""
+
+    async def ready(self) -> Mapping[str, str | int]:
+        """Return what is served (`release` at least); ServingError or RequestError when it isn't."""
