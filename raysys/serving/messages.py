@@ -59,4 +59,4 @@ class Recommender(Protocol):
         """Return when the events are committed, and seen by the next answer."""
 
     async def ready(self) -> Mapping[str, str | int]:
-        """Return what is served (`release` at least); ServingError or RequestError when it isn't."""
+        """Return what is served (`release` at least); ServingError or RequestError if none is."""
