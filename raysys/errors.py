@@ -17,6 +17,7 @@
     └── RequestError              a client's request is answered with an error of the wire format
         ├── InvalidInputError         400
         ├── ResourceNotFoundError     404
+        ├── UnknownOperationError     404
         ├── MethodNotAllowedError     405
         ├── RequestTooLargeError      413
         ├── TooManyRequestsError      429
@@ -100,10 +101,17 @@ class InvalidInputError(RequestError):
 
 
 class ResourceNotFoundError(RequestError):
-    """The campaign, tracker or path that the request names does not exist."""
+    """The campaign, filter or other resource that the request names does not exist."""
 
     status = 404
     code = "ResourceNotFoundException"
+
+
+class UnknownOperationError(RequestError):
+    """The path does not exist; AWS SDKs call many that raysys does not have."""
+
+    status = 404
+    code = "UnknownOperationException"
 
 
 class MethodNotAllowedError(RequestError):
