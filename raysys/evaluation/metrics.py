@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.evaluation.topk import ItemLists
+from raysys.evaluation.exclusion import ItemLists
 
 METRICS = ("hit_rate", "recall", "ndcg", "mrr")
 

@@ -1,0 +1,156 @@
+"""A dataset directory, opened for reading: what an import accepted, shard by shard."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from raysys import storage, tables
+from raysys.dataset.histories import Histories, concatenated, offsets_of
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import DatasetError
+from raysys.hashing import sha256_of_file
+from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, manifest_path
+
+_HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One import. Its files were all there, in their full size, when it was opened."""
+
+    path: Path
+    manifest: DatasetManifest
+
+    def shard_paths(self) -> list[Path]:
+        """Return the Parquet files of interactions; a user is in one of them only."""
+        return [self.path / name for name in self.manifest.shard_names()]
+
+    def items(self) -> pa.Table | None:
+        """Return the item table, or None where the import had none."""
+        name = self.manifest.items_file
+        return None if name is None else _read(self.path / name)
+
+    def item_ids(self) -> pa.StringArray:
+        """Return the distinct ids of all items that anybody interacted with, sorted."""
+        distinct = pa.array([], pa.string())
+        for path in self.shard_paths():
+            ids = pc.unique(_read(path, columns=["item_id"]).column("item_id"))
+            distinct = pc.unique(pa.concat_arrays([distinct, ids]))
+        return distinct.take(pc.sort_indices(distinct))
+
+    def histories(self, vocabulary: Vocabulary) -> Histories:
+        """Return every user's history, ordered by user id, in the numbers of `vocabulary`."""
+        return concatenated([shard_histories(table, vocabulary) for table in self._shards()])
+
+    def verify(self) -> None:
+        """Read every file and compare it with its hash in the manifest (DatasetError)."""
+        for name, written in self.manifest.files.items():
+            found = sha256_of_file(self.path / name)
+            if found != written.sha256:
+                raise DatasetError(
+                    f"Dataset {self.path} is damaged: {name} has SHA-256 {found[:12]}…, but the "
+                    f"import wrote {written.sha256[:12]}…. Import the log again."
+                )
+
+    def _shards(self) -> Iterator[pa.Table]:
+        for path in self.shard_paths():
+            yield _read(path, columns=_HISTORY_COLUMNS)
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open a dataset directory, checking its manifest and the sizes of its files.
+
+    Raises:
+        DatasetError: there is no dataset, it was written by another version, or files are missing
+            or cut short.
+    """
+    manifest = _manifest(path)
+    for name, written in manifest.files.items():
+        file = path / name
+        found = file.stat().st_size if file.is_file() else None
+        if found != written.num_bytes:
+            state = "is missing" if found is None else f"has {found:,} bytes"
+            raise DatasetError(
+                f"Dataset {path} is incomplete: {name} {state}, but the import wrote "
+                f"{written.num_bytes:,} bytes. Copy the dataset again, or import the log again."
+            )
+    return Dataset(path, manifest)
+
+
+def shard_histories(table: pa.Table, vocabulary: Vocabulary) -> Histories:
+    """Return the histories of one shard's interactions, in the order of its rows.
+
+    Args:
+        table: the columns user_id, item_id and occurred_at of `tables.INTERACTIONS`.
+        vocabulary: of items. One that it does not know has number 0 and keeps its place.
+
+    Raises:
+        DatasetError: the rows are not ordered by user and time.
+    """
+    users = table.column("user_id").combine_chunks()
+    times = table.column("occurred_at").cast(tables.TIMESTAMP).cast(pa.int64()).to_numpy()
+    is_new_user = np.ones(len(users), dtype=bool)
+    is_new_user[1:] = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
+    _check_order(users, times, is_new_user)
+    starts = np.flatnonzero(is_new_user)
+    return Histories(
+        users.take(pa.array(starts)),
+        offsets_of(np.diff(starts, append=len(users))),
+        vocabulary.numbers(table.column("item_id")),
+        times,
+        vocabulary.hash,
+    )
+
+
+def _check_order(users: pa.StringArray, times: NDArray[np.int64], new: NDArray[np.bool_]) -> None:
+    ascends = pc.all(pc.less_equal(users[:-1], users[1:])).as_py() is not False  # None: no rows
+    if not ascends or np.any((np.diff(times) < 0) & ~new[1:]):
+        raise DatasetError(
+            "A shard's rows are not ordered by user and time, so a history would be torn or run "
+            "backwards. Shards are written by an import; import the log again."
+        )
+
+
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(
+            f"{path} cannot be read: {error}. The dataset is damaged; copy it or import the log "
+            f"again."
+        ) from error
+
+
+def _manifest(path: Path) -> DatasetManifest:
+    try:
+        value = storage.read_json(manifest_path(path))
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"There is no dataset at {path}: it has no {manifest_path(path).name}. Make one with "
+            f"`raysys import --interactions FILE --to {path}`."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"Dataset {path} is damaged: {manifest_path(path).name} cannot be read ({error}). "
+            f"Import the log again."
+        ) from error
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version != FORMAT_VERSION:
+        raise DatasetError(
+            f"Dataset {path} has format {version!r}, but this raysys reads {FORMAT_VERSION}. "
+            f"Import the log again with this version."
+        )
+    try:
+        return DatasetManifest.model_validate(value)
+    except ValidationError as error:
+        raise DatasetError(
+            f"Dataset {path} is damaged: its {manifest_path(path).name} does not say what it must "
+            f"({error}). Import the log again."
+        ) from error

@@ -1,0 +1,82 @@
+"""Rank the whole catalogue for every held-out history, and measure the lists."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raysys.dataset.splits import Held
+from raysys.errors import DatasetError
+from raysys.evaluation.comparison import standard_error
+from raysys.evaluation.metrics import metrics_of_lists
+from raysys.evaluation.scoring import blocks
+from raysys.evaluation.topk import Retriever
+
+_USER_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What one retriever reached, user by user."""
+
+    user_ids: pa.StringArray
+    """(U,)"""
+    values: dict[str, NDArray[np.float64]]
+    """(U,) for each metric, under names such as `ndcg_at_10`."""
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    def means(self) -> dict[str, float]:
+        """Return the mean over users of each metric; every user counts the same."""
+        return {name: float(values.mean()) for name, values in self.values.items()}
+
+    def standard_errors(self) -> dict[str, float]:
+        """Return the standard error of each mean."""
+        return {name: standard_error(values) for name, values in self.values.items()}
+
+
+def evaluate(
+    retriever: Retriever,
+    held: Held,
+    ks: Sequence[int],
+    *,
+    exclude_history: bool = True,
+    max_seen_items: int = 2000,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Measure how well a retriever finds what each user did next.
+
+    Args:
+        retriever: a model or a baseline.
+        held: histories to rank from, and the items to be found.
+        ks: lengths at which the lists are measured.
+        exclude_history: leave out of a list what its user has seen, as serving does. A relevant
+            item that the user had seen before then counts as missed.
+        max_seen_items: the newest different items of a user that count as seen; the same number
+            as serving's.
+        on_progress: called with how many users are done, and how many there are.
+
+    Raises:
+        DatasetError: there is nobody to evaluate, or a user without a relevant item.
+    """
+    if not len(held) or not held.relevant.lengths.all():
+        raise DatasetError(
+            f"Evaluation needs users with something to be found, but of {len(held)} held-out users "
+            f"{int((held.relevant.lengths == 0).sum())} have nothing. Use a split that holds "
+            f"interactions back, or import more of the log."
+        )
+    k = max(ks)
+    parts = []
+    for rows in blocks(len(held), _USER_BLOCK):
+        chosen = np.arange(rows.start, rows.stop)
+        histories, relevant = held.histories.take(chosen), held.relevant.take(chosen)
+        seen = histories.newest_distinct(max_seen_items) if exclude_history else None
+        top = retriever.top_k(histories, k, excluded=seen)
+        parts.append(metrics_of_lists(top.item_nums, relevant, ks))
+        if on_progress is not None:
+            on_progress(rows.stop, len(held))
+    values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Evaluation(held.relevant.user_ids, values)
