@@ -1,0 +1,52 @@
+"""What every model is to the rest of raysys: two encoders and a dot product.
+
+Letters for shapes:
+    B  queries in a batch
+    H  interactions of a history
+    N  candidates
+    D  width of an embedding
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from raysys.config import GruConfig, TwoTowerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class QueryBatch:
+    """B queries. A model reads the part that it knows.
+
+    Attributes:
+        user_nums: (B,) int64; 0 for a user that the vocabulary does not hold.
+        item_nums: (B, H) int64, oldest first, left-padded with 0: the newest is in the last column.
+        lengths: (B,) int64: how many columns of a row are history.
+    """
+
+    user_nums: Tensor
+    item_nums: Tensor
+    lengths: Tensor
+
+
+class EmbeddingModel(nn.Module, ABC):
+    """Queries and candidates as vectors of one width; score = dot product / temperature."""
+
+    config: GruConfig | TwoTowerConfig
+    embedding_dim: int
+    num_items: int
+    temperature: float = 1.0
+
+    @property
+    def history_length(self) -> int:
+        """The newest interactions that a query is made of."""
+        return self.config.history_length
+
+    @abstractmethod
+    def encode_queries(self, batch: QueryBatch) -> Tensor:
+        """Return (B, D)."""
+
+    @abstractmethod
+    def encode_candidates(self, item_nums: Tensor) -> Tensor:
+        """Return (N, D) for (N,) item numbers."""

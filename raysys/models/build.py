@@ -1,0 +1,17 @@
+"""From settings to a model."""
+
+from raysys.config import GruConfig, ModelConfig
+from raysys.models.base import EmbeddingModel
+from raysys.models.gru import Gru
+from raysys.models.two_tower import TwoTower
+
+
+def build_model(config: ModelConfig, *, num_items: int, num_users: int) -> EmbeddingModel:
+    """Return an untrained model; its weights come from torch's global random generator.
+
+    Args:
+        num_items, num_users: known ids of the vocabularies, without the unknown row.
+    """
+    if isinstance(config, GruConfig):
+        return Gru(config, num_items=num_items)
+    return TwoTower(config, num_items=num_items, num_users=num_users)

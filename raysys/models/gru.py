@@ -1,0 +1,80 @@
+"""The sequential model: a GRU reads a history, its last state is the query.
+
+An item's embedding is what the GRU reads and what the state is compared with (tied weights).
+
+Letters for shapes:
+    S  steps of a segment
+    B  histories side by side
+    D  width of state and embedding
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raysys.config import GruConfig
+from raysys.models.base import EmbeddingModel, QueryBatch
+from raysys.models.recurrence import gru_segment, new_gate_first
+from raysys.tables import UNKNOWN_NUM
+
+
+class Gru(EmbeddingModel):
+    """Item embeddings -> GRU -> dropout -> dot product with item embeddings."""
+
+    config: GruConfig
+
+    def __init__(self, config: GruConfig, *, num_items: int) -> None:
+        super().__init__()
+        width = config.hidden_dimension
+        self.config = config
+        self.num_items = num_items
+        self.embedding_dim = width
+        self.items = nn.Embedding(num_items + 1, width, padding_idx=UNKNOWN_NUM)
+        self.gru = nn.GRU(width, width)
+        self.dropout = nn.Dropout(config.dropout)
+        nn.init.normal_(self.items.weight, std=width**-0.5)
+        with torch.no_grad():
+            self.items.weight[UNKNOWN_NUM].zero_()
+
+    def read_segment(self, item_nums: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the next steps of B histories.
+
+        Args:
+            item_nums: (S, B) int64: one column per history.
+            state: (B, D), zeros at the start of a history. No gradient flows into it.
+
+        Returns:
+            The query after every step, (S, B, D), dropout applied, and the state to go on with,
+            (B, D), detached. Steps behind the end of a history make both meaningless for it.
+        """
+        embedded = self.items(item_nums)
+        if embedded.is_cuda:
+            states, last = self.gru(embedded, state.detach()[None].contiguous())
+            return self.dropout(states), last[0].detach()
+        input_weight, weight, input_bias, bias = self.gru_weights()
+        projected = F.linear(embedded, new_gate_first(input_weight), new_gate_first(input_bias))
+        states, last = gru_segment(projected, state, weight, bias)
+        return self.dropout(states), last
+
+    def gru_weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what reads the input, (3D, D), the state, (3D, D), and their biases, (3D,).
+
+        Rows are in torch's order: the reset, the update, the new gate.
+        """
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        input_weight, weight, input_bias, bias = (self.gru.get_parameter(name) for name in names)
+        return input_weight, weight, input_bias, bias
+
+    def encode_queries(self, batch: QueryBatch) -> Tensor:
+        """Return the state after each history, (B, D); zeros where it is empty."""
+        state = self.items.weight.new_zeros(len(batch.lengths), self.embedding_dim)
+        for step, items in enumerate(batch.item_nums.T):
+            stepped = self.gru(self.items(items)[None], state[None])[0][0]
+            begun = batch.lengths >= batch.item_nums.shape[1] - step
+            state = torch.where(begun[:, None], stepped, state)
+        queries: Tensor = self.dropout(state)
+        return queries
+
+    def encode_candidates(self, item_nums: Tensor) -> Tensor:
+        """Return the item embeddings, (N, D)."""
+        return F.embedding(item_nums, self.items.weight)

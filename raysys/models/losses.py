@@ -1,0 +1,175 @@
+"""Losses that teach a model to put an item near the queries that led to it.
+
+Everything here is pure: tensors in, tensor out. No model, no optimiser, no Ray.
+
+Letters for shapes:
+    B  queries in a batch
+    C  distinct candidates that every query chooses from
+    D  width of an embedding
+
+A loss is the weighted sum over queries, in nats: only the caller knows how many queries all workers
+have together. Candidates are distinct. Where the same item stands in several rows of a batch, its
+column stands for all of them by its count: log sum_c count_c exp(s_c) is the same number as the
+sum over rows, at a fifth of the cost for 8,192 interactions with 1,664 items.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_LOGITS_AT_ONCE = 1 << 19
+"""Logits in flight, about 2 MiB: a block stays in a core's cache between its five passes."""
+
+
+def full_softmax_loss(
+    query_embeddings: Tensor,
+    candidate_embeddings: Tensor,
+    chosen_columns: Tensor,
+    *,
+    query_weights: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Return how surprised the queries are by the items they led to, among the whole catalogue.
+
+    Args:
+        query_embeddings: (B, D) float.
+        candidate_embeddings: (C, D) float, every item of the catalogue once.
+        chosen_columns: (B,) int64: the row of `candidate_embeddings` that each query led to.
+        query_weights: (B,) float; all 1 when None.
+        temperature: divides the logits. > 0.
+    """
+    shifts = candidate_embeddings.new_zeros(len(candidate_embeddings))
+    return _softmax_loss(
+        query_embeddings / temperature,
+        candidate_embeddings,
+        chosen_columns,
+        shifts,
+        shifts[chosen_columns],
+        query_weights,
+    )
+
+
+def in_batch_softmax_loss(
+    query_embeddings: Tensor,
+    candidate_embeddings: Tensor,
+    chosen_columns: Tensor,
+    column_counts: Tensor,
+    *,
+    sampling_probability: Tensor | None = None,
+    remove_accidental_hits: bool = True,
+    query_weights: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Return how surprised the queries are by their items, among the items of the batch.
+
+    Every row of the batch is a negative of every other row. Popular items turn up as negatives
+    more often than rare ones. To undo that, every logit is lowered by the log of its item's
+    sampling probability (the logQ correction), the chosen one's included. A negative that is the
+    query's own item (an accidental hit) is left out of that query's negatives.
+
+    Args:
+        query_embeddings: (B, D) float.
+        candidate_embeddings: (C, D) float, each item of the batch once.
+        chosen_columns: (B,) int64: the row of `candidate_embeddings` that each query led to.
+        column_counts: (C,) float: how many rows of the batch hold the candidate, those of all
+            workers together. >= 1.
+        sampling_probability: (C,) float in (0, 1]: the chance that one row drawn from the training
+            log names the candidate. Not checked here, in the hot loop. None: no correction.
+        remove_accidental_hits: False counts a query's own item as a negative too, once for every
+            other row that holds it, as TensorFlow Recommenders does unless told otherwise.
+        query_weights: (B,) float; all 1 when None.
+        temperature: divides the logits, before the correction. > 0.
+
+    Returns:
+        Scalar in nats; 0 when no query has a negative.
+
+    Source:
+        Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
+        Recommendations, RecSys 2019, doi:10.1145/3298689.3346996.
+    """
+    corrections = torch.zeros_like(column_counts)
+    if sampling_probability is not None:
+        corrections = -sampling_probability.log()
+    shifts = corrections + column_counts.log()
+    # The numerator is one row's share of the chosen column; where accidental hits are left out,
+    # so is the column's part of the denominator.
+    chosen_shifts = corrections[chosen_columns]
+    return _softmax_loss(
+        query_embeddings / temperature,
+        candidate_embeddings,
+        chosen_columns,
+        shifts,
+        chosen_shifts,
+        query_weights,
+        replace_chosen=remove_accidental_hits,
+    )
+
+
+def _softmax_loss(
+    queries: Tensor,
+    candidates: Tensor,
+    chosen: Tensor,
+    shifts: Tensor,
+    chosen_shifts: Tensor,
+    weights: Tensor | None,
+    *,
+    replace_chosen: bool = False,
+) -> Tensor:
+    """Return sum_i w_i (log sum_c exp(q_i·c + shift_c) - q_i·c_chosen - chosen_shift_i).
+
+    With `replace_chosen`, the chosen column of a row has `chosen_shifts` in the first term too.
+    """
+    if weights is None:
+        weights = queries.new_ones(len(queries))
+    loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
+        queries, candidates, chosen, shifts, chosen_shifts, weights, replace_chosen
+    )
+    return loss
+
+
+class _SoftmaxLoss(torch.autograd.Function):
+    """Loss and gradients block by block, so that (B, C) logits are never held as a whole.
+
+    The gradients are made on the way forward, while a block's probabilities are in the cache.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        candidates: Tensor,
+        chosen: Tensor,
+        shifts: Tensor,
+        chosen_shifts: Tensor,
+        weights: Tensor,
+        replace_chosen: bool,
+    ) -> Tensor:
+        grad_queries = torch.empty_like(queries)
+        grad_candidates = torch.zeros_like(candidates)
+        extra = chosen_shifts - shifts[chosen]  # (B,)
+        losses = torch.zeros_like(weights) if replace_chosen else -extra
+        block = max(1, _LOGITS_AT_ONCE // max(1, len(candidates)))
+        for start in range(0, len(queries), block):
+            rows = slice(start, start + block)
+            column = chosen[rows, None]
+            logits = torch.addmm(shifts, queries[rows], candidates.T)  # (block, C)
+            if replace_chosen:
+                logits.scatter_add_(1, column, extra[rows, None])
+            logits = torch.log_softmax(logits, dim=1)
+            losses[rows] -= logits.gather(1, column)[:, 0]
+            weight = weights[rows, None]
+            grad_logits = logits.exp_().mul_(weight).scatter_add_(1, column, -weight)
+            torch.mm(grad_logits, candidates, out=grad_queries[rows])
+            grad_candidates.addmm_(grad_logits.T, queries[rows])
+        ctx.save_for_backward(grad_queries, grad_candidates)
+        return losses @ weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_loss: Tensor
+    ) -> tuple[Tensor, Tensor, None, None, None, None, None]:
+        grad_queries, grad_candidates = ctx.saved_tensors
+        return grad_queries * grad_loss, grad_candidates * grad_loss, None, None, None, None, None

@@ -1,0 +1,90 @@
+"""A trained model as files: its weights as safetensors, what it is as JSON. No pickle.
+
+DIR/
+    weights.safetensors   the parameters
+    model.json            settings, numbers of items and users, the hash of the vocabulary
+"""
+
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from raysys import storage
+from raysys.config import ModelConfig
+from raysys.errors import DamagedReleaseError, ReleaseMismatchError
+from raysys.models.base import EmbeddingModel
+from raysys.models.build import build_model
+
+FORMAT_VERSION = 1
+WEIGHTS_NAME = "weights.safetensors"
+DESCRIPTION_NAME = "model.json"
+
+
+class Description(BaseModel):
+    """What has to be known to build the model that the weights belong to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = Field(FORMAT_VERSION, ge=FORMAT_VERSION, le=FORMAT_VERSION)
+    config: ModelConfig
+    num_items: int
+    num_users: int
+    vocabulary: str
+    """Hash of the item vocabulary whose numbers the weights' rows are."""
+
+
+def save_model(model: EmbeddingModel, directory: Path, *, num_users: int, vocabulary: str) -> None:
+    """Write a model into a directory, which is made if need be.
+
+    Args:
+        num_users: known ids of the user vocabulary.
+        vocabulary: hash of the item vocabulary.
+    """
+    description = Description(
+        config=model.config, num_items=model.num_items, num_users=num_users, vocabulary=vocabulary
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()
+    }
+    save_file(weights, directory / WEIGHTS_NAME)
+    storage.write_json(directory / DESCRIPTION_NAME, description.model_dump(mode="json"))
+
+
+def load_model(directory: Path, *, vocabulary: str) -> EmbeddingModel:
+    """Return a saved model, ready to encode.
+
+    Raises:
+        DamagedReleaseError: a file is missing, unreadable, or the two do not fit each other.
+        ReleaseMismatchError: the model was trained for another item vocabulary.
+    """
+    try:
+        description = Description.model_validate(storage.read_json(directory / DESCRIPTION_NAME))
+    except (OSError, ValueError, ValidationError) as error:
+        raise DamagedReleaseError(
+            f"The model in {directory} cannot be loaded: {DESCRIPTION_NAME} cannot be read "
+            f"({error}). Copy it again from where it was trained, or train it again."
+        ) from error
+    if description.vocabulary != vocabulary:
+        raise ReleaseMismatchError(
+            f"The model in {directory} was trained for item vocabulary "
+            f"{description.vocabulary[:12]}…, but is to be used with {vocabulary[:12]}…. Item "
+            f"numbers would point at the wrong items. Train it again for this vocabulary."
+        )
+    with torch.device("meta"):
+        model = build_model(
+            description.config, num_items=description.num_items, num_users=description.num_users
+        )
+    try:
+        weights = load_file(directory / WEIGHTS_NAME)
+        model.load_state_dict(weights, assign=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise DamagedReleaseError(
+            f"The model in {directory} cannot be loaded: {WEIGHTS_NAME} is missing, damaged, or "
+            f"of another model ({error}). Copy it again, or train it again."
+        ) from error
+    model.requires_grad_(False)
+    return model.eval()

@@ -1,0 +1,63 @@
+"""Where a training stands after an epoch: enough to go on as if it had never stopped."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raysys.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What one epoch brought."""
+
+    epoch: int
+    """From 1."""
+    loss: float
+    """Weighted mean over the epoch's examples, in nats, dropout on."""
+    metrics: dict[str, float]
+    """Of validation, after the epoch; empty where there is none."""
+    examples_per_s: float
+    """Learnt, over all workers; validation not counted."""
+    seconds: float
+    """Of learning and validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The tensors are the training's own: save them before the next epoch, or copy them."""
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    best_weights: dict[str, Tensor]
+    results: list[EpochResult]
+    """Of every epoch so far."""
+
+    def save(self, path: Path) -> None:
+        """Write one file."""
+        results = [asdict(result) for result in self.results]
+        parts = (self.weights, self.optimizer, self.best_weights, results)
+        torch.save(dict(zip(_PARTS, parts, strict=True)), path)
+
+    @classmethod
+    def load(cls, path: Path, *, device: torch.device | None = None) -> "Checkpoint":
+        """Read what `save` wrote. Only tensors and plain values are ever unpickled.
+
+        Raises:
+            TrainingError: the file is missing or is not a checkpoint of this version.
+        """
+        try:
+            parts = torch.load(path, map_location=device or "cpu", weights_only=True)
+            weights, optimizer, best_weights, results = (parts[name] for name in _PARTS)
+            return cls(weights, optimizer, best_weights, [EpochResult(**r) for r in results])
+        except Exception as error:  # torch.load raises whatever the bytes lead it to
+            raise TrainingError(
+                f"Training cannot go on from {path}: it is not a whole checkpoint of this version "
+                f"({error}). Start again without it."
+            ) from error
+
+
+_PARTS = ("weights", "optimizer", "best_weights", "results")
