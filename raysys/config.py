@@ -88,6 +88,10 @@ class TrainingConfig(Config):
 
     optimizer: Literal["adamw", "adagrad"] = "adamw"
     learning_rate: float = Field(2e-3, gt=0)
+    learning_rate_decay: bool = True
+    """Lower the rate in a straight line, to 0 at the end of max_epochs."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Of a step's gradient over its examples. Adagrad's first steps depend on it."""
     weight_decay: float = Field(0.01, ge=0)
     batch_size: int = Field(32, ge=1)
     """Users read side by side (sequential models) or interactions (two-tower), over all workers."""
