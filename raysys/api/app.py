@@ -1,0 +1,103 @@
+"""What each path does: the operations of the runtime and the events, health and the document."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from raysys.api.asgi import Application, Header, Response, Route
+from raysys.api.openapi import openapi_document
+from raysys.api.shapes import DEFAULT_NUM_RESULTS
+from raysys.api.wire import campaign_name, encode_answer, parse_events, parse_recommendations
+from raysys.config import ServingConfig
+from raysys.errors import (
+    InvalidInputError,
+    RaysysError,
+    RequestError,
+    ResourceNotFoundError,
+    UnavailableError,
+)
+from raysys.serving.messages import Answer, Query, Recommender
+
+
+def build_asgi(
+    engine: Recommender, config: ServingConfig, extra_routes: Sequence[Route] = ()
+) -> Application:
+    """Return the ASGI application that puts `engine` on the wire. Starts nothing.
+
+    `extra_routes` pass through the same door, with its limits and its errors; they are not in the
+    OpenAPI document.
+    """
+    return Application(
+        [*_Operations(engine, config).routes(), *extra_routes],
+        max_body_bytes=config.max_body_bytes,
+    )
+
+
+class _Operations:
+    def __init__(self, engine: Recommender, config: ServingConfig) -> None:
+        self._engine = engine
+        self._campaign = config.campaign
+        self._tracking_id = config.tracking_id
+        self._document = msgspec.json.encode(openapi_document(config.max_body_bytes))
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/recommendations", self.get_recommendations),
+            Route("POST", "/events", self.put_events),
+            Route("GET", "/healthz", self.healthz),
+            Route("GET", "/readyz", self.readyz),
+            Route("GET", "/openapi.json", self.openapi),
+        ]
+
+    async def get_recommendations(self, body: bytes) -> Response:
+        request = parse_recommendations(body)
+        if request.campaign_arn is not None:
+            self._check_campaign(request.campaign_arn)
+        num_results = request.num_results or DEFAULT_NUM_RESULTS
+        query = Query(request.user_id, request.item_id, num_results, request.context or {})
+        answer = await self._engine.recommend(query)
+        return Response(encode_answer(answer), _headers(answer))
+
+    async def put_events(self, body: bytes) -> Response:
+        tracking_id, events = parse_events(body)
+        if tracking_id != self._tracking_id:
+            # The AWS model declares no other error here, so an SDK knows no 404.
+            raise InvalidInputError(f"There is no event tracker with trackingId {tracking_id!r}.")
+        await self._engine.put_events(events)
+        return Response(b"")
+
+    async def healthz(self, _: bytes) -> Response:
+        return Response(b'{"status":"ok"}')
+
+    async def readyz(self, _: bytes) -> Response:
+        try:
+            served = await self._engine.ready()
+        except RequestError:
+            raise
+        except RaysysError as error:
+            raise UnavailableError(str(error)) from error
+        return Response(
+            msgspec.json.encode({"status": "ready", "campaign": self._campaign, **served})
+        )
+
+    async def openapi(self, _: bytes) -> Response:
+        return Response(self._document)
+
+    def _check_campaign(self, campaign: str) -> None:
+        name = campaign_name(campaign)
+        if name != self._campaign:
+            raise ResourceNotFoundError(
+                f"There is no campaign {name!r} here; this server has {self._campaign!r}."
+            )
+
+
+def _headers(answer: Answer) -> tuple[Header, ...]:
+    headers: list[Header] = [
+        (b"x-raysys-release", answer.release.encode()),
+        (b"x-raysys-source", answer.source.encode()),
+    ]
+    if answer.reason is not None:
+        headers.append((b"x-raysys-reason", answer.reason.encode()))
+    if answer.degraded:
+        headers.append((b"x-raysys-degraded", b"true"))
+    return tuple(headers)

@@ -1,0 +1,157 @@
+"""The OpenAPI 3.1 document; its schemas come from the shapes that requests are checked with."""
+
+from typing import Any
+
+import msgspec
+
+import raysys
+from raysys.api.shapes import (
+    ErrorAnswer,
+    EventsRequest,
+    RecommendationsAnswer,
+    RecommendationsRequest,
+)
+
+_COMPONENTS = "#/components/schemas/{name}"
+
+
+def openapi_document(max_body_bytes: int) -> dict[str, Any]:
+    """Return the document for every path of the API, as a JSON value."""
+    shapes = (RecommendationsRequest, RecommendationsAnswer, EventsRequest, ErrorAnswer)
+    _, schemas = msgspec.json.schema_components(shapes, ref_template=_COMPONENTS)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "raysys",
+            "version": raysys.__version__,
+            "description": (
+                "Recommendations and events in the wire format of Amazon Personalize's runtime "
+                "and events services: AWS SDKs work with this server as their endpoint."
+            ),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {
+            "/recommendations": {"post": _get_recommendations(max_body_bytes)},
+            "/events": {"post": _put_events(max_body_bytes)},
+            "/healthz": {"get": _health("Say that the process lives", "healthz", ready=False)},
+            "/readyz": {"get": _health("Say what is served", "readyz", ready=True)},
+            "/openapi.json": {"get": _document()},
+        },
+        "components": {"schemas": schemas},
+    }
+
+
+def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
+    return {
+        "operationId": "GetRecommendations",
+        "summary": "Recommend items to a user, or items like another item",
+        "requestBody": _request_body("RecommendationsRequest"),
+        "responses": {
+            "200": {
+                "description": "The items, best first",
+                "headers": {
+                    **_request_id(),
+                    "x-raysys-release": _header("The release that chose the items"),
+                    "x-raysys-source": _header(
+                        "What chose them", enum=["model", "popular", "similar-items"]
+                    ),
+                    "x-raysys-reason": _header("Why the source is not the one that was asked for"),
+                    "x-raysys-degraded": _header(
+                        "Present when a part was away, so that items may be missing", enum=["true"]
+                    ),
+                },
+                "content": _json("RecommendationsAnswer"),
+            },
+            **_errors(400, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+        },
+    }
+
+
+def _put_events(max_body_bytes: int) -> dict[str, Any]:
+    return {
+        "operationId": "PutEvents",
+        "summary": "Store what a user did; the next answer to the user takes it into account",
+        "requestBody": _request_body("EventsRequest"),
+        "responses": {
+            "200": {"description": "The events are committed", "headers": _request_id()},
+            **_errors(400, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+        },
+    }
+
+
+def _health(summary: str, operation_id: str, *, ready: bool) -> dict[str, Any]:
+    properties: dict[str, Any] = {"status": {"const": "ready" if ready else "ok"}}
+    if ready:
+        properties |= {"release": {"type": "string"}, "campaign": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "responses": {
+            "200": {
+                "description": "Yes",
+                "headers": _request_id(),
+                "content": {"application/json": {"schema": schema}},
+            },
+            **(_errors(405, 500, 503) if ready else _errors(405)),
+        },
+    }
+
+
+def _document() -> dict[str, Any]:
+    return {
+        "operationId": "openapi",
+        "summary": "This document",
+        "responses": {
+            "200": {
+                "description": "OpenAPI 3.1",
+                "headers": _request_id(),
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
+            **_errors(405),
+        },
+    }
+
+
+_ERRORS = {
+    400: ("The request is malformed or a member is out of bounds", "InvalidInputException"),
+    404: ("The campaign or filter does not exist", "ResourceNotFoundException"),
+    405: ("The path does not take this method", "MethodNotAllowedException"),
+    413: ("The body is larger than {max_body_bytes} bytes", "RequestTooLargeException"),
+    429: ("Too many requests wait; SDKs try again", "ThrottlingException"),
+    500: ("The server failed; its log has the request id", "InternalFailure"),
+    503: ("A part is away; SDKs try again", "ServiceUnavailableException"),
+}
+
+
+def _errors(*statuses: int, max_body_bytes: int | None = None) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": _ERRORS[status][0].format(max_body_bytes=max_body_bytes),
+            "headers": {
+                **_request_id(),
+                "x-amzn-errortype": _header("The error's class", enum=[_ERRORS[status][1]]),
+            },
+            "content": _json("ErrorAnswer"),
+        }
+        for status in statuses
+    }
+
+
+def _request_id() -> dict[str, Any]:
+    return {"x-amzn-RequestId": _header("Names this request in the server's log")}
+
+
+def _header(description: str, *, enum: list[str] | None = None) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if enum is not None:
+        schema["enum"] = enum
+    return {"description": description, "schema": schema}
+
+
+def _request_body(name: str) -> dict[str, Any]:
+    return {"required": True, "content": _json(name)}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _COMPONENTS.format(name=name)}}}

@@ -1,0 +1,97 @@
+"""The shapes of requests and answers, with every bound that a client must keep.
+
+They are read in three ways: msgspec checks a body against them, `violations` tells a client what
+does not fit, and the OpenAPI document shows them. A member that is null counts as absent.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+MAX_NUM_RESULTS = 500
+DEFAULT_NUM_RESULTS = 25
+MAX_PROPERTIES_LENGTH = 1024
+YEAR_9999_S = 253_370_764_800
+"""Seconds from 1970 to the year 9999: past it are milliseconds that were taken for seconds."""
+
+# `$` alone would let a final line break through, both here and in a client's regular expressions.
+_NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+_ATTRIBUTE_NAME = r"^[A-Za-z0-9_]+$(?!\n)"
+
+_SECONDS_HINT = (
+    "Time is given in seconds since 1970 UTC, fractions allowed; divide milliseconds by 1000"
+)
+
+Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=_NO_CONTROL_CHARACTERS)]
+ItemIds = Annotated[list[Id], Meta(min_length=1, max_length=25)]
+Seconds = Annotated[float, Meta(ge=0, lt=YEAR_9999_S, extra={"hint": _SECONDS_HINT})]
+NumResults = Annotated[
+    int, Meta(ge=1, le=MAX_NUM_RESULTS, description=f"{DEFAULT_NUM_RESULTS} when absent")
+]
+Context = Annotated[
+    dict[
+        Annotated[str, Meta(max_length=150, pattern=_ATTRIBUTE_NAME)],
+        Annotated[str, Meta(max_length=1000)],
+    ],
+    Meta(max_length=150),
+]
+PropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_PROPERTIES_LENGTH)]
+RecommendationId = Annotated[str, Meta(min_length=1, max_length=40, pattern=_NO_CONTROL_CHARACTERS)]
+
+
+class RecommendationsRequest(Struct, rename="camel"):
+    """What `POST /recommendations` takes: `userId`, `itemId` or both."""
+
+    campaign_arn: Id | None = None
+    user_id: Id | None = None
+    item_id: Id | None = None
+    num_results: NumResults | None = None
+    context: Context | None = None
+    # What follows belongs to the AWS shape and is refused by name, since to leave it out in
+    # silence would answer with items that the client asked not to see.
+    filter_arn: str | None = None
+    recommender_arn: str | None = None
+    promotions: list[Any] | None = None
+    metadata_columns: dict[str, Any] | None = None
+
+
+class EventRequest(Struct, rename="camel"):
+    """One member of `eventList`."""
+
+    event_type: Id
+    sent_at: Seconds
+    event_id: Id | None = None
+    item_id: Id | None = None
+    event_value: float | None = None
+    properties: PropertiesText | dict[str, Any] | None = None
+    recommendation_id: RecommendationId | None = None
+    impression: ItemIds | None = None
+
+
+class EventsRequest(Struct, rename="camel"):
+    """What `POST /events` takes. Without `userId` the session stands for the user."""
+
+    tracking_id: Id
+    session_id: Id
+    event_list: Annotated[list[EventRequest], Meta(min_length=1, max_length=10)]
+    user_id: Id | None = None
+
+
+class PredictedItem(Struct, rename="camel", omit_defaults=True):
+    """One recommended item. `score` is absent where the source of the list has none."""
+
+    item_id: str
+    score: float | None = None
+
+
+class RecommendationsAnswer(Struct, rename="camel"):
+    """What `POST /recommendations` answers, best item first."""
+
+    item_list: list[PredictedItem]
+    recommendation_id: str
+
+
+class ErrorAnswer(Struct):
+    """The body of every error; its class is in the header `x-amzn-errortype`."""
+
+    message: str
