@@ -60,11 +60,17 @@ class StateStore:
         that one call changes.
         """
         distinct: dict[str, Event] = {}
-        for event in events:
-            distinct.setdefault(event.identity(), event)
-        if not distinct:
-            return PutResult(0, 0)
-        stored = self._database.write(lambda connection: self._put(connection, distinct))
+        try:
+            for event in events:
+                distinct.setdefault(event.identity(), event)
+            if not distinct:
+                return PutResult(0, 0)
+            stored = self._database.write(lambda connection: self._put(connection, distinct))
+        except (OverflowError, UnicodeEncodeError) as error:  # drivers let these through as is
+            raise StateError(
+                f"An event holds a value that no database stores ({error}), so none of its call "
+                f"was stored."
+            ) from error
         return PutResult(stored, len(events) - stored)
 
     def user_states(self, user_ids: Iterable[str]) -> dict[str, UserState]:
