@@ -50,8 +50,11 @@ class Report:
         """
         first_k, *other_ks = sorted(self.config.ks)
         columns = [*((metric, first_k) for metric in _LABELS), *(("recall", k) for k in other_ks)]
+        notes = self._notes()
         table = Table(
-            title=f"{self.split}, {self._num_users:,} users", caption=self._caption(), min_width=60
+            title=f"{self.split}, {self._num_users:,} users",
+            caption="\n".join(notes),
+            min_width=max(len(note) for note in notes),  # so that no note is wrapped
         )
         table.add_column("model", no_wrap=True)
         for metric, k in columns:
@@ -91,7 +94,7 @@ class Report:
     def _num_users(self) -> int:
         return len(next(iter(self.evaluations.values())))
 
-    def _caption(self) -> str:
+    def _notes(self) -> list[str]:
         label = f"{_LABELS[self.config.metric]}@{self.config.metric_k}"
         first, *_ = self.evaluations
         lines = [
@@ -99,7 +102,7 @@ class Report:
             for name, d in self.differences().items()
         ]
         seen = "seen items left out" if self.excludes_history else "seen items ranked too"
-        return "\n".join([*lines, f"whole catalogue, {seen}; ties: {TIE_RULE}"])
+        return [*lines, f"whole catalogue, {seen}; ties: {TIE_RULE}"]
 
 
 def _cell(value: float, *, is_best: bool) -> str:

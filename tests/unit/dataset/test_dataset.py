@@ -1,0 +1,187 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from raysys import tables
+from raysys.dataset.dataset import open_dataset, shard_histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import DatasetError
+from raysys.hashing import sha256_of_file
+
+SHARDS = [
+    [("bob", "x", 5), ("bob", "y", 5), ("dan", "x", 1)],
+    [("ann", "z", 7)],
+    [],
+]
+
+
+def interactions(rows: list[tuple[str, str, int]]) -> pa.Table:
+    users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
+    nothing = [None] * len(rows)
+    return pa.Table.from_arrays(
+        [
+            pa.array(users, pa.string()),
+            pa.array(items, pa.string()),
+            pa.array(times, pa.int64()).cast(tables.TIMESTAMP),
+            pa.array(nothing, pa.string()),
+            pa.array(nothing, pa.float64()),
+            pa.array(nothing, pa.string()),
+            pa.array([0] * len(rows), pa.int32()),
+            pa.array(range(1, len(rows) + 1), pa.int64()),
+        ],
+        schema=tables.INTERACTIONS,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "dataset"
+    shards = path / "import-1" / "interactions"
+    shards.mkdir(parents=True)
+    for number, rows in enumerate(SHARDS):
+        pq.write_table(interactions(rows), shards / f"shard-{number:05d}.parquet")
+    items = pa.table({"item_id": ["x", "y"], "title": ["X", None]}, schema=tables.ITEMS)
+    pq.write_table(items, path / "import-1" / "items.parquet")
+    now = datetime.now(UTC).isoformat()
+    manifest = {
+        "format_version": 1,
+        "import_id": "import-1",
+        "created_at": now,
+        "sources": [],
+        "num_shards": 3,
+        "rows_in": 4,
+        "rows_accepted": 4,
+        "rows_quarantined": 0,
+        "rows_duplicate": 0,
+        "quarantined_by_reason": {},
+        "notices": [],
+        "num_users": 3,
+        "num_items": 3,
+        "first_occurred_at": now,
+        "last_occurred_at": now,
+        "files": {
+            str(file.relative_to(path)): {
+                "num_bytes": file.stat().st_size,
+                "sha256": sha256_of_file(file),
+            }
+            for file in path.rglob("*.parquet")
+        },
+        "items_file": "import-1/items.parquet",
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+def change_manifest(path: Path, **fields: object) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, **fields}))
+
+
+def test_histories_of_all_shards_are_ordered_by_user(path: Path):
+    dataset = open_dataset(path)
+    dataset.verify()
+    vocabulary = Vocabulary.from_ids(dataset.item_ids())
+    histories = dataset.histories(vocabulary)
+    assert histories.user_ids.to_pylist() == ["ann", "bob", "dan"]
+    assert histories.offsets.tolist() == [0, 1, 3, 4]
+    assert vocabulary.ids_of(histories.item_nums) == ["z", "x", "y", "x"]
+    assert histories.occurred_at_us.tolist() == [7, 5, 5, 1]
+    assert histories.vocabulary_hash == vocabulary.hash
+
+
+def test_the_items_that_anybody_interacted_with_come_sorted_and_once(path: Path):
+    assert open_dataset(path).item_ids().to_pylist() == ["x", "y", "z"]
+
+
+def test_the_item_table_is_read_where_there_is_one(path: Path):
+    items = open_dataset(path).items()
+    assert items is not None
+    assert items.column("item_id").to_pylist() == ["x", "y"]
+    change_manifest(path, items_file=None)
+    assert open_dataset(path).items() is None
+
+
+def test_items_that_the_vocabulary_lacks_keep_their_place_as_zero():
+    vocabulary = Vocabulary.from_ids(["y"])
+    assert shard_histories(interactions(SHARDS[0]), vocabulary).item_nums.tolist() == [0, 1, 0]
+
+
+def test_an_empty_shard_has_no_histories():
+    histories = shard_histories(interactions([]), Vocabulary.from_ids(["x"]))
+    assert len(histories) == 0
+    assert histories.offsets.tolist() == [0]
+
+
+def test_a_shard_in_many_chunks_reads_like_one():
+    rows = SHARDS[0]
+    chunked = pa.concat_tables([interactions(rows[:1]), interactions([]), interactions(rows[1:])])
+    histories = shard_histories(chunked, Vocabulary.from_ids(["x", "y"]))
+    assert histories.user_ids.to_pylist() == ["bob", "dan"]
+    assert histories.offsets.tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("bob", "x", 5), ("bob", "y", 4)],
+        [("bob", "x", 5), ("ann", "x", 6)],
+        [("ann", "x", 1), ("bob", "x", 2), ("ann", "x", 3)],
+    ],
+)
+def test_a_shard_out_of_order_is_refused(rows: list[tuple[str, str, int]]):
+    with pytest.raises(DatasetError, match="not ordered by user and time"):
+        shard_histories(interactions(rows), Vocabulary.from_ids(["x"]))
+
+
+def test_a_directory_without_a_manifest_is_no_dataset(tmp_path: Path):
+    with pytest.raises(DatasetError, match="no dataset at .*raysys import"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 2}', "\xff"])
+def test_a_damaged_manifest_is_refused(path: Path, text: str):
+    (path / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(DatasetError, match="Import the log again"):
+        open_dataset(path)
+
+
+def test_a_manifest_without_a_field_is_refused(path: Path):
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["rows_in"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DatasetError, match="rows_in"):
+        open_dataset(path)
+
+
+def test_a_missing_shard_is_named(path: Path):
+    (path / "import-1/interactions/shard-00001.parquet").unlink()
+    with pytest.raises(DatasetError, match=r"shard-00001\.parquet is missing"):
+        open_dataset(path)
+
+
+def test_a_shard_that_was_cut_short_is_named(path: Path):
+    shard = path / "import-1/interactions/shard-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match=r"shard-00000\.parquet has [\d,]+ bytes, but"):
+        open_dataset(path)
+
+
+def test_a_shard_that_was_altered_is_named(path: Path):
+    shard = path / "import-1/interactions/shard-00000.parquet"
+    altered = np.frombuffer(shard.read_bytes(), np.uint8).copy()
+    altered[20] ^= 1
+    shard.write_bytes(altered.tobytes())
+    with pytest.raises(DatasetError, match=r"damaged: .*shard-00000\.parquet has SHA-256"):
+        open_dataset(path).verify()
+
+
+def test_a_shard_that_is_no_parquet_is_named(path: Path):
+    shard = path / "import-1/interactions/shard-00000.parquet"
+    shard.write_bytes(b"x" * shard.stat().st_size)
+    with pytest.raises(DatasetError, match=r"shard-00000\.parquet cannot be read"):
+        open_dataset(path).item_ids()

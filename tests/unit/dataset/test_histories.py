@@ -1,0 +1,181 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raysys import tables
+from raysys.dataset.histories import Histories, concatenated
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import DatasetError
+
+# ann: 4 interactions, bob: none, cat: 1
+ANN_BOB_CAT = Histories.from_lists(
+    ["ann", "bob", "cat"], [[7, 8, 7, 9], [], [5]], [[1, 2, 2, 4], [], [3]], vocabulary_hash="v"
+)
+
+item_lists = st.lists(st.lists(st.integers(0, 5), max_size=8), max_size=6)
+
+
+def of_items(lists: list[list[int]]) -> Histories:
+    users = [f"user {row}" for row in range(len(lists))]
+    return Histories.from_lists(users, lists, [range(len(items)) for items in lists])
+
+
+def items_of(histories: Histories) -> list[list[int]]:
+    return [histories.of(row)[0].tolist() for row in range(len(histories))]
+
+
+def assert_same(one: Histories, other: Histories) -> None:
+    assert one.user_ids.equals(other.user_ids)
+    assert one.offsets.tolist() == other.offsets.tolist()
+    assert one.item_nums.tolist() == other.item_nums.tolist()
+    assert one.occurred_at_us.tolist() == other.occurred_at_us.tolist()
+    assert one.vocabulary_hash == other.vocabulary_hash
+
+
+def test_each_user_has_their_own_items_and_times():
+    items, times = ANN_BOB_CAT.of(0)
+    assert items.tolist() == [7, 8, 7, 9]
+    assert times.tolist() == [1, 2, 2, 4]
+    assert ANN_BOB_CAT.of(1)[0].tolist() == []
+    assert ANN_BOB_CAT.of(2)[0].tolist() == [5]
+    assert ANN_BOB_CAT.lengths.tolist() == [4, 0, 1]
+    assert len(ANN_BOB_CAT) == 3
+    assert ANN_BOB_CAT.num_interactions == 5
+
+
+def test_rows_are_found_by_user_id():
+    assert ANN_BOB_CAT.rows_of(["cat", "dan", "ann"]).tolist() == [2, -1, 0]
+    assert ANN_BOB_CAT.rows_of(pa.array(["bob", None])).tolist() == [1, -1]
+
+
+def test_taken_rows_come_in_the_order_asked_for():
+    taken = ANN_BOB_CAT.take([2, 1, 0])
+    assert taken.user_ids.to_pylist() == ["cat", "bob", "ann"]
+    assert items_of(taken) == [[5], [], [7, 8, 7, 9]]
+    assert taken.of(2)[1].tolist() == [1, 2, 2, 4]
+    assert taken.rows_of(["ann"]).tolist() == [2]
+    assert taken.vocabulary_hash == "v"
+
+
+def test_the_newest_interactions_are_the_last():
+    assert items_of(ANN_BOB_CAT.last(2)) == [[7, 9], [], [5]]
+    assert items_of(ANN_BOB_CAT.last(0)) == [[], [], []]
+    earlier, last = ANN_BOB_CAT.split_off_last(1)
+    assert items_of(earlier) == [[7, 8, 7], [], []]
+    assert items_of(last) == [[9], [], [5]]
+    assert last.occurred_at_us.tolist() == [4, 3]
+
+
+def test_the_newest_of_two_interactions_with_one_item_is_the_one_that_was_seen():
+    seen = ANN_BOB_CAT.newest_distinct(2)
+    assert items_of(seen) == [[7, 9], [], [5]]
+    assert seen.of(0)[1].tolist() == [2, 4]
+    assert items_of(ANN_BOB_CAT.newest_distinct(3)) == [[8, 7, 9], [], [5]]
+
+
+@given(item_lists, st.integers(0, 6))
+def test_the_newest_distinct_items_are_those_met_first_when_reading_backwards(lists, n):
+    expected = []
+    for items in lists:
+        met: list[int] = []
+        for item in reversed(items):
+            if item and item not in met:
+                met.append(item)
+        expected.append(met[:n][::-1])
+    assert items_of(of_items(lists).newest_distinct(n)) == expected
+
+
+def test_padding_is_on_the_left_and_the_newest_item_in_the_last_column():
+    items, lengths = ANN_BOB_CAT.padded([2, 0, 1, 0], 3)
+    assert items.tolist() == [[0, 0, 5], [8, 7, 9], [0, 0, 0], [8, 7, 9]]
+    assert items.dtype == np.int32
+    assert lengths.tolist() == [1, 3, 0, 3]
+
+
+@given(item_lists.filter(len), st.integers(1, 10))
+def test_padded_rows_end_with_the_history(lists, length):
+    histories = of_items(lists)
+    items, lengths = histories.padded(np.arange(len(lists)), length)
+    for row, history in enumerate(lists):
+        newest = history[-length:]
+        assert lengths[row] == len(newest)
+        assert items[row].tolist() == [0] * (length - len(newest)) + newest
+
+
+def test_saved_histories_open_as_they_were(tmp_path: Path):
+    ANN_BOB_CAT.save(tmp_path / "h.arrow")
+    opened = Histories.open(tmp_path / "h.arrow")
+    assert_same(opened, ANN_BOB_CAT)
+    assert opened.rows_of(["cat", "dan", "ann"]).tolist() == [2, -1, 0]
+    assert not opened.item_nums.flags.owndata  # mapped, not read
+
+
+def test_no_histories_are_saved_and_opened(tmp_path: Path):
+    none = Histories.from_lists([], [], [])
+    none.save(tmp_path / "h.arrow")
+    opened = Histories.open(tmp_path / "h.arrow")
+    assert_same(opened, none)
+    assert opened.rows_of(["ann"]).tolist() == [-1]
+    assert opened.take([]).padded([], 3)[0].shape == (0, 3)
+
+
+def test_a_vocabulary_is_not_taken_for_histories(tmp_path: Path):
+    Vocabulary.from_ids(["a"]).save(tmp_path / "v.arrow")
+    with pytest.raises(DatasetError, match="kind 'vocabulary'"):
+        Histories.open(tmp_path / "v.arrow")
+
+
+def test_a_table_of_histories_goes_there_and_back():
+    table = ANN_BOB_CAT.to_table()
+    assert table.schema.equals(tables.HISTORIES)
+    assert table.column("item_nums").to_pylist() == [[7, 8, 7, 9], [], [5]]
+    assert_same(Histories.from_table(table, vocabulary_hash="v"), ANN_BOB_CAT)
+
+
+def test_a_slice_of_a_table_holds_its_own_rows_only():
+    table = pa.concat_tables([ANN_BOB_CAT.to_table(), ANN_BOB_CAT.take([1, 0]).to_table()])
+    assert items_of(Histories.from_table(table.slice(1, 2))) == [[], [5]]
+    assert items_of(Histories.from_table(table.slice(2, 3))) == [[5], [], [7, 8, 7, 9]]
+    assert items_of(Histories.from_table(table.slice(0, 0))) == []
+
+
+def test_a_table_with_small_lists_is_read_too():
+    table = pa.table(
+        {
+            "user_id": ["ann"],
+            "item_nums": pa.array([[7, 8]], pa.list_(pa.int32())),
+            "occurred_at": pa.array([[1, 2]], pa.list_(tables.TIMESTAMP)),
+        }
+    )
+    assert items_of(Histories.from_table(table)) == [[7, 8]]
+
+
+def test_parts_are_joined_in_the_order_of_their_users():
+    joined = concatenated([ANN_BOB_CAT.take([2]), ANN_BOB_CAT.take([1, 0])])
+    assert_same(joined, ANN_BOB_CAT)
+    assert len(concatenated([])) == 0
+
+
+def test_parts_of_different_vocabularies_are_not_joined():
+    other = Histories.from_lists(["dan"], [[1]], [[1]], vocabulary_hash="other")
+    with pytest.raises(ValueError, match="2 different vocabularies"):
+        concatenated([ANN_BOB_CAT, other])
+
+
+def test_histories_survive_pickling():
+    assert_same(pickle.loads(pickle.dumps(ANN_BOB_CAT)), ANN_BOB_CAT)
+
+
+def test_arrays_that_do_not_fit_together_are_refused():
+    with pytest.raises(ValueError, match="2 offsets"):
+        Histories(
+            pa.array(["ann"]),
+            np.array([0, 2]),
+            np.array([1], dtype=np.int32),
+            np.array([1], dtype=np.int64),
+        )
