@@ -1,0 +1,101 @@
+"""Micro-batches: requests that wait at the same time travel together, and none waits for others."""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from raysys.errors import TooManyRequestsError
+
+AskedT = TypeVar("AskedT")
+GivenT = TypeVar("GivenT")
+
+
+class Batcher(Generic[AskedT, GivenT]):
+    """Collects what is submitted from one event loop into batches.
+
+    A batch starts as soon as a slot is free, with everything that waits then. So a lone request
+    starts at once, and under load the batches grow by themselves, up to `max_batch_size`.
+
+    Args:
+        run: answers a batch, one result per element, in order. When it raises, every element of the
+            batch raises.
+        max_in_flight: slots: batches that run at the same time.
+        max_queued: elements that may wait for a slot.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[AskedT]], Awaitable[Sequence[GivenT]]],
+        *,
+        max_batch_size: int,
+        max_in_flight: int,
+        max_queued: int,
+    ) -> None:
+        self._run = run
+        self._max_batch_size = max_batch_size
+        self._max_in_flight = max_in_flight
+        self._max_queued = max_queued
+        self._queue: deque[tuple[AskedT, asyncio.Future[GivenT]]] = deque()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._is_start_scheduled = False
+
+    async def submit(self, asked: AskedT) -> GivenT:
+        """Return the result for one element.
+
+        Raises:
+            TooManyRequestsError: the queue is full.
+        """
+        if len(self._queue) >= self._max_queued:
+            raise TooManyRequestsError(
+                f"{len(self._queue)} requests wait already, which is all that this server lets "
+                f"wait. Try again later, or raise max_queued_requests or num_gateways."
+            )
+        loop = asyncio.get_running_loop()
+        given: asyncio.Future[GivenT] = loop.create_future()
+        self._queue.append((asked, given))
+        if not self._is_start_scheduled and len(self._in_flight) < self._max_in_flight:
+            # At the end of this turn of the loop: whatever else arrives in the same turn comes
+            # along, and nobody waits for a clock.
+            self._is_start_scheduled = True
+            loop.call_soon(self._start)
+        return await given
+
+    def _start(self) -> None:
+        self._is_start_scheduled = False
+        while self._queue and len(self._in_flight) < self._max_in_flight:
+            size = min(len(self._queue), self._max_batch_size)
+            batch = [self._queue.popleft() for _ in range(size)]
+            # In a context of its own: what a server hangs on one request's context (Serve cancels
+            # calls by it when a client goes away) must not reach the others of its batch.
+            task = asyncio.get_running_loop().create_task(
+                self._answer(batch), context=contextvars.Context()
+            )
+            self._in_flight.add(task)
+            task.add_done_callback(self._finish)
+
+    async def _answer(self, batch: list[tuple[AskedT, asyncio.Future[GivenT]]]) -> None:
+        try:
+            results = await self._run([asked for asked, _ in batch])
+        except BaseException as error:
+            for _, given in batch:
+                if not given.done():
+                    _fail(given, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, given), result in zip(batch, results, strict=True):
+            if not given.done():  # else the request was cancelled: nobody waits
+                given.set_result(result)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._start()
+
+
+def _fail(given: asyncio.Future[GivenT], error: BaseException) -> None:
+    if isinstance(error, Exception):
+        given.set_exception(error)
+    else:  # the loop is ending
+        given.cancel()

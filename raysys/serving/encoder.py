@@ -1,0 +1,46 @@
+"""The query encoder's work: the model of one release, and histories turned into queries."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.models.encode import HistoryEncoder
+from raysys.models.weights import load_model
+from raysys.release import Release
+from raysys.serving.exchange import EncodeRequest
+
+USER_VOCABULARY = "vocabulary/users.arrow"
+MODEL_DIRECTORY = "model"
+
+
+class ReleaseEncoder:
+    """Encodes exactly as evaluation does, so that both rank alike. One thread at a time."""
+
+    def __init__(self, users: Vocabulary, encoder: HistoryEncoder) -> None:
+        self._users = users
+        self._encoder = encoder
+
+    @classmethod
+    def load(cls, release: Release) -> "ReleaseEncoder":
+        """Check the hashes of the model's files and load it.
+
+        Raises:
+            DamagedReleaseError, ReleaseMismatchError: the release cannot be used.
+        """
+        files = [name for name in release.manifest.files if name.startswith(f"{MODEL_DIRECTORY}/")]
+        release.verify(USER_VOCABULARY, *files)
+        users = Vocabulary.open(release.file(USER_VOCABULARY))
+        model = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
+        return cls(users, HistoryEncoder(model))
+
+    def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
+        """Return (B, D); zeros for a user of whom the model knows nothing."""
+        histories = Histories(
+            pa.array(request.user_ids, type=pa.string()),
+            request.offsets,
+            request.item_nums,
+            request.occurred_at_us,
+        )
+        return self._encoder.encode(histories, user_nums=self._users.numbers(request.user_ids))

@@ -1,0 +1,236 @@
+"""The engine: queries in, answers out, each hop once per micro-batch. Plain asyncio.
+
+For a batch of B queries: one read of the users' states, one call to the query encoder for the
+histories that are not cached, one call to each index shard, one merge. Whatever blocks (SQL) runs
+in threads.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.config import ServingConfig
+from raysys.errors import UnavailableError
+from raysys.serving.batcher import Batcher
+from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard
+from raysys.serving.messages import Answer, Query, Source
+from raysys.serving.parts import Parts
+from raysys.serving.ranking import Ranked, merged_results, popular_without, search_request
+from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.visitors import NO_ITEMS, Visitor, Visitors
+from raysys.state.events import Event
+from raysys.state.group_commit import GroupCommitter
+from raysys.state.store import StateStore
+
+_MAX_BATCHES_IN_FLIGHT = 2
+_MAX_CACHED_VISITORS = 16_384  # about 1.5 KB each at width 160 and 150 seen items
+_MAX_CACHED_ITEMS = 16_384
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One query of a batch, on its way to an answer: the popular list, until more is known."""
+
+    query: Query
+    visitor: Visitor | None = None
+    vector: NDArray[np.float32] | None = None
+    """(D,) what to search with."""
+    banned: NDArray[np.int32] = NO_ITEMS
+    source: Source = "popular"
+    reason: str | None = None
+    is_degraded: bool = False
+    ranked: Ranked | None = None
+
+    def search_with(self, vector: NDArray[np.float32], source: Source) -> None:
+        self.vector, self.source = vector, source
+
+    def go_without(self, reason: str) -> None:
+        """A part is away: give the popular list, and say so."""
+        self.source, self.reason, self.is_degraded = "popular", reason, True
+
+
+class Engine:
+    """One gateway's way from requests to answers, for one release. See `messages.Recommender`."""
+
+    def __init__(
+        self,
+        config: ServingConfig,
+        release: ReleaseParts,
+        store: StateStore,
+        encoder: Encoder,
+        shards: Sequence[IndexShard],
+    ) -> None:
+        self.config = config
+        self._release = release
+        self._parts = Parts(release.name, release.num_partitions, store, encoder, shards)
+        self._committer = GroupCommitter(store)
+        self._visitors = Visitors(
+            release.items,
+            release.histories,
+            history_length=release.history_length,
+            max_seen_items=config.max_seen_items,
+            max_cached=_MAX_CACHED_VISITORS,
+        )
+        self._item_vectors: dict[int, NDArray[np.float32]] = {}
+        self._batcher: Batcher[Query, Answer] = Batcher(
+            self._answer,
+            max_batch_size=config.max_batch_size,
+            max_in_flight=_MAX_BATCHES_IN_FLIGHT,
+            max_queued=config.max_queued_requests,
+        )
+
+    async def recommend(self, query: Query) -> Answer:
+        """Return an answer; parts that are away make it a degraded one, not an error.
+
+        Raises:
+            TooManyRequestsError: too many requests wait already.
+        """
+        return await self._batcher.submit(query)
+
+    async def put_events(self, events: Sequence[Event]) -> None:
+        """Return when the events are committed; the next answer of every gateway knows them."""
+        await self._committer.submit(events)
+
+    async def ready(self) -> Mapping[str, str | int]:
+        """Return what is served; UnavailableError, naming every part that does not answer."""
+        missing = await self._parts.missing()
+        if missing:
+            raise UnavailableError(f"Not ready to serve: {'; '.join(missing)}.")
+        return {
+            "release": self._release.name,
+            "shards": self._parts.num_shards,
+            "items": len(self._release.items),
+            "users": len(self._release.histories),
+        }
+
+    async def close(self) -> None:
+        """Commit the events that wait, then let go of everything."""
+        await self._committer.close()
+        await self._parts.close()
+
+    async def _answer(self, queries: list[Query]) -> list[Answer]:
+        batch = [_Asked(query) for query in queries]
+        by_user = [asked for asked in batch if asked.query.user_id is not None]
+        by_item = [asked for asked in batch if asked.query.user_id is None]
+        await asyncio.gather(self._place_users(by_user), self._place_items(by_item))
+        await self._search([asked for asked in batch if asked.vector is not None])
+        return self._answers(batch)
+
+    async def _place_users(self, batch: list[_Asked]) -> None:
+        """Find out who asks, and give a vector to each query of a known user."""
+        if not batch:
+            return
+        user_ids = [asked.query.user_id or "" for asked in batch]
+        states = await self._parts.user_states(user_ids)
+        # Without the database, what the release knows is better than no answer.
+        visitors = self._visitors.look_up(user_ids, states or {}, is_current=states is not None)
+        await self._encode(
+            {
+                user_id: visitor
+                for user_id, visitor in visitors.items()
+                if visitor.is_known and visitor.vector is None
+            }
+        )
+        for asked, user_id in zip(batch, user_ids, strict=True):
+            visitor = visitors[user_id]
+            asked.is_degraded = states is None
+            if self.config.exclude_seen:
+                asked.banned = visitor.seen
+            if not visitor.is_known:
+                asked.reason = "unknown-user"
+            elif visitor.vector is None:
+                asked.go_without("encoder-unavailable")
+            else:
+                asked.search_with(visitor.vector, "model")
+
+    async def _encode(self, visitors: Mapping[str, Visitor]) -> None:
+        if not visitors:
+            return
+        lengths = [len(visitor.item_nums) for visitor in visitors.values()]
+        request = EncodeRequest(
+            self._release.name,
+            list(visitors),
+            np.cumsum([0, *lengths], dtype=np.int64),
+            np.concatenate([visitor.item_nums for visitor in visitors.values()]),
+            np.concatenate([visitor.occurred_at_us for visitor in visitors.values()]),
+        )
+        vectors = await self._parts.encode(request)
+        if vectors is None:
+            return
+        for visitor, vector in zip(visitors.values(), vectors, strict=True):
+            visitor.is_known = bool(vector.any())
+            visitor.vector = vector
+
+    async def _place_items(self, batch: list[_Asked]) -> None:
+        """Give the vector of its item to each query for similar items."""
+        if not batch:
+            return
+        item_ids = [asked.query.item_id or "" for asked in batch]
+        nums: list[int] = self._release.items.numbers(item_ids).tolist()
+        missing = {
+            item_id: num
+            for item_id, num in zip(item_ids, nums, strict=True)
+            if num and num not in self._item_vectors
+        }
+        if missing:
+            if len(self._item_vectors) + len(missing) > _MAX_CACHED_ITEMS:
+                self._item_vectors = {}
+            self._item_vectors |= await self._parts.item_vectors(missing)
+        for asked, num in zip(batch, nums, strict=True):
+            vector = self._item_vectors.get(num)
+            if not num:
+                asked.reason = "unknown-item"
+            elif vector is None:
+                asked.go_without("index-unavailable")
+            else:
+                asked.banned = np.array([num], dtype=np.int32)
+                asked.search_with(vector, "similar-items")
+
+    async def _search(self, batch: list[_Asked]) -> None:
+        """Give the best of all shards that answer to each query with a vector."""
+        if not batch:
+            return
+        request = search_request(
+            self._release.name,
+            [asked.vector for asked in batch if asked.vector is not None],
+            ks=[asked.query.num_results for asked in batch],
+            by_cosine=[asked.source == "similar-items" for asked in batch],
+            banned=[asked.banned for asked in batch],
+        )
+        results = await self._parts.search(request)
+        if not results:
+            for asked in batch:
+                asked.go_without("index-unavailable")
+            return
+        is_degraded = len(results) < self._parts.num_shards
+        for asked, ranked in zip(batch, merged_results(results, request), strict=True):
+            asked.ranked = ranked
+            asked.is_degraded |= is_degraded
+
+    def _answers(self, batch: list[_Asked]) -> list[Answer]:
+        lists = [asked.ranked or self._popular(asked) for asked in batch]
+        item_ids = self._release.items.ids_of(np.concatenate([one.item_nums for one in lists]))
+        answers, start = [], 0
+        for asked, one in zip(batch, lists, strict=True):
+            end = start + len(one.item_nums)
+            answers.append(
+                Answer(
+                    item_ids=item_ids[start:end],
+                    scores=one.scores,
+                    recommendation_id=os.urandom(16).hex(),
+                    release=self._release.name,
+                    source=asked.source,
+                    reason=asked.reason or (None if end > start else "nothing-left"),
+                    degraded=asked.is_degraded,
+                )
+            )
+            start = end
+        return answers
+
+    def _popular(self, asked: _Asked) -> Ranked:
+        nums = popular_without(self._release.popular, asked.banned, asked.query.num_results)
+        return Ranked(nums)

@@ -1,0 +1,140 @@
+"""Every part that a gateway asks, behind one door that says what is missing instead of failing.
+
+Letters for shapes: as in `exchange`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.hashing import stable_hash
+from raysys.serving.exchange import (
+    Encoder,
+    EncodeRequest,
+    IndexShard,
+    SearchRequest,
+    SearchResult,
+)
+from raysys.serving.hop import Hop, PartAwayError
+from raysys.state.store import StateStore
+from raysys.state.user_state import UserState
+
+_TIMEOUT_S = 2.0
+_STATE_THREADS = 4
+
+ResultT = TypeVar("ResultT")
+
+
+class Parts:
+    """The database, the query encoder and the index shards of one release.
+
+    Args:
+        release: its name; encoder and shards are asked for it and refuse any other.
+        shards: in order: shard s holds the partitions p with p mod len(shards) = s.
+    """
+
+    def __init__(
+        self,
+        release: str,
+        num_partitions: int,
+        store: StateStore,
+        encoder: Encoder,
+        shards: Sequence[IndexShard],
+    ) -> None:
+        self._release = release
+        self._num_partitions = num_partitions
+        self._store = store
+        self._encoder = encoder
+        self._shards = shards
+        self._threads = ThreadPoolExecutor(_STATE_THREADS, thread_name_prefix="raysys-state")
+        self._state_hop = Hop("the database", self._ping, timeout_s=_TIMEOUT_S)
+        self._encoder_hop = _hop("the query encoder", encoder, release)
+        self._shard_hops = [
+            _hop(f"index shard {number}", shard, release) for number, shard in enumerate(shards)
+        ]
+
+    @property
+    def num_shards(self) -> int:
+        return len(self._shards)
+
+    async def user_states(self, user_ids: Iterable[str]) -> dict[str, UserState] | None:
+        """Return the states of those users of whom there is one; None when the database is away."""
+        distinct = set(user_ids)
+        return await _or_none(self._state_hop, lambda: self._read_states(distinct))
+
+    async def encode(self, request: EncodeRequest) -> NDArray[np.float32] | None:
+        """Return (B, D); None when the encoder is away."""
+        return await _or_none(self._encoder_hop, lambda: self._encoder.encode(request))
+
+    async def search(self, request: SearchRequest) -> list[SearchResult]:
+        """Return the results of the shards that answer, all asked at the same time."""
+
+        def ask(shard: IndexShard) -> Callable[[], Awaitable[SearchResult]]:
+            return lambda: shard.search(request)
+
+        results = await asyncio.gather(
+            *(
+                _or_none(hop, ask(shard))
+                for hop, shard in zip(self._shard_hops, self._shards, strict=True)
+            )
+        )
+        return [result for result in results if result is not None]
+
+    async def item_vectors(
+        self, nums_by_item_id: Mapping[str, int]
+    ) -> dict[int, NDArray[np.float32]]:
+        """Return the vector, (D,), of each item number whose shard answers."""
+        by_shard: dict[int, list[int]] = {}
+        for item_id, num in nums_by_item_id.items():
+            partition = stable_hash(item_id) % self._num_partitions
+            by_shard.setdefault(partition % self.num_shards, []).append(num)
+
+        def ask(
+            number: int, nums: list[int]
+        ) -> Callable[[], Awaitable[tuple[NDArray[np.int32], NDArray[np.float32]]]]:
+            wanted = np.array(nums, dtype=np.int32)
+            return lambda: self._shards[number].vectors_of(self._release, wanted)
+
+        answers = await asyncio.gather(
+            *(_or_none(self._shard_hops[n], ask(n, nums)) for n, nums in by_shard.items())
+        )
+        found: dict[int, NDArray[np.float32]] = {}
+        for answer in answers:
+            if answer is not None:
+                found.update(zip(answer[0].tolist(), answer[1], strict=True))
+        return found
+
+    async def missing(self) -> list[str]:
+        """Ask every part whether it is there, and return a sentence about each that is not."""
+        hops = [self._state_hop, self._encoder_hop, *self._shard_hops]
+        checks = await asyncio.gather(*(hop.check() for hop in hops), return_exceptions=True)
+        return [str(problem) for problem in checks if problem is not None]
+
+    async def close(self) -> None:
+        """Stop probing, end the threads and close the database."""
+        for hop in (self._state_hop, self._encoder_hop, *self._shard_hops):
+            await hop.close()
+        self._threads.shutdown()
+        self._store.close()
+
+    async def _read_states(self, user_ids: set[str]) -> dict[str, UserState]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._store.user_states, user_ids)
+
+    async def _ping(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._store.ping)
+
+
+async def _or_none(hop: Hop, ask: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
+    try:
+        return await hop.call(ask)
+    except PartAwayError:
+        return None
+
+
+def _hop(name: str, part: Encoder | IndexShard, release: str) -> Hop:
+    return Hop(name, lambda: part.check(release), timeout_s=_TIMEOUT_S)
