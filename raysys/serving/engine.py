@@ -8,7 +8,7 @@ in threads.
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class _Asked:
     visitor: Visitor | None = None
     vector: NDArray[np.float32] | None = None
     """(D,) what to search with."""
-    banned: NDArray[np.int32] = NO_ITEMS
+    banned: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
     source: Source = "popular"
     reason: str | None = None
     is_degraded: bool = False

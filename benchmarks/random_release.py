@@ -1,0 +1,89 @@
+"""A release that nobody trained: real in size and cost, random in taste.
+
+What serving costs does not depend on what a model has learnt, so that benchmarks and tests of
+serving need no training. Random ids, histories and weights, all from one seed.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from raysys import storage
+from raysys.config import GruConfig, IndexConfig, PipelineConfig
+from raysys.dataset.histories import Histories, offsets_of
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.evaluation.baselines import popularity_counts
+from raysys.index.build import build_partitions
+from raysys.models.build import build_model
+from raysys.models.encode import encode_catalogue
+from raysys.models.weights import save_model
+from raysys.release import Release, publishing
+
+_FIRST_INTERACTION_US = 880_000_000_000_000  # 1997, as in MovieLens-100K
+
+
+def publish_random_release(
+    releases: Path,
+    *,
+    num_items: int = 1_682,
+    num_users: int = 943,
+    mean_length: int = 106,
+    model: GruConfig | None = None,
+    index: IndexConfig | None = None,
+    seed: int = 0,
+) -> Release:
+    """Publish a release with the sizes of MovieLens-100K, or others, and return it."""
+    model, index = model or GruConfig(), index or IndexConfig()
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    items = Vocabulary.from_ids(f"item-{number}" for number in range(num_items))
+    users = Vocabulary.from_ids(f"user-{number}" for number in range(num_users))
+    histories = _random_histories(rng, items, users, mean_length)
+    network = build_model(model, num_items=num_items, num_users=num_users)
+    with publishing(releases) as draft:
+        (draft.path / "vocabulary").mkdir()
+        items.save(draft.path / "vocabulary/items.arrow")
+        users.save(draft.path / "vocabulary/users.arrow")
+        histories.save(draft.path / "histories.arrow")
+        np.save(draft.path / "popularity.npy", popularity_counts(histories, num_items))
+        save_model(network, draft.path / "model", num_users=num_users, vocabulary=items.hash)
+        embeddings = encode_catalogue(network)
+        build_partitions(draft.path / "index", embeddings, items.ids, index, items.hash)
+        config = PipelineConfig(model=model, index=index)
+        storage.write_json(draft.path / "config.json", config.model_dump(mode="json"))
+        return draft.publish(
+            recipe="random",
+            model_kind=model.kind,
+            embedding_dim=embeddings.shape[1],
+            history_length=model.history_length,
+            vocabulary=items.hash,
+            num_items=num_items,
+            num_users=num_users,
+            num_partitions=index.num_partitions,
+            index_factory=index.factory,
+            watermark=datetime.fromtimestamp(int(histories.occurred_at_us.max()) / 1e6, UTC),
+            metrics={},
+            lineage={"seed": seed},
+        )
+
+
+def _random_histories(
+    rng: np.random.Generator, items: Vocabulary, users: Vocabulary, mean_length: int
+) -> Histories:
+    """Draw items by a Zipf law, once each per user, a minute apart; lengths vary as in real logs."""
+    share = 1 / np.arange(1, len(items) + 1)
+    share /= share.sum()
+    spread = rng.lognormal(0.0, 0.8, len(users))
+    lengths = (spread * mean_length / spread.mean()).astype(int).clip(1, len(items) // 2)
+    nums = [rng.choice(len(items), length, replace=False, p=share) + 1 for length in lengths]
+    starts = _FIRST_INTERACTION_US + rng.integers(0, 10**13, len(users))
+    times = [start + 60_000_000 * np.arange(n) for start, n in zip(starts, lengths, strict=True)]
+    return Histories(
+        users.ids,
+        offsets_of(lengths),
+        np.concatenate(nums).astype(np.int32),
+        np.concatenate(times).astype(np.int64),
+        items.hash,
+    )
