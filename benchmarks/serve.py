@@ -1,0 +1,285 @@
+"""Requests per second of a served release, against an empty route of the same application.
+
+Starts a Ray of its own with the fast settings, deploys a release with everything on that the demo
+has on (database, exclusion of seen items), and drives POST /recommendations and POST /empty by
+turns with wrk at 1, 16 and 64 connections. Both routes run in the same replicas, read and check the
+same bodies and answer with as many bytes. Users are drawn by a Zipf law. Run with
+`make bench-serve`; the last line is JSON.
+
+The machine is shared by the load generator, HAProxy and all replicas, so the ratio says more than
+the rates. Load of the machine is printed beside them.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raysys.api.app import build_asgi
+from raysys.api.asgi import Application, Response, Route
+from raysys.api.wire import encode_answer, parse_recommendations
+from raysys.config import ServingConfig
+from raysys.dataset.histories import Histories
+from raysys.errors import ReleaseNotFoundError
+from raysys.release import Release, open_release
+from raysys.serving.cluster import end_haproxy, fast_serve_environment, free_port
+from raysys.serving.engine import Engine
+from raysys.serving.messages import Answer
+from raysys.serving.release_parts import HISTORIES
+
+CONNECTIONS = (1, 16, 64)
+ROUTES = ("/empty", "/recommendations")
+BARS = {"ratio_at_64": 0.25, "deploy_ratio": 3.0}
+LIST_LENGTH = 25
+
+WRK_SCRIPT = """
+local requests, at = {}, 0
+function init(arguments)
+    local path = arguments[1]
+    for body in io.lines(arguments[2]) do
+        requests[#requests + 1] = wrk.format(
+            "POST", path, {["Content-Type"] = "application/json"}, body)
+    end
+end
+function request()
+    at = at % #requests + 1
+    return requests[at]
+end
+function done(summary, latency, requests)
+    local e = summary.errors
+    print(string.format('RESULT {"rps": %.1f, "p50_ms": %.2f, "p99_ms": %.2f, "errors": %d}',
+        summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3,
+        latency:percentile(99) / 1e3, e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+def bench_asgi(engine: Engine, config: ServingConfig) -> Application:
+    """Return the application with a route that reads a request and answers with fixed bytes."""
+    ids = [f"item-{number}" for number in range(1000, 1000 + LIST_LENGTH)]
+    scores = [0.0012345678901234567 for _ in ids]
+    body = encode_answer(Answer(ids, scores, "0" * 32, "release", "model"))
+
+    async def empty(request: bytes) -> Response:
+        parse_recommendations(request)
+        return Response(body)
+
+    return build_asgi(engine, config, extra_routes=[Route("POST", "/empty", empty)])
+
+
+def main() -> None:
+    """Measure, print a table, and end with one JSON line."""
+    arguments = _arguments()
+    if shutil.which("wrk") is None:
+        sys.exit("This benchmark needs the load generator wrk: apt-get install wrk")
+    with tempfile.TemporaryDirectory(prefix="raysys-", dir="/tmp") as directory:
+        release = _release(arguments.release, Path(directory))
+        result = _measured(release, arguments, Path(directory))
+    print(json.dumps(result), flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--release", type=Path, default=Path("runs/demo/releases"))
+    parser.add_argument("--seconds", type=int, default=5, help="of one run of wrk")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each route and connections")
+    parser.add_argument("--shards", type=int, default=2)
+    parser.add_argument("--gateways", type=int, default=1)
+    parser.add_argument("--no-deploy-time", action="store_true", help="skip the empty application")
+    return parser.parse_args()
+
+
+def _release(path: Path, directory: Path) -> Release:
+    """Return the newest release of the demo, or a random one of its size."""
+    try:
+        release = open_release(path)
+    except ReleaseNotFoundError:
+        from benchmarks.random_release import publish_random_release
+
+        release = publish_random_release(directory / "releases")
+        print(f"There is no release at {path}; measuring a random one of MovieLens-100K's size.")
+    manifest = release.manifest
+    print(
+        f"Release {release.name}: {manifest.model_kind}, {manifest.num_items:,} items x "
+        f"{manifest.embedding_dim}, {manifest.num_users:,} users, index {manifest.index_factory}"
+    )
+    return release
+
+
+def _measured(release: Release, arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
+    config = ServingConfig(
+        release=str(release.path.resolve()),
+        database=f"sqlite:///{directory}/state.db",
+        num_shards=arguments.shards,
+        num_gateways=arguments.gateways,
+    )
+    bodies = _write_bodies(release, directory)
+    with _serving(directory) as url:
+        deploy = _deploy(config, url, with_empty=not arguments.no_deploy_time)
+        runs = _run_all(url, bodies, arguments, directory)
+        _check_answer(url, bodies)
+    table = {route: {str(c): _summary(runs[route, c]) for c in CONNECTIONS} for route in ROUTES}
+    ratios = {
+        str(c): round(table[ROUTES[1]][str(c)]["rps"] / table[ROUTES[0]][str(c)]["rps"], 3)
+        for c in CONNECTIONS
+    }
+    for c, ratio in ratios.items():
+        print(f"ratio at {c:>2} connections: {ratio:.3f}")
+    errors = sum(run["errors"] for each in runs.values() for run in each)
+    return {
+        "release": release.name,
+        "empty": table[ROUTES[0]],
+        "recommendations": table[ROUTES[1]],
+        "ratio": ratios,
+        "errors": errors,
+        **deploy,
+        "bars": BARS,
+        "cpus": os.cpu_count(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+@contextmanager
+def _serving(directory: Path) -> Iterator[str]:
+    """Run a Ray with the fast settings; give the address of Serve's HTTP."""
+    os.environ.update(fast_serve_environment(directory))
+    import ray
+    from ray import serve
+
+    port = free_port()
+    ray.init(
+        address="local",
+        num_cpus=max(4, os.cpu_count() or 1),
+        include_dashboard=False,
+        log_to_driver=False,
+        _temp_dir=str(directory / "ray"),
+    )
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+        end_haproxy(directory)
+
+
+def _deploy(config: ServingConfig, url: str, *, with_empty: bool) -> dict[str, float]:
+    """Deploy the application and return the seconds until it is ready, beside an empty one's."""
+    from raysys.api.build import build_application
+    from raysys.commands.empty_app import build_app as build_empty
+    from ray import serve
+
+    num_replicas = config.num_gateways + config.num_encoders + config.num_shards
+    seconds = {}
+    if with_empty:
+        args = {"num_replicas": num_replicas, "cpus_per_replica": config.cpus_per_shard}
+        started = time.monotonic()
+        serve.run(build_empty(args), name="empty", route_prefix="/nothing")
+        _wait_for(f"{url}/nothing")
+        seconds["deploy_empty_s"] = round(time.monotonic() - started, 2)
+        serve.delete("empty")
+    started = time.monotonic()
+    serve.run(build_application(config, bench_asgi), name="raysys", route_prefix="/")
+    _wait_for(f"{url}/readyz")
+    seconds["deploy_s"] = round(time.monotonic() - started, 2)
+    print(f"{num_replicas} replicas, seconds until ready: {seconds}")
+    return seconds
+
+
+def _wait_for(url: str, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _write_bodies(release: Release, directory: Path, count: int = 20_000) -> Path:
+    """Write request bodies, one a line, whose users follow a Zipf law."""
+    user_ids = Histories.open(release.file(HISTORIES)).user_ids.to_pylist()
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, len(user_ids) + 1)
+    drawn = rng.choice(rng.permutation(user_ids), count, p=share / share.sum())
+    lines = [json.dumps({"userId": str(user), "numResults": LIST_LENGTH}) for user in drawn]
+    path = directory / "bodies.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _run_all(
+    url: str, bodies: Path, arguments: argparse.Namespace, directory: Path
+) -> dict[tuple[str, int], list[dict[str, float]]]:
+    """Alternate the routes, so that what else the machine does meets both alike."""
+    script = directory / "post.lua"
+    script.write_text(WRK_SCRIPT, encoding="utf-8")
+    for route in ROUTES:  # caches fill, processors wake up
+        _wrk(url, route, bodies, script, connections=16, seconds=2)
+    runs: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for connections in CONNECTIONS:
+        for _ in range(arguments.rounds):
+            for route in ROUTES:
+                run = _wrk(url, route, bodies, script, connections, arguments.seconds)
+                runs.setdefault((route, connections), []).append(run)
+                print(
+                    f"{route:17} {connections:3} connections: {run['rps']:8.1f} requests/s, "
+                    f"p50 {run['p50_ms']:6.2f} ms, p99 {run['p99_ms']:6.2f} ms, "
+                    f"{run['errors']:.0f} errors, load {os.getloadavg()[0]:.2f}",
+                    flush=True,
+                )
+    return runs
+
+
+def _wrk(
+    url: str, route: str, bodies: Path, script: Path, connections: int, seconds: int
+) -> dict[str, float]:
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+    command += ["-s", str(script), url, "--", route, str(bodies)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"RESULT (\{.*\})", output)
+    if found is None:
+        raise RuntimeError(f"wrk printed no result:\n{output}")
+    result: dict[str, float] = json.loads(found[1])
+    return result
+
+
+def _summary(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each number, and all errors."""
+    medians = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    return {**medians, "errors": sum(run["errors"] for run in runs)}
+
+
+def _check_answer(url: str, bodies: Path) -> None:
+    """Refuse to report the speed of an answer that is not the real one."""
+    with bodies.open("rb") as lines:
+        body = next(lines).strip()
+    request = urllib.request.Request(f"{url}/recommendations", body, {"Content-Type": "text/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer, headers = json.load(response), response.headers
+    if headers["x-raysys-source"] != "model" or headers["x-raysys-degraded"]:
+        raise RuntimeError(f"The answers are not the model's: {dict(headers)}")
+    if len(answer["itemList"]) != LIST_LENGTH:
+        raise RuntimeError(f"{len(answer['itemList'])} items were answered, not {LIST_LENGTH}.")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    main()
