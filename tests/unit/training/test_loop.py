@@ -1,0 +1,291 @@
+import math
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from raysys.config import (
+    EvaluationConfig,
+    GruConfig,
+    PipelineConfig,
+    TrainingConfig,
+    TwoTowerConfig,
+)
+from raysys.dataset.histories import Histories
+from raysys.errors import TrainingError
+from raysys.models.build import build_model
+from raysys.models.encode import encode_catalogue, encode_histories
+from raysys.training.checkpoint import Checkpoint
+from raysys.training.loop import fit
+
+NUM_ITEMS = 12
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # steps this small only wait for each other
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def rings(num_users: int = 24, length: int = 8) -> Histories:
+    """A planted world: whoever took item n takes item n + 1 next, and 1 after the last."""
+    lists = [
+        [(start + step) % NUM_ITEMS + 1 for step in range(length)] for start in range(num_users)
+    ]
+    return Histories.from_lists(
+        [f"user-{row:02}" for row in range(num_users)], lists, [range(length)] * num_users
+    )
+
+
+def gru_config(**training: object) -> PipelineConfig:
+    settings = {"learning_rate": 0.02, "batch_size": 8, "max_epochs": 12} | training
+    return PipelineConfig(
+        model=GruConfig(hidden_dimension=16, bptt=4, dropout=0.0),
+        training=TrainingConfig(**settings),
+    )
+
+
+def two_tower_config(**training: object) -> PipelineConfig:
+    settings = {"learning_rate": 0.05, "batch_size": 32, "max_epochs": 20} | training
+    return PipelineConfig(
+        model=TwoTowerConfig(embedding_dim=8), training=TrainingConfig(**settings)
+    )
+
+
+def model_for(config: PipelineConfig, num_users: int = 24):
+    torch.manual_seed(0)
+    return build_model(config.model, num_items=NUM_ITEMS, num_users=num_users)
+
+
+def weights_of(model) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in model.parameters()]
+
+
+def test_a_gru_learns_what_comes_next():
+    config = gru_config()
+    model = model_for(config)
+    results = fit(model, rings(), config=config)
+    assert results[-1].loss < 0.3 < results[0].loss
+    histories = Histories.from_lists(["a", "b"], [[1, 2, 3], [10, 11, 12]], [[0, 1, 2]] * 2)
+    scores = encode_histories(model, histories) @ encode_catalogue(model).T
+    assert (scores.argmax(axis=1) + 1).tolist() == [4, 1]
+
+
+@pytest.mark.parametrize("full_softmax_up_to", [NUM_ITEMS, NUM_ITEMS - 1])
+def test_two_towers_learn_who_likes_what(full_softmax_up_to):
+    # Users of even rows take items 1 to 6, users of odd rows items 7 to 12.
+    lists = [list(range(1, 7)) if row % 2 == 0 else list(range(7, 13)) for row in range(10)]
+    train = Histories.from_lists([f"u{row}" for row in range(10)], lists, [range(6)] * 10)
+    config = two_tower_config(full_softmax_up_to=full_softmax_up_to)
+    model = model_for(config, num_users=10)
+    user_nums = np.arange(1, 11)
+    fit(model, train, config=config, user_nums=user_nums)
+    scores = encode_histories(model, train, user_nums=user_nums) @ encode_catalogue(model).T
+    best = np.argsort(-scores, axis=1)[:, :6] + 1
+    assert all(set(best[row]) == set(lists[row]) for row in range(10))
+
+
+def test_the_loss_is_the_weighted_mean_over_the_epochs_examples():
+    # Zero weights score every item alike: log 12 for each example, whatever the recency weights.
+    config = gru_config(max_epochs=1, learning_rate=1e-12)
+    model = model_for(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    (result,) = fit(model, rings(), config=config)
+    assert result.loss == pytest.approx(math.log(12), rel=1e-5)
+
+
+def test_the_same_call_gives_the_same_weights():
+    config = gru_config(max_epochs=2)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dropout": 0.5})})
+    models = [model_for(config), model_for(config)]
+    for model in models:
+        torch.manual_seed(np.random.randint(1000))  # what happened before does not matter
+        fit(model, rings(), config=config)
+    assert all(map(torch.equal, weights_of(models[0]), weights_of(models[1])))
+
+
+def test_training_leaves_the_global_random_numbers_as_they_were():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    model = model_for(gru_config(max_epochs=1))
+    torch.manual_seed(7)
+    fit(model, rings(), config=gru_config(max_epochs=1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("make_config", [gru_config, two_tower_config])
+def test_a_training_taken_up_from_its_checkpoint_ends_as_if_never_stopped(tmp_path, make_config):
+    user_nums = np.arange(1, 25)
+    config = make_config(max_epochs=4)
+    if isinstance(config.model, GruConfig):
+        model_config = config.model.model_copy(update={"dropout": 0.3})
+        config = config.model_copy(update={"model": model_config})
+
+    def save(result, checkpoint):
+        checkpoint.save(tmp_path / f"{result.epoch}.pt")
+
+    whole = model_for(config)
+    results = fit(whole, rings(), config=config, user_nums=user_nums, on_epoch=save)
+
+    resumed = model_for(config)
+    start = Checkpoint.load(tmp_path / "2.pt")
+    resumed_results = fit(resumed, rings(), config=config, user_nums=user_nums, start=start)
+
+    assert all(map(torch.equal, weights_of(whole), weights_of(resumed)))
+    assert [r.loss for r in resumed_results] == [r.loss for r in results]
+    assert resumed_results[:2] == results[:2]
+
+
+def test_training_stops_when_the_metric_stays_below_its_best_and_keeps_the_best_weights():
+    values = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    seen = []
+
+    def validate(model):
+        seen.append(weights_of(model))
+        return {"ndcg_at_10": next(values), "mrr_at_10": 0.0}
+
+    config = gru_config(patience=2)
+    model = model_for(config)
+    results = fit(model, rings(), config=config, validate=validate)
+    assert [result.metrics["ndcg_at_10"] for result in results] == [0.1, 0.5, 0.4, 0.3]
+    assert all(map(torch.equal, weights_of(model), seen[1]))
+    assert not model.training
+
+
+def test_without_validation_every_epoch_runs_and_the_last_is_kept():
+    config = two_tower_config(max_epochs=3, patience=1)
+    last = []
+    model = model_for(config)
+    fit(
+        model,
+        rings(),
+        config=config,
+        user_nums=np.arange(1, 25),
+        on_epoch=lambda result, checkpoint: last.append(weights_of(model)),
+    )
+    assert len(last) == 3
+    assert all(map(torch.equal, weights_of(model), last[-1]))
+
+
+def test_a_metric_that_validation_does_not_measure_is_named():
+    config = gru_config().model_copy(update={"evaluation": EvaluationConfig(metric_k=7)})
+    with pytest.raises(TrainingError, match=r"stop by ndcg_at_7.*measured ndcg_at_10"):
+        fit(model_for(config), rings(), config=config, validate=lambda model: {"ndcg_at_10": 0.1})
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    config = gru_config()
+    model = model_for(config)
+    with torch.no_grad():
+        model.items.weight.fill_(math.nan)
+    with pytest.raises(TrainingError, match="learning_rate"):
+        fit(model, rings(), config=config)
+
+
+def test_histories_too_short_to_learn_from_are_refused():
+    single = Histories.from_lists(["a"], [[1]], [[0]])
+    with pytest.raises(TrainingError, match="nothing to learn from"):
+        fit(model_for(gru_config()), single, config=gru_config())
+
+
+def test_a_two_tower_without_user_numbers_is_refused():
+    with pytest.raises(TrainingError, match="Pass user_nums"):
+        fit(model_for(two_tower_config()), rings(), config=two_tower_config())
+
+
+def test_a_learning_rate_that_decays_ends_near_zero():
+    rates = []
+
+    def note(result, checkpoint):
+        rates.append(checkpoint.optimizer["param_groups"][0]["lr"])
+
+    config = gru_config(max_epochs=4, learning_rate=0.02)
+    fit(model_for(config), rings(), config=config, on_epoch=note)
+    # 8 lanes of 7 examples, three times; the last batch begins when 144 of 168 are learnt
+    assert rates == pytest.approx([0.02 * (1 - (epoch + 6 / 7) / 4) for epoch in range(4)])
+
+
+class Threads:
+    """Workers as threads of this process, which sum by turns in the order of their rank."""
+
+    def __init__(self, rank: int, num_ranks: int, shared: dict) -> None:
+        self.rank, self.num_ranks, self._shared = rank, num_ranks, shared
+
+    def _exchange(self, value):
+        self._shared[self.rank] = value
+        self._shared["barrier"].wait()
+        values = [self._shared[rank] for rank in range(self.num_ranks)]
+        self._shared["barrier"].wait()
+        return values
+
+    def sum_(self, tensors):
+        everyones = self._exchange([tensor.detach().clone() for tensor in tensors])
+        with torch.no_grad():
+            for tensor, parts in zip(tensors, zip(*everyones, strict=True), strict=True):
+                tensor.copy_(sum(parts))
+
+    def gather(self, nums):
+        return torch.cat(self._exchange(nums))
+
+    def broadcast_(self, tensors):
+        first = self._exchange([tensor.detach().clone() for tensor in tensors])[0]
+        with torch.no_grad():
+            for tensor, value in zip(tensors, first, strict=True):
+                tensor.copy_(value)
+
+
+def fit_in_ranks(parts: list[Histories], config: PipelineConfig, user_nums: list) -> list:
+    shared = {"barrier": threading.Barrier(len(parts), timeout=30)}
+    models = [model_for(config) for _ in parts]
+    results: list = [None] * len(parts)
+
+    def work(rank: int) -> None:
+        comm = Threads(rank, len(parts), shared)
+        results[rank] = fit(
+            models[rank], parts[rank], config=config, user_nums=user_nums[rank], comm=comm
+        )
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return list(zip(models, results, strict=True))
+
+
+@pytest.mark.parametrize("full_softmax_up_to", [NUM_ITEMS, NUM_ITEMS - 1])
+@pytest.mark.parametrize("make_config", [gru_config, two_tower_config])
+def test_workers_together_learn_what_one_learns_from_the_same_batches(
+    make_config, full_softmax_up_to
+):
+    # One batch holds everything, so that it does not matter who reads what: 7 users against 17,
+    # and for the GRU one worker is out of batches long before the other.
+    config = make_config(
+        batch_size=400, max_epochs=3, full_softmax_up_to=full_softmax_up_to, learning_rate=0.01
+    )
+    train, user_nums = rings(), np.arange(1, 25)
+    alone = model_for(config)
+    expected = fit(alone, train, config=config, user_nums=user_nums)
+
+    rows = [np.arange(7), np.arange(7, 24)]
+    together = fit_in_ranks(
+        [train.take(part) for part in rows], config, [user_nums[part] for part in rows]
+    )
+    for model, results in together:
+        assert [r.loss for r in results] == pytest.approx([r.loss for r in expected], rel=1e-5)
+        for weight, reference in zip(weights_of(model), weights_of(alone), strict=True):
+            torch.testing.assert_close(weight, reference, atol=2e-4, rtol=1e-3)
+
+
+def test_a_worker_whose_batches_end_early_waits_for_the_others():
+    config = gru_config(batch_size=2, max_epochs=2)
+    train = rings()
+    together = fit_in_ranks([train.take(range(2)), train.take(range(2, 24))], config, [None] * 2)
+    first, second = together
+    assert all(map(torch.equal, weights_of(first[0]), weights_of(second[0])))
+    assert [r.loss for r in first[1]] == [r.loss for r in second[1]]
