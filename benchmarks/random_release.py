@@ -72,7 +72,7 @@ def publish_random_release(
 def _random_histories(
     rng: np.random.Generator, items: Vocabulary, users: Vocabulary, mean_length: int
 ) -> Histories:
-    """Draw items by a Zipf law, once each per user, a minute apart; lengths vary as in real logs."""
+    """Draw items by a Zipf law, once each per user, a minute apart; lengths vary as in a log."""
     share = 1 / np.arange(1, len(items) + 1)
     share /= share.sum()
     spread = rng.lognormal(0.0, 0.8, len(users))

@@ -180,9 +180,10 @@ def _serving(directory: Path) -> Iterator[str]:
 
 def _deploy(config: ServingConfig, url: str, *, with_empty: bool) -> dict[str, float]:
     """Deploy the application and return the seconds until it is ready, beside an empty one's."""
+    from ray import serve
+
     from raysys.api.build import build_application
     from raysys.commands.empty_app import build_app as build_empty
-    from ray import serve
 
     num_replicas = config.num_gateways + config.num_encoders + config.num_shards
     seconds = {}

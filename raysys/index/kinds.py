@@ -4,6 +4,8 @@ Which kinds obey selectors is not read from a table, which would age: FAISS rais
 ignores the selector in others, and this changes with its version. `obeys_selectors` tries it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import faiss
@@ -82,6 +84,17 @@ def obeys_selectors(index: Any, query: NDArray[np.float32]) -> bool:
     except (RuntimeError, TypeError):
         return False
     return bool(len(best)) and not np.isin(others, best).any()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let FAISS use one thread inside: a single query is not worth waking others up for."""
+    num_threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # of this thread only, as OpenMP has it
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(num_threads)
 
 
 def _parameters(index: Any, selector: Any) -> Any:

@@ -78,15 +78,16 @@ class Partition:
         width = min(2 * k + 16, len(self.nums))  # room for what a compressed score misplaces
         found = np.full((len(queries), width), -1, dtype=np.int64)
         exactly = []
-        for row, query in enumerate(queries):
-            banned = self._rows_of(excluded.item_nums[slice(*excluded.offsets[row : row + 2])])
-            num_left = len(self.nums) - len(banned)
-            if num_left > max(k, _SELECTIVE_SHARE * len(self.nums)):
-                rows = self._find(query, width, banned)
-                found[row, : len(rows)] = rows
-            if np.count_nonzero(found[row] >= 0) < min(k, num_left):
-                exactly.append(row)
-                found[row] = -1
+        with kinds.one_thread():
+            for row, query in enumerate(queries):
+                banned = self._rows_of(excluded.item_nums[slice(*excluded.offsets[row : row + 2])])
+                num_left = len(self.nums) - len(banned)
+                if num_left > max(k, _SELECTIVE_SHARE * len(self.nums)):
+                    rows = self._find(query, width, banned)
+                    found[row, : len(rows)] = rows
+                if np.count_nonzero(found[row] >= 0) < min(k, num_left):
+                    exactly.append(row)
+                    found[row] = -1
         top = rescore(queries, self.vectors, self.nums, found, k)
         for row in exactly:
             lists = _RowOf(excluded, row)
