@@ -1,0 +1,175 @@
+"""The reports of an import's tasks, put together: files in their places, counts that must agree."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from raysys import storage
+from raysys.errors import DatasetError, NothingUsableError
+from raysys.hashing import sha256_of_file
+from raysys.logs.header import ITEM_ID
+from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, WrittenFile
+from raysys.logs.publish import new_import_id
+from raysys.logs.shards import ShardReport, count_distinct_items
+from raysys.logs.tasks import CatalogueReport, SourceReport
+
+_MAX_NOTICES = 100
+_QUOTED_ROWS = 5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Assembly:
+    """Collects reports; `finish` lays out the import's folder and returns its manifest.
+
+    Tasks write below `work`, which is gone when `finish` returns.
+    """
+
+    def __init__(self, staging: Path, num_shards: int) -> None:
+        self.work = staging / "work"
+        self.repeated: list[str] = []
+        self._staging = staging
+        self._num_shards = num_shards
+        self._import_id = new_import_id()
+        self._sources: dict[int, SourceReport] = {}
+        self._catalogues: list[CatalogueReport] = []
+        self._shards: dict[int, ShardReport] = {}
+        self._files: dict[str, WrittenFile] = {}
+        self.work.mkdir()
+
+    def add(self, report: object) -> None:
+        """Take a report; progress is passed over."""
+        if isinstance(report, SourceReport):
+            self._sources[report.source_file] = report
+        elif isinstance(report, CatalogueReport):
+            self._catalogues.append(report)
+        elif isinstance(report, ShardReport):
+            self._shards[report.shard] = report
+
+    def parts(self, shard: int) -> list[str]:
+        """Return the parts of a shard, in log order."""
+        return [one.parts[shard] for one in self._in_order() if shard in one.parts]
+
+    def event_parts(self) -> list[list[str]]:
+        """Return the parts with event ids; rows of one event id are within one of the lists."""
+        found = [
+            [one.event_parts[place] for one in self._in_order() if place in one.event_parts]
+            for place in range(self._num_shards)
+        ]
+        return [parts for parts in found if parts]
+
+    def check_usable(self) -> None:
+        """Raise NothingUsableError, quoting rows, unless some row was accepted."""
+        reports = self._in_order()
+        if any(report.rows_accepted for report in reports):
+            return
+        names = ", ".join(report.source.name for report in reports[:3])
+        more = f" and {len(reports) - 3} more files" if len(reports) > 3 else ""
+        rows_in = sum(report.source.rows for report in reports)
+        if not rows_in:
+            raise NothingUsableError(
+                f"{names}{more}: there is a header, but no row below it. Nothing was written."
+            )
+        by_reason = self._by_reason()
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.most_common())
+        quoted = [row for report in reports for row in report.first_quarantined][:_QUOTED_ROWS]
+        raise NothingUsableError(
+            f"{names}{more}: none of {rows_in:,} rows can be used ({counts}), so nothing was "
+            f"written. The first of them:\n  " + "\n  ".join(quoted)
+        )
+
+    def finish(self) -> DatasetManifest:
+        """Move every file to its place, remove the rest, and return the manifest.
+
+        Raises:
+            DatasetError: the counts do not add up, so a row was lost or came twice.
+        """
+        (self._staging / self._import_id / "interactions").mkdir(parents=True)
+        shards = [self._shards[shard] for shard in range(self._num_shards)]
+        for shard in shards:
+            place = f"interactions/shard-{shard.shard:05d}.parquet"
+            self._files[self._place(shard.path, place)] = shard.file
+        quarantined = self._place_quarantine()
+        tables = {one.id_column: self._place_catalogue(one) for one in self._catalogues}
+        num_items = count_distinct_items([shard.item_ids for shard in shards])
+        manifest = self._manifest(shards, quarantined, tables, num_items)
+        storage.remove_tree(self.work)
+        return manifest
+
+    def _manifest(
+        self, shards: list[ShardReport], quarantined: int, tables: dict[str, str], num_items: int
+    ) -> DatasetManifest:
+        by_reason = self._by_reason()
+        rows_in = sum(report.source.rows for report in self._sources.values())
+        accepted = sum(shard.rows for shard in shards)
+        duplicates = sum(shard.duplicates for shard in shards)
+        if rows_in != accepted + quarantined + duplicates or by_reason.total() != quarantined:
+            raise DatasetError(
+                f"{rows_in:,} rows were read, but {accepted:,} accepted, {quarantined:,} "
+                f"quarantined and {duplicates:,} duplicate rows were written. Nothing is "
+                f"published. Were the files written to during the import? If not, this is a bug."
+            )
+        first = [one.first_occurred_at_us for one in shards if one.first_occurred_at_us is not None]
+        last = [one.last_occurred_at_us for one in shards if one.last_occurred_at_us is not None]
+        return DatasetManifest(
+            format_version=FORMAT_VERSION,
+            import_id=self._import_id,
+            created_at=datetime.now(UTC),
+            sources=[report.source for report in self._in_order()],
+            num_shards=self._num_shards,
+            rows_in=rows_in,
+            rows_accepted=accepted,
+            rows_quarantined=quarantined,
+            rows_duplicate=duplicates,
+            quarantined_by_reason=dict(sorted(by_reason.items())),
+            notices=self._notices(),
+            num_users=sum(shard.num_users for shard in shards),
+            num_items=num_items,
+            first_occurred_at=_EPOCH + timedelta(microseconds=min(first)),
+            last_occurred_at=_EPOCH + timedelta(microseconds=max(last)),
+            files=self._files,
+            items_file=tables.get(ITEM_ID),
+            users_file=next((tables[one] for one in tables if one != ITEM_ID), None),
+        )
+
+    def _in_order(self) -> list[SourceReport]:
+        return [self._sources[number] for number in sorted(self._sources)]
+
+    def _by_reason(self) -> Counter[str]:
+        return sum((report.quarantined for report in self._sources.values()), Counter())
+
+    def _notices(self) -> list[str]:
+        reports: list[SourceReport | CatalogueReport] = [*self._in_order(), *self._catalogues]
+        notices = list(dict.fromkeys(notice for report in reports for notice in report.notices))
+        if len(notices) > _MAX_NOTICES:
+            more = f"and {len(notices) - _MAX_NOTICES:,} more notices of this kind."
+            notices = [*notices[:_MAX_NOTICES], more]
+        return notices
+
+    def _place_quarantine(self) -> int:
+        """Move the quarantine in; return how many rows its files hold."""
+        rows = 0
+        for report in self._in_order():
+            if report.quarantine is not None:
+                rows += pq.read_metadata(report.quarantine).num_rows
+                place = f"quarantine/part-{report.source_file:05d}.parquet"
+                self._hash(self._place(report.quarantine, place))
+        return rows
+
+    def _place_catalogue(self, report: CatalogueReport) -> str:
+        name = "items.parquet" if report.id_column == ITEM_ID else "users.parquet"
+        return self._hash(self._place(report.path, name))
+
+    def _place(self, path: str, place: str) -> str:
+        """Move a file into the import's folder; return its name in the manifest."""
+        name = f"{self._import_id}/{place}"
+        target = self._staging / name
+        target.parent.mkdir(exist_ok=True)
+        Path(path).rename(target)
+        return name
+
+    def _hash(self, name: str) -> str:
+        path = self._staging / name
+        self._files[name] = WrittenFile(num_bytes=path.stat().st_size, sha256=sha256_of_file(path))
+        return name

@@ -1,0 +1,267 @@
+"""Files of interactions -> a dataset directory, on Ray Data, streaming.
+
+    sources --(one task a file: read, check, spread by user)--> parts
+    parts   --(one task a shard: drop duplicates, sort, write)--> Parquet, then the manifest
+
+A user's rows meet in one shard because every task spreads its rows by the same hash; nothing is
+shuffled across the cluster. What travels through Ray are small reports; rows go through storage,
+which all nodes must share. Memory: a reading task holds a few batches, a shard task one shard, so
+`num_shards` is to be chosen such that a shard fits.
+
+All or nothing: whatever fails or is killed leaves `destination` as it was.
+"""
+
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from raysys import storage
+from raysys.errors import ConfigError, SourceError
+from raysys.logs.assembly import Assembly
+from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
+from raysys.logs.header import ITEM_ID, USER_ID
+from raysys.logs.manifest import DatasetManifest
+from raysys.logs.publish import check_destination, publish_import
+from raysys.logs.readers import inspect_source
+from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
+from raysys.logs.sources import find_sources
+from raysys.logs.tasks import (
+    CatalogueReport,
+    Progress,
+    SourceReport,
+    import_catalogue,
+    import_source,
+)
+
+MAX_SHARDS = 4096
+
+_MEMORY_PER_PART_BYTE = 8  # parts are compressed to about a half; sorting holds a shard 3 times
+_SMALL_TASK_BYTES = 256 << 20  # below this, what a task needs is not worth reserving
+
+
+class OnProgress(Protocol):
+    """Told now and then how many rows are done, and of how many there probably are."""
+
+    def __call__(self, done: float, total: float | None = None, note: str = "") -> None: ...
+
+
+def import_log(
+    interactions: Sequence[Path],
+    destination: Path,
+    *,
+    items: Path | None = None,
+    users: Path | None = None,
+    num_shards: int = 8,
+    on_progress: OnProgress | None = None,
+) -> DatasetManifest:
+    """Import logs into a dataset directory, on the Ray that runs (or on a new local one).
+
+    An existing dataset at `destination` is replaced, and stays readable until it is.
+
+    Args:
+        interactions: files, directories and globs, see `find_sources`; their order is log order.
+        destination: the dataset directory; what is beside it must be on the same file system.
+        items: a table of items; users: a table of users. See `raysys.logs.catalogue`.
+        num_shards: the number of files that users are spread over, at most `MAX_SHARDS`.
+
+    Returns:
+        The manifest, in which rows_in = rows_accepted + rows_quarantined + rows_duplicate.
+
+    Raises:
+        ConfigError: `num_shards` is out of bounds.
+        DatasetError: `destination` holds something that is not a dataset.
+        SourceError: a file is missing, unreadable or lacks a column.
+        NothingUsableError: no row of all the files could be used.
+    """
+    if not 1 <= num_shards <= MAX_SHARDS:
+        raise ConfigError(f"num_shards must be between 1 and {MAX_SHARDS}, but got {num_shards}.")
+    sources = find_sources(interactions)
+    for path in sources:
+        inspect_source(path, str(path))
+    tables = [(ITEM_ID, items), (USER_ID, users)]
+    catalogues = [(column, path) for column, path in tables if path is not None]
+    for column, path in catalogues:
+        inspect_catalogue(path, str(path), column)
+    destination = destination.absolute()
+    check_destination(destination)
+    staging = storage.staging_directory(destination)
+    try:
+        assembly = Assembly(staging, num_shards)
+        reading = _Reading(sources, on_progress)
+        calls: list[_Call] = [
+            _ReadSource(path.absolute(), str(path), number, num_shards, assembly.work)
+            for number, path in enumerate(sources)
+        ]
+        calls += [
+            _ReadCatalogue(path.absolute(), str(path), column, assembly.work)
+            for column, path in catalogues
+        ]
+        for report in _run(calls):
+            reading.follow(report)
+            assembly.add(report)
+        assembly.check_usable()
+        reading.note("removing duplicates")
+        if event_parts := assembly.event_parts():
+            for repeated in _run([_FindRepeats(parts, assembly.work) for parts in event_parts]):
+                assembly.repeated.append(repeated)
+        shards = [
+            _WriteShard(shard, assembly.parts(shard), assembly.repeated, assembly.work)
+            for shard in range(num_shards)
+        ]
+        for number, report in enumerate(_run(shards, _memory_of(shards)), start=1):
+            assembly.add(report)
+            reading.note(f"sorted shard {number} of {num_shards}")
+        manifest = assembly.finish()
+        publish_import(staging, destination, manifest)
+    finally:
+        storage.remove_tree(staging)
+    return manifest
+
+
+class _Call(Protocol):
+    """What one task does. It crosses to another process, so it holds paths and numbers only."""
+
+    def run(self) -> Iterator[object]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadSource:
+    path: Path
+    name: str
+    source_file: int
+    num_shards: int
+    work: Path
+
+    def run(self) -> Iterator[Progress | SourceReport]:
+        return import_source(self.path, self.name, self.source_file, self.num_shards, self.work)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadCatalogue:
+    path: Path
+    name: str
+    id_column: str
+    work: Path
+
+    def run(self) -> Iterator[CatalogueReport]:
+        read = read_items if self.id_column == ITEM_ID else read_users
+        yield import_catalogue(read(self.path, self.name), self.id_column, self.work)
+
+
+@dataclass(frozen=True, slots=True)
+class _FindRepeats:
+    parts: list[str]
+    work: Path
+
+    def run(self) -> Iterator[str]:
+        yield find_repeated_events(self.parts, self.work / "repeated")
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteShard:
+    shard: int
+    parts: list[str]
+    repeated: list[str]
+    work: Path
+
+    def run(self) -> Iterator[ShardReport]:
+        target = self.work / f"shard-{self.shard:05d}"
+        yield write_shard(self.shard, self.parts, self.repeated, target)
+
+
+def _run(calls: Sequence[_Call], memory_bytes: int | None = None) -> Iterator[Any]:
+    """Run each call as one task and yield what they yield, as it comes."""
+    rows = [{"call": pickle.dumps(call)} for call in calls]
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False  # ours counts rows of logs, theirs would count reports
+    context.print_on_execution_start = False
+    context.target_max_block_size = 1  # a report leaves its task at once, not when it ends
+    with ray.data.DataContext.current(context):
+        reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _perform, batch_size=1, batch_format="pyarrow", memory=memory_bytes
+        )
+    with _quiet():
+        for row in reports.iter_rows():
+            report = pickle.loads(row["report"])
+            if isinstance(report, SourceError):
+                raise report
+            yield report
+
+
+def _perform(batch: pa.Table) -> Iterator[pa.Table]:
+    """Run the calls of a batch. A source's error is a report, so that no traceback surrounds it."""
+    for call in batch.column("call").to_pylist():
+        try:
+            for report in pickle.loads(call).run():
+                yield pa.table({"report": [pickle.dumps(report)]})
+        except SourceError as error:
+            yield pa.table({"report": [pickle.dumps(error)]})
+
+
+def _memory_of(shards: Sequence[_WriteShard]) -> int | None:
+    """Return what the largest shard's task should reserve, None for too little to matter.
+
+    Never more than half of the largest node's memory: the task must be able to start somewhere.
+    """
+    part_bytes = [sum(Path(part).stat().st_size for part in shard.parts) for shard in shards]
+    needed = max(part_bytes) * _MEMORY_PER_PART_BYTE
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    largest = max(node["Resources"].get("memory", 0) for node in nodes if node["Alive"])
+    return min(needed, int(largest / 2)) if needed > _SMALL_TASK_BYTES else None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray Data's notes on its executions off the terminal; its log file gets them all."""
+    handlers = [
+        handler
+        for handler in logging.getLogger("ray.data").handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
+
+
+class _Reading:
+    """Turns what tasks report into how much is done. Rows to come are guessed from bytes."""
+
+    def __init__(self, sources: Sequence[Path], on_progress: OnProgress | None) -> None:
+        self._num_bytes = sum(path.stat().st_size for path in sources)
+        self._on_progress = on_progress
+        self._latest: dict[int, Progress] = {}
+        self._num_sources = len(sources)
+        self._num_finished = 0
+
+    def follow(self, report: object) -> None:
+        if isinstance(report, SourceReport):
+            self._num_finished += 1
+        if isinstance(report, Progress):
+            self._latest[report.source_file] = report
+        if isinstance(report, Progress | SourceReport):
+            self._tell(f"{self._num_finished} of {self._num_sources} files")
+
+    def note(self, note: str) -> None:
+        """Tell a word about what comes after reading."""
+        self._tell(note, is_read=True)
+
+    def _tell(self, note: str, *, is_read: bool = False) -> None:
+        rows = sum(progress.rows for progress in self._latest.values())
+        num_bytes = sum(progress.bytes_read for progress in self._latest.values())
+        is_known = is_read or num_bytes == 0
+        total = rows if is_known else max(rows, round(rows * self._num_bytes / num_bytes))
+        if self._on_progress is not None:
+            self._on_progress(rows, total, note)

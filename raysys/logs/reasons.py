@@ -1,0 +1,55 @@
+"""The closed list of reasons for which a row of a log is put into quarantine."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One word for the program; `sentence` says the same to a person."""
+
+    NULL_ID = "null_id"
+    EMPTY_ID = "empty_id"
+    FLOAT_ID = "float_id"
+    ID_TOO_LONG = "id_too_long"
+    NULL_TIMESTAMP = "null_timestamp"
+    BAD_TIMESTAMP = "bad_timestamp"
+    NEGATIVE_TIMESTAMP = "negative_timestamp"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+    EVENT_TYPE_TOO_LONG = "event_type_too_long"
+    BAD_EVENT_VALUE = "bad_event_value"
+    BAD_ENCODING = "bad_encoding"
+    NUL_BYTE = "nul_byte"
+    WRONG_COLUMN_COUNT = "wrong_column_count"
+    REPEATED_HEADER = "repeated_header"
+    UNCLOSED_QUOTE = "unclosed_quote"
+    ROW_TOO_LONG = "row_too_long"
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and, where there is one, the usual cause."""
+        return _SENTENCES[self]
+
+
+MAX_ID_LENGTH = 256
+"""In characters, for ids and event types alike."""
+
+_SENTENCES = {
+    Reason.NULL_ID: "The id is missing.",
+    Reason.EMPTY_ID: "The id is an empty text or white space only.",
+    Reason.FLOAT_ID: (
+        "The id is a floating-point number, and 12.0 is not the id 12; write ids as text or as "
+        "integers. (In a Parquet file, a column of text may hold such ids.)"
+    ),
+    Reason.ID_TOO_LONG: f"The id has more than {MAX_ID_LENGTH} characters.",
+    Reason.NULL_TIMESTAMP: "The time is missing.",
+    Reason.BAD_TIMESTAMP: "The time is not a number of seconds since 1970-01-01 UTC.",
+    Reason.NEGATIVE_TIMESTAMP: "The time lies before 1970-01-01 UTC.",
+    Reason.TIMESTAMP_OUT_OF_RANGE: "The time lies after the year 2099.",
+    Reason.EVENT_TYPE_TOO_LONG: f"The event type has more than {MAX_ID_LENGTH} characters.",
+    Reason.BAD_EVENT_VALUE: "The event value is not a finite number.",
+    Reason.BAD_ENCODING: "The text is not UTF-8.",
+    Reason.NUL_BYTE: "The text holds a NUL byte.",
+    Reason.WRONG_COLUMN_COUNT: "The row has not as many columns as the header.",
+    Reason.REPEATED_HEADER: "The row repeats the header, as in files put one after the other.",
+    Reason.UNCLOSED_QUOTE: "A quotation mark is opened and never closed.",
+    Reason.ROW_TOO_LONG: "The row has no end within the longest row that is read.",
+}

@@ -1,0 +1,133 @@
+"""Raw rows -> interactions that can be trusted, and quarantine for the rest. No row is lost.
+
+Ids are opaque: they are kept exactly as they stand, white space around them included (a notice
+counts such ids), because a client will ask with the same characters. Times are seconds since 1970,
+a fraction kept to the microsecond. Where several things are wrong with a row, the first is
+reported, in the order user, item, time, event type, event value, event id.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raysys import tables
+from raysys.logs import fields, header
+from raysys.logs.raw import RawBatch, printable
+from raysys.logs.reasons import Reason
+
+_MAX_SHOWN = 100  # characters of a value in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A batch after validation: len(accepted) + len(quarantine) rows came in.
+
+    Attributes:
+        accepted: `tables.INTERACTIONS`, in log order.
+        quarantine: `tables.QUARANTINE`, in log order.
+        num_surrounded: ids among the accepted rows that begin or end with white space.
+    """
+
+    accepted: pa.Table
+    quarantine: pa.Table
+    num_surrounded: int
+
+
+def check(batch: RawBatch, source: str, source_file: int) -> Checked:
+    """Check every row of a batch; `source` names the file, `source_file` is its number."""
+    columns = batch.columns
+    num_rows = len(batch.rows)
+    users, user_codes = fields.parse_ids(columns[header.USER_ID], is_text=batch.is_text)
+    items, item_codes = fields.parse_ids(columns[header.ITEM_ID], is_text=batch.is_text)
+    times, time_codes = fields.parse_times(columns[header.TIMESTAMP])
+    types, type_codes = pa.nulls(num_rows, pa.string()), None
+    values, value_codes = pa.nulls(num_rows, pa.float64()), None
+    event_ids, event_codes = pa.nulls(num_rows, pa.string()), None
+    if header.EVENT_TYPE in columns:
+        types, type_codes = fields.parse_event_types(columns[header.EVENT_TYPE])
+    if header.EVENT_VALUE in columns:
+        values, value_codes = fields.parse_values(columns[header.EVENT_VALUE])
+    if header.EVENT_ID in columns:
+        event_ids, event_codes = fields.parse_event_ids(
+            columns[header.EVENT_ID], is_text=batch.is_text
+        )
+    codes_by_column = {
+        header.USER_ID: user_codes,
+        header.ITEM_ID: item_codes,
+        header.TIMESTAMP: time_codes,
+        header.EVENT_TYPE: type_codes,
+        header.EVENT_VALUE: value_codes,
+        header.EVENT_ID: event_codes,
+    }
+    accepted = pa.Table.from_arrays(
+        [
+            users,
+            items,
+            times.cast(tables.TIMESTAMP),
+            types,
+            values,
+            event_ids,
+            pa.array(np.full(num_rows, source_file, np.int32)),
+            pa.array(batch.rows),
+        ],
+        names=tables.INTERACTIONS.names,
+    )
+    present = {name: codes for name, codes in codes_by_column.items() if codes is not None}
+    is_good = ~np.logical_or.reduce([codes != 0 for codes in present.values()])
+    if not is_good.all():
+        accepted = accepted.filter(pa.array(is_good))
+    accepted = accepted.cast(tables.INTERACTIONS)
+    num_surrounded = sum(
+        fields.count_surrounded(chunk)
+        for name in ("user_id", "item_id")
+        for chunk in accepted.column(name).chunks
+    )
+    return Checked(accepted, _quarantine(batch, source, present, ~is_good), num_surrounded)
+
+
+def _quarantine(
+    batch: RawBatch, source: str, codes: dict[str, fields.Codes], is_bad: NDArray[np.bool_]
+) -> pa.Table:
+    places = np.flatnonzero(is_bad).tolist()
+    rows = [(row.row, row.reason, row.detail, row.text) for row in batch.refused]
+    texts = batch.text_of(places) if places else []
+    for place, text in zip(places, texts, strict=True):
+        column = next(name for name, of_column in codes.items() if of_column[place])
+        reason = fields.reason_of(int(codes[column][place]))
+        detail = _explain(column, batch.columns[column][place], reason)
+        rows.append((int(batch.rows[place]), reason, detail, text))
+    rows.sort(key=lambda row: row[0])
+    numbers, reasons, details, as_read = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return pa.table(
+        {
+            "source": pa.array([source] * len(rows), pa.string()),
+            "source_row": pa.array(numbers, pa.int64()),
+            "reason": pa.array([str(reason) for reason in reasons], pa.string()),
+            "detail": pa.array(details, pa.string()),
+            "row": pa.array(as_read, pa.string()),
+        },
+        schema=tables.QUARANTINE,
+    )
+
+
+def _explain(column: str, value: pa.Scalar, reason: Reason) -> str:
+    """Return one sentence on one value for a person."""
+    found = value.as_py()
+    shown = printable(found) if isinstance(found, bytes) else str(found)
+    if len(shown) > _MAX_SHOWN:
+        shown = f"{shown[:_MAX_SHOWN]}... ({len(shown)} characters)"
+    sentence = reason.sentence
+    if reason is Reason.TIMESTAMP_OUT_OF_RANGE:
+        sentence += _hint(found)
+    if found is None:
+        return f"{column.upper()}: {sentence}"
+    return f"{column.upper()} is '{shown}': {sentence}"
+
+
+def _hint(found: object) -> str:
+    try:
+        return fields.unit_hint(float(found))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # an Arrow timestamp: its unit is known
+        return ""

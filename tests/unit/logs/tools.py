@@ -1,0 +1,36 @@
+"""Reads a whole source through readers and validation, the way an import does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from raysys import tables
+from raysys.logs.readers import read_source
+from raysys.logs.validate import check
+
+
+def read_and_check(path: Path) -> tuple[int, pa.Table, pa.Table]:
+    """Return rows in, accepted rows and quarantine of one file, which is source number 0."""
+    rows_in = 0
+    accepted = [tables.INTERACTIONS.empty_table()]
+    quarantine = [tables.QUARANTINE.empty_table()]
+    for batch in read_source(path, path.name):
+        checked = check(batch, path.name, 0)
+        rows_in += len(batch)
+        accepted.append(checked.accepted)
+        quarantine.append(checked.quarantine)
+    return rows_in, pa.concat_tables(accepted), pa.concat_tables(quarantine)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def csv_line(fields: Sequence[object]) -> str:
+    """Return one line of CSV. (The csv module leaves a lone carriage return unquoted.)"""
+    texts = [str(field) for field in fields]
+    return ",".join(
+        '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n\r') else text for text in texts
+    )
