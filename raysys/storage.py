@@ -4,10 +4,13 @@ The only file that knows how a path becomes bytes on disk. A name that starts wi
 `.partial-` is staging: readers ignore it, and the next writer of the same name removes it.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,27 @@ def publish_directory(staging: Path, path: Path) -> None:
     _sync_directory(path.parent)
 
 
+def move_directory(source: Path, target: Path) -> None:
+    """Rename a finished directory, after its bytes are safe on disk. `target` must not exist."""
+    sync_tree(source)
+    source.rename(target)
+    _sync_directory(target.parent)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory, which other processes of this machine wait for.
+
+    It leaves no file behind and ends with the process, however that ends.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove staging files and directories of `path` whose writing process is gone."""
     for leftover in path.parent.glob(f".{path.name}{_PARTIAL}*"):
@@ -80,6 +104,11 @@ def remove_leftovers(path: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a directory and all below it; no error when it is not there."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; no error when it is not there."""
+    path.unlink(missing_ok=True)
 
 
 def sync_tree(path: Path) -> None:
