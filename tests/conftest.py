@@ -5,6 +5,12 @@ import random
 import numpy as np
 import pytest
 import ray
+from hypothesis import settings
+
+
+# A busy machine is no failure; derandomized, a failure here is a failure everywhere.
+settings.register_profile("raysys", deadline=None, derandomize=True)
+settings.load_profile("raysys")
 
 
 @pytest.fixture(autouse=True)
