@@ -7,7 +7,6 @@ import pytest
 import ray
 from hypothesis import settings
 
-
 # A busy machine is no failure; derandomized, a failure here is a failure everywhere.
 settings.register_profile("raysys", deadline=None, derandomize=True)
 settings.load_profile("raysys")
