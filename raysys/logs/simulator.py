@@ -93,7 +93,8 @@ class Simulator:
     """The settings of a world; the defaults are of the size of MovieLens-100K.
 
     Attributes:
-        mean_history: picks per user on average, before a long tail of keen users; at least 20.
+        mean_history: about how many picks a user makes; at least 20. Few make many more, and those
+            whose tastes a small catalogue exhausts make fewer.
         popularity_exponent: the item of popularity rank r has weight r ** -popularity_exponent.
         persistence: the chance that the taste in charge stays for the next pick, in [0, 1).
     """
@@ -174,7 +175,7 @@ class Simulator:
         rng = self._generator("picks", block)
         lengths = self._lengths(rng, self._num_users_in(block))
         users, places = _ragged(np.ceil(lengths * _SURPLUS).astype(np.int64))
-        tastes = self._tastes_in_charge(rng, block, users, places / (lengths * _SURPLUS)[users])
+        tastes = self._tastes_in_charge(rng, block, users, np.minimum(places / lengths[users], 1.0))
         items = self._draw_items(rng, tastes)
         kept = _first_picks(users, items, self.num_items, lengths)
         users, items, tastes = users[kept], items[kept], tastes[kept]
@@ -195,7 +196,7 @@ class Simulator:
         )
 
     def _lengths(self, rng: np.random.Generator, num_users: int) -> Integers:
-        """Return how many picks each user makes: 20 and more, with a long tail."""
+        """Return how many picks each user wants to make: 20 and more, with a long tail."""
         extra = rng.lognormal(0.0, 1.0, num_users) / np.exp(0.5) * (self.mean_history - 20)
         lengths: Integers = np.minimum(20 + extra.astype(np.int64), self.num_items // 4 + 1)
         return lengths
