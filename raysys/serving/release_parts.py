@@ -26,7 +26,6 @@ class ReleaseParts:
     popular: NDArray[np.int32]
     """(N,) every item number: most interactions first, then lowest number."""
     num_partitions: int
-    embedding_dim: int
     history_length: int
     """The newest interactions that the query encoder reads."""
 
@@ -55,7 +54,6 @@ class ReleaseParts:
             histories=histories,
             popular=by_popularity(counts),
             num_partitions=manifest.num_partitions,
-            embedding_dim=manifest.embedding_dim,
             history_length=manifest.history_length,
         )
 

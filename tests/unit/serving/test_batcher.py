@@ -1,0 +1,155 @@
+"""The law of micro-batches. Run: pytest tests/unit/serving/test_batcher.py"""
+
+import asyncio
+import contextvars
+import math
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raysys.errors import TooManyRequestsError
+from raysys.serving.batcher import Batcher
+
+
+class Recorder:
+    """Answers each number with its square, and remembers the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.most_in_flight = 0
+        self._in_flight = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def run(self, numbers: list[int]) -> list[int]:
+        self.batches.append(numbers)
+        self._in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self._in_flight)
+        await self.gate.wait()
+        self._in_flight -= 1
+        if -1 in numbers:
+            raise ValueError("a bad batch")
+        return [number**2 for number in numbers]
+
+
+def batcher(recorder: Recorder, size: int = 8, slots: int = 2, queued: int = 100) -> Batcher:
+    return Batcher(recorder.run, max_batch_size=size, max_in_flight=slots, max_queued=queued)
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scenario())  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=60)
+@given(count=st.integers(1, 200), size=st.integers(1, 40), slots=st.integers(1, 4))
+def test_what_arrives_together_travels_in_as_few_batches_as_fit(
+    count: int, size: int, slots: int
+) -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        batches = batcher(recorder, size, slots, queued=count)
+        results = await asyncio.gather(*(batches.submit(number) for number in range(count)))
+        assert results == [number**2 for number in range(count)]
+        assert len(recorder.batches) == math.ceil(count / size)
+        assert [number for batch in recorder.batches for number in batch] == list(range(count))
+        assert recorder.most_in_flight <= slots
+
+    run(scenario)
+
+
+def test_one_request_starts_at_once() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        recorder.gate.clear()
+        task = asyncio.ensure_future(batcher(recorder).submit(3))
+        for _ in range(3):  # turns of the loop: submit, start, run; no clock is involved
+            await asyncio.sleep(0)
+        assert recorder.batches == [[3]]
+        recorder.gate.set()
+        assert await task == 9
+
+    run(scenario)
+
+
+def test_what_waits_while_all_slots_are_taken_travels_together() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        recorder.gate.clear()
+        batches = batcher(recorder, size=8, slots=2)
+        tasks = []
+        for number in range(2):  # one after the other, each takes a slot
+            tasks.append(asyncio.ensure_future(batches.submit(number)))
+            while len(recorder.batches) <= number:
+                await asyncio.sleep(0)
+        tasks += [asyncio.ensure_future(batches.submit(number)) for number in range(2, 14)]
+        await asyncio.sleep(0)
+        recorder.gate.set()
+        await asyncio.gather(*tasks)
+        assert recorder.batches == [[0], [1], [*range(2, 10)], [*range(10, 14)]]
+
+    run(scenario)
+
+
+def test_a_full_queue_refuses_and_takes_again_once_it_has_room() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        recorder.gate.clear()
+        batches = batcher(recorder, size=1, slots=1, queued=2)
+        tasks = [asyncio.ensure_future(batches.submit(0))]
+        while not recorder.batches:
+            await asyncio.sleep(0)
+        tasks += [asyncio.ensure_future(batches.submit(number)) for number in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyRequestsError, match="2 requests wait already"):
+            await batches.submit(3)
+        recorder.gate.set()
+        await asyncio.gather(*tasks)
+        assert await batches.submit(4) == 16
+
+    run(scenario)
+
+
+def test_a_batch_that_fails_fails_for_its_own_and_for_nobody_else() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        batches = batcher(recorder, size=2, slots=1)
+        results = await asyncio.gather(
+            *(batches.submit(number) for number in (-1, 5, 6)), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [ValueError, ValueError, int]
+
+    run(scenario)
+
+
+def test_a_request_that_is_cancelled_leaves_the_others_of_its_batch_alone() -> None:
+    async def scenario() -> None:
+        recorder = Recorder()
+        recorder.gate.clear()
+        batches = batcher(recorder)
+        gone, stays = (asyncio.ensure_future(batches.submit(number)) for number in (2, 3))
+        while not recorder.batches:
+            await asyncio.sleep(0)
+        gone.cancel()
+        recorder.gate.set()
+        assert await stays == 9
+        assert recorder.batches == [[2, 3]]
+
+    run(scenario)
+
+
+def test_a_batch_does_not_see_what_hangs_on_one_request() -> None:
+    request = contextvars.ContextVar("request", default="none")
+    seen = []
+
+    async def answer(numbers: list[int]) -> list[int]:
+        seen.append(request.get())
+        return numbers
+
+    async def scenario() -> None:
+        request.set("the first")
+        await Batcher(answer, max_batch_size=1, max_in_flight=1, max_queued=1).submit(1)
+
+    run(scenario)
+    assert seen == ["none"]

@@ -1,0 +1,53 @@
+"""What can be said about an application before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from raysys.api.build import absolute_database, build_app
+from raysys.errors import ConfigError, ReleaseNotFoundError, ServingError
+from raysys.release import publishing
+
+
+def test_a_relative_database_means_the_same_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_database("sqlite:///state.db") == f"sqlite:///{tmp_path}/state.db"
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////var/state.db", "sqlite:///:memory:", "postgresql://user@host/name"]
+)
+def test_an_absolute_database_stays_as_it_is(url: str) -> None:
+    assert absolute_database(url) == url
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'num_shards'"):
+        build_app({"release": "r", "num_shard": 2})
+
+
+def test_a_release_that_is_not_there_is_refused_by_its_whole_path(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseNotFoundError, match=str(tmp_path / "nowhere")):
+        build_app({"release": str(tmp_path / "nowhere")})
+
+
+def test_more_shards_than_partitions_are_refused(tmp_path: Path) -> None:
+    with publishing(tmp_path) as draft:
+        draft.publish(
+            recipe="r",
+            model_kind="gru",
+            embedding_dim=16,
+            history_length=8,
+            vocabulary="v",
+            num_items=1,
+            num_users=1,
+            num_partitions=2,
+            index_factory="Flat",
+            watermark=None,
+            metrics={},
+            lineage={},
+        )
+    with pytest.raises(ServingError, match="has 2 partitions, too few for 3 shards"):
+        build_app({"release": str(tmp_path), "num_shards": 3})

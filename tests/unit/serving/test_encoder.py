@@ -1,0 +1,65 @@
+"""The query encoder encodes as evaluation does, and the parts of a release fit together."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.random_release import publish_random_release
+from raysys.config import GruConfig
+from raysys.errors import DamagedReleaseError
+from raysys.models.encode import encode_histories
+from raysys.models.weights import load_model
+from raysys.release import Release
+from raysys.serving.encoder import ReleaseEncoder
+from raysys.serving.exchange import EncodeRequest
+from raysys.serving.release_parts import ReleaseParts
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    model = GruConfig(hidden_dimension=20, history_length=6)
+    return publish_random_release(
+        tmp_path_factory.mktemp("releases"),
+        num_items=40,
+        num_users=12,
+        mean_length=9,
+        model=model,
+    )
+
+
+def test_a_query_is_encoded_bit_for_bit_as_evaluation_encodes_it(release: Release) -> None:
+    parts = ReleaseParts.load(release)
+    model = load_model(release.path / "model", vocabulary=parts.items.hash)
+    expected = encode_histories(model, parts.histories)
+    encoder = ReleaseEncoder.load(release)
+    for rows in ([0], [5, 1, 7], list(range(12))):
+        histories = parts.histories.take(rows).last(parts.history_length)
+        request = EncodeRequest(
+            release.name,
+            histories.user_ids.to_pylist(),
+            histories.offsets,
+            histories.item_nums,
+            histories.occurred_at_us,
+        )
+        assert np.array_equal(encoder.encode(request), expected[rows])
+
+
+def test_parts_of_a_release_fit_together(release: Release) -> None:
+    parts = ReleaseParts.load(release)
+    assert (len(parts.items), len(parts.histories)) == (40, 12)
+    assert sorted(parts.popular.tolist()) == list(range(1, 41))
+    assert (parts.name, parts.num_partitions, parts.history_length) == (release.name, 4, 6)
+
+
+@pytest.mark.parametrize("name", ["vocabulary/items.arrow", "histories.arrow", "popularity.npy"])
+def test_an_altered_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    release = publish_random_release(
+        tmp_path, num_items=20, num_users=3, mean_length=2, model=GruConfig(hidden_dimension=8)
+    )
+    path = release.file(name)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedReleaseError, match=name):
+        ReleaseParts.load(release)

@@ -1,0 +1,456 @@
+"""The engine over a real index in this process. Run: pytest tests/unit/serving"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raysys.errors import TooManyRequestsError, UnavailableError
+from raysys.evaluation.exclusion import Exclusions
+from raysys.evaluation.topk import exact_top_k
+from raysys.serving import hop, parts
+from raysys.serving.messages import Answer, Query
+from tests.unit.serving.world import (
+    HISTORIES,
+    ITEM_IDS,
+    NUM_ITEMS,
+    RELEASE,
+    World,
+    click,
+    embeddings,
+    encoded,
+    item_ids,
+)
+
+NUMS = np.arange(1, NUM_ITEMS + 1, dtype=np.int32)
+
+
+def ranked(history: list[int], k: int, seen: list[int]) -> list[str]:
+    """Return what evaluation ranks for a history."""
+    top = exact_top_k(
+        encoded(history)[None, :], embeddings(), NUMS, k, Exclusions.from_lists([seen])
+    )
+    return item_ids(top.item_nums[0][top.item_nums[0] > 0].tolist())
+
+
+def run(world: World, scenario: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        try:
+            await scenario()
+        finally:
+            await world.engine.close()
+
+    asyncio.run(whole())
+
+
+def ask(world: World, user_id: str | None, num_results: int = 10) -> Awaitable[Answer]:
+    return world.engine.recommend(Query(user_id, None, num_results))
+
+
+def test_a_users_list_is_what_evaluation_ranks_for_their_history(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        answers = await asyncio.gather(*(ask(world, user) for user in HISTORIES))
+        for answer, history in zip(answers, HISTORIES.values(), strict=True):
+            assert answer.item_ids == ranked(history, 10, history)
+            assert (answer.source, answer.reason, answer.degraded) == ("model", None, False)
+            assert answer.release == RELEASE
+            assert 0 < len(answer.recommendation_id) <= 40
+        assert len({answer.recommendation_id for answer in answers}) == 3
+
+    run(world, scenario)
+
+
+def test_scores_are_the_softmax_over_the_whole_catalogue(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        answer = await ask(world, "anna", 60)
+        logits = embeddings().astype(float) @ encoded(HISTORIES["anna"]).astype(float)
+        probabilities = np.exp(logits) / np.exp(logits).sum()  # over all 60, seen ones too
+        expected = [probabilities[ITEM_IDS.index(item_id)] for item_id in answer.item_ids]
+        assert answer.scores == pytest.approx(expected)
+        assert answer.scores == sorted(answer.scores or [], reverse=True)
+        assert len(expected) == 57  # all but the three seen
+
+    run(world, scenario)
+
+
+def test_scores_of_an_approximate_index_add_up_to_one_over_the_list(tmp_path: Path) -> None:
+    world = World(tmp_path, factory="HNSW8")
+
+    async def scenario() -> None:
+        answer = await ask(world, "anna", 10)
+        assert sum(answer.scores or []) == pytest.approx(1)
+
+    run(world, scenario)
+
+
+def test_seen_items_stay_when_they_need_not_be_left_out(tmp_path: Path) -> None:
+    world = World(tmp_path, exclude_seen=False)
+
+    async def scenario() -> None:
+        answer = await ask(world, "anna", 60)
+        assert answer.item_ids == ranked(HISTORIES["anna"], 60, [])
+
+    run(world, scenario)
+
+
+def test_the_next_answer_after_an_event_takes_it_into_account(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        before = await ask(world, "bert")
+        await world.engine.put_events([click("bert", "i08"), click("bert", "never heard of")])
+        after = await ask(world, "bert")
+        assert after.item_ids == ranked([3, 5, 9], 10, [3, 5, 9])  # i08 is item number 9
+        assert after.item_ids != before.item_ids
+
+    run(world, scenario)
+
+
+def test_an_encoded_query_is_used_again_until_the_state_changes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        for _ in range(3):
+            await ask(world, "anna")
+        assert world.encoder.calls == [["anna"]]
+        await world.engine.put_events([click("anna", "i08")])
+        await ask(world, "anna")
+        assert world.encoder.calls == [["anna"], ["anna"]]
+        assert world.encoder.requests[1].item_nums.tolist() == [1, 2, 3, 9]
+
+    run(world, scenario)
+
+
+def test_the_encoder_gets_the_newest_interactions_and_seen_keeps_the_older_ones(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)  # an encoder of this release reads 4 interactions
+
+    async def scenario() -> None:
+        await world.engine.put_events([click("anna", f"i{n}", 10**15 + n) for n in (20, 21, 22)])
+        answer = await ask(world, "anna", 60)
+        assert world.encoder.requests[0].item_nums.tolist() == [3, 21, 22, 23]
+        assert answer.item_ids == ranked([3, 21, 22, 23], 60, [1, 2, 3, 21, 22, 23])
+
+    run(world, scenario)
+
+
+def test_only_the_newest_items_up_to_the_cap_count_as_seen(tmp_path: Path) -> None:
+    world = World(tmp_path, max_seen_items=2)
+
+    async def scenario() -> None:
+        answer = await ask(world, "anna", 60)
+        assert answer.item_ids == ranked([1, 2, 3], 60, [2, 3])
+
+    run(world, scenario)
+
+
+def test_an_unknown_user_gets_the_popular_list_and_is_told_so(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        answer = await ask(world, "a stranger", 5)
+        assert answer.item_ids == item_ids([3, 1, 2, 5, 60])  # counts 3, 2, 1, 1, 1
+        assert (answer.source, answer.reason) == ("popular", "unknown-user")
+        assert (answer.scores, answer.degraded) == (None, False)
+
+    run(world, scenario)
+
+
+def test_a_user_whose_only_events_are_on_unknown_items_is_unknown(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        await world.engine.put_events([click("dora", "never heard of")])
+        assert (await ask(world, "dora")).reason == "unknown-user"
+        await world.engine.put_events([click("dora", "i03")])
+        assert (await ask(world, "dora")).item_ids == ranked([4], 10, [4])
+
+    run(world, scenario)
+
+
+def test_a_user_of_whom_the_model_knows_nothing_is_unknown(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.encoder.knows_nobody = True
+
+    async def scenario() -> None:
+        for _ in range(2):
+            answer = await ask(world, "anna", 3)
+            assert (answer.source, answer.reason) == ("popular", "unknown-user")
+            assert answer.item_ids == item_ids([5, 60, 4])  # without what she has seen
+
+    run(world, scenario)
+
+
+def test_an_item_alone_leads_to_the_items_that_are_most_like_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    vectors = embeddings().astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = vectors @ vectors[16]
+
+    async def scenario() -> None:
+        for _ in range(2):
+            answer = await world.engine.recommend(Query(None, "i16", 4))
+            expected = [num for num in np.argsort(-cosines) if num != 16][:4]
+            assert answer.item_ids == [ITEM_IDS[num] for num in expected]
+            assert answer.scores == pytest.approx(cosines[expected], abs=1e-6)
+            assert (answer.source, answer.reason) == ("similar-items", None)
+        # The item's own shard was asked for its vector, once.
+        assert sorted(world.shards[0].lookups + world.shards[1].lookups) == [[17]]
+
+    run(world, scenario)
+
+
+def test_an_unknown_item_leads_to_the_popular_list(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        answer = await world.engine.recommend(Query(None, "never heard of", 2))
+        assert answer.item_ids == item_ids([3, 1])
+        assert (answer.source, answer.reason) == ("popular", "unknown-item")
+
+    run(world, scenario)
+
+
+def test_with_a_user_an_item_does_not_change_the_list(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        answer = await world.engine.recommend(Query("anna", "i16", 10))
+        assert answer.item_ids == ranked([1, 2, 3], 10, [1, 2, 3])
+
+    run(world, scenario)
+
+
+def test_queries_of_one_batch_get_as_many_results_as_each_asked_for(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        sizes = {"anna": 3, "bert": 40, "carl": 500}
+        queries = [Query(user, None, size) for user, size in sizes.items()]
+        queries.append(Query(None, "i16", 50))
+        answers = await asyncio.gather(*map(world.engine.recommend, queries))
+        assert world.shards[0].batch_sizes == [4]
+        for answer, (user, size) in zip(answers, sizes.items(), strict=False):
+            assert answer.item_ids == ranked(HISTORIES[user], size, HISTORIES[user])
+        assert len(answers[3].item_ids) == 50
+
+    run(world, scenario)
+
+
+def test_who_has_seen_everything_gets_an_empty_list_with_the_reason(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        await world.engine.put_events([click("anna", item_id) for item_id in ITEM_IDS])
+        answer = await ask(world, "anna")
+        assert (answer.item_ids, answer.scores, answer.reason) == ([], [], "nothing-left")
+
+    run(world, scenario)
+
+
+def test_each_hop_happens_once_for_all_that_arrive_together(tmp_path: Path) -> None:
+    world = World(tmp_path, max_batch_size=64)
+
+    async def scenario() -> None:
+        users = [*HISTORIES, "a stranger", "anna"]
+        await asyncio.gather(*(ask(world, user) for user in users))
+        assert world.store.reads == 1
+        assert world.encoder.calls == [["anna", "bert", "carl"]]
+        assert [shard.batch_sizes for shard in world.shards] == [[4], [4]]  # all but the stranger
+
+    run(world, scenario)
+
+
+def test_a_shard_that_is_down_costs_its_items_and_nothing_else(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        world.shards[1].is_down = True
+        whole = ranked([1, 2, 3], 60, [1, 2, 3])
+        for _ in range(3):
+            answer = await ask(world, "anna", 60)
+            assert answer.degraded
+            assert answer.source == "model"
+            assert answer.item_ids == [item for item in whole if item in answer.item_ids]
+            assert 0 < len(answer.item_ids) < 57
+        assert len(world.shards[1].batch_sizes) == 1  # then it was left alone
+        other = await ask(world, "a stranger")
+        assert not other.degraded
+
+    run(world, scenario)
+
+
+def test_a_shard_that_comes_back_is_found_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hop, "_PROBE_EVERY_S", 0.001)
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        world.shards[1].is_down = True
+        assert (await ask(world, "anna")).degraded
+        world.shards[1].is_down = False
+        while (answer := await ask(world, "anna")).degraded:
+            await asyncio.sleep(0.001)
+        assert answer.item_ids == ranked([1, 2, 3], 10, [1, 2, 3])
+
+    run(world, scenario)
+
+
+def test_without_any_shard_the_popular_list_is_given(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        for shard in world.shards:
+            shard.is_down = True
+        answer = await ask(world, "bert", 2)
+        assert answer.item_ids == item_ids([1, 2])  # bert has seen 3 and 5
+        assert (answer.source, answer.reason) == ("popular", "index-unavailable")
+        assert answer.degraded
+        similar = await world.engine.recommend(Query(None, "i16", 2))
+        assert (similar.source, similar.reason) == ("popular", "index-unavailable")
+
+    run(world, scenario)
+
+
+def test_without_the_encoder_the_popular_list_is_given(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        cached = await ask(world, "carl")
+        world.encoder.is_down = True
+        answer = await ask(world, "bert", 2)
+        assert answer.item_ids == item_ids([1, 2])
+        assert (answer.source, answer.reason) == ("popular", "encoder-unavailable")
+        assert answer.degraded
+        again = await ask(world, "carl")  # encoded before: nothing is missing
+        assert (again.item_ids, again.degraded) == (cached.item_ids, False)
+
+    run(world, scenario)
+
+
+def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_TIMEOUT_S", 0.01)
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        world.encoder.hangs = True
+        assert (await ask(world, "anna")).reason == "encoder-unavailable"
+
+    run(world, scenario)
+
+
+def test_without_the_database_the_releases_histories_answer(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        world.store.is_down = True
+        answer = await ask(world, "anna")
+        assert answer.item_ids == ranked([1, 2, 3], 10, [1, 2, 3])
+        assert (answer.source, answer.degraded) == ("model", True)
+
+    run(world, scenario)
+
+
+def test_a_query_made_without_the_database_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hop, "_PROBE_EVERY_S", 0.001)
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        await world.engine.put_events([click("bert", "i08")])
+        world.store.is_down = True
+        assert (await ask(world, "bert")).item_ids == ranked([3, 5], 10, [3, 5])
+        world.store.is_down = False
+        while (answer := await ask(world, "bert")).degraded:
+            await asyncio.sleep(0.001)
+        assert answer.item_ids == ranked([3, 5, 9], 10, [3, 5, 9])
+
+    run(world, scenario)
+
+
+def test_a_shard_of_another_release_is_not_mixed_in(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        world.shards[0].release = "another release"
+        answer = await ask(world, "anna", 60)
+        assert answer.degraded
+        assert len(answer.item_ids) < 57
+        assert len(world.shards[0].batch_sizes) == 2  # asked twice, refused twice
+
+    run(world, scenario)
+
+
+def test_a_refused_release_is_asked_for_once_more(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        world.shards[0].refusals_left = 1  # as when the other replica of a rollout has it
+        answer = await ask(world, "anna")
+        assert not answer.degraded
+        assert answer.item_ids == ranked([1, 2, 3], 10, [1, 2, 3])
+
+    run(world, scenario)
+
+
+def test_a_full_queue_is_refused_and_the_others_are_answered(tmp_path: Path) -> None:
+    world = World(tmp_path, max_batch_size=1, max_queued_requests=3)
+
+    async def scenario() -> None:
+        gate = asyncio.Event()
+        world.shards[0].gate = gate
+        first = [asyncio.ensure_future(ask(world, "anna")) for _ in range(2)]
+        while len(world.shards[0].batch_sizes) < 2:  # both slots are taken
+            await asyncio.sleep(0.001)
+        waiting = [asyncio.ensure_future(ask(world, "anna")) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooManyRequestsError, match="3 requests wait already"):
+            await ask(world, "anna")
+        gate.set()
+        answers = await asyncio.gather(*first, *waiting)
+        assert all(answer.source == "model" for answer in answers)
+
+    run(world, scenario)
+
+
+def test_ready_says_what_is_served(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        assert await world.engine.ready() == {
+            "release": RELEASE,
+            "shards": 2,
+            "items": 60,
+            "users": 3,
+        }
+
+    run(world, scenario)
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ("encoder", "the query encoder does not answer: the encoder is down"),
+        ("shard", "index shard 1 does not answer: the shard is down"),
+        ("store", "the database does not answer: the database is down"),
+    ],
+)
+def test_ready_names_the_part_that_does_not_answer(tmp_path: Path, part: str, named: str) -> None:
+    world = World(tmp_path)
+    target = {"encoder": world.encoder, "shard": world.shards[1], "store": world.store}[part]
+    target.is_down = True  # type: ignore[attr-defined]
+
+    async def scenario() -> None:
+        with pytest.raises(UnavailableError, match=named):
+            await world.engine.ready()
+
+    run(world, scenario)

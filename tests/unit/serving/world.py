@@ -1,0 +1,168 @@
+"""A small release in memory, with a real index on disk and an encoder that needs no model."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.config import IndexConfig, ServingConfig
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import ReleaseMismatchError
+from raysys.evaluation.baselines import popularity_counts
+from raysys.index.build import build_partitions
+from raysys.index.shard import Shard, open_partitions
+from raysys.serving.engine import Engine
+from raysys.serving.exchange import EncodeRequest, SearchRequest, SearchResult
+from raysys.serving.release_parts import ReleaseParts, by_popularity
+from raysys.serving.shard import answer_search
+from raysys.state.events import Event
+from raysys.state.store import StateStore
+from raysys.state.user_state import UserState
+
+RELEASE = "20260101T000000-0123456789ab"
+NUM_ITEMS, DIM, NUM_PARTITIONS = 60, 16, 4
+ITEM_IDS = sorted(f"i{number:02}" for number in range(NUM_ITEMS))  # item number n is i(n - 1)
+HISTORIES = {"anna": [1, 2, 3], "bert": [3, 5], "carl": [3, 1, 60]}
+"""Item numbers by user, oldest first. Item 3 is the most popular, then 1, then 2, 5 and 60."""
+
+
+def embeddings() -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((NUM_ITEMS, DIM)).astype(np.float32)
+
+
+def encoded(item_nums: Sequence[int] | NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return what the fake encoder makes of a history: later items weigh more; order matters."""
+    rows = embeddings()[np.asarray(item_nums, dtype=int) - 1]
+    weights = np.arange(1, len(rows) + 1, dtype=np.float32)
+    total: NDArray[np.float32] = (weights[:, None] * rows).sum(axis=0, dtype=np.float32)
+    return total
+
+
+class FakeEncoder:
+    """Counts its calls; fails, hangs or serves another release when told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.requests: list[EncodeRequest] = []
+        self.is_down = False
+        self.hangs = False
+        self.release = RELEASE
+        self.knows_nobody = False
+
+    async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
+        self.calls.append(request.user_ids)
+        self.requests.append(request)
+        await self.check(request.release)
+        spans = zip(request.offsets[:-1], request.offsets[1:], strict=True)
+        rows = [encoded(request.item_nums[start:end]) for start, end in spans]
+        return np.stack(rows) * (0 if self.knows_nobody else 1)
+
+    async def check(self, release: str) -> None:
+        if self.hangs:
+            await asyncio.sleep(3600)
+        if self.is_down:
+            raise ConnectionError("the encoder is down")
+        if release != self.release:
+            raise ReleaseMismatchError(f"this replica serves {self.release}")
+
+
+class FakeShard:
+    """A real shard in this process; fails or serves another release when told to."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self.batch_sizes: list[int] = []
+        self.lookups: list[list[int]] = []
+        self.is_down = False
+        self.release = RELEASE
+        self.refusals_left = 0
+        self.gate: asyncio.Event | None = None
+        """While it is not set, searches wait."""
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        self.batch_sizes.append(len(request.ks))
+        if self.gate is not None:
+            await self.gate.wait()
+        await self.check(request.release)
+        return answer_search(self._shard, request)
+
+    async def vectors_of(
+        self, release: str, item_nums: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        self.lookups.append(item_nums.tolist())
+        await self.check(release)
+        return self._shard.vectors_of(item_nums)
+
+    async def check(self, release: str) -> None:
+        if self.is_down:
+            raise ConnectionError("the shard is down")
+        if self.refusals_left:
+            self.refusals_left -= 1
+            raise ReleaseMismatchError("this replica serves another release")
+        if release != self.release:
+            raise ReleaseMismatchError(f"this replica serves {self.release}")
+
+
+class CountingStore(StateStore):
+    """The real store on SQLite, which counts its reads and can be made to fail."""
+
+    reads = 0
+    is_down = False
+
+    def user_states(self, user_ids: object) -> dict[str, UserState]:
+        self.reads += 1
+        self.ping()
+        return super().user_states(user_ids)  # type: ignore[arg-type]
+
+    def ping(self) -> None:
+        if self.is_down:
+            raise ConnectionError("the database is down")
+        super().ping()
+
+
+class World:
+    """An engine, and the parts that it asks."""
+
+    def __init__(self, directory: Path, *, factory: str = "Flat", **settings: object) -> None:
+        vocabulary = Vocabulary.from_ids(ITEM_IDS)
+        note = build_partitions(
+            directory / "index",
+            embeddings(),
+            ITEM_IDS,
+            IndexConfig(factory=factory, num_partitions=NUM_PARTITIONS),
+            vocabulary.hash,
+        )
+        histories = Histories.from_lists(
+            list(HISTORIES),
+            list(HISTORIES.values()),
+            [[1_000_000 * (at + 1) for at in range(len(nums))] for nums in HISTORIES.values()],
+        )
+        self.release = ReleaseParts(
+            name=RELEASE,
+            items=vocabulary,
+            histories=histories,
+            popular=by_popularity(popularity_counts(histories, NUM_ITEMS)),
+            num_partitions=NUM_PARTITIONS,
+            history_length=4,
+        )
+        self.config = ServingConfig.model_validate(
+            {"release": "unused", "database": f"sqlite:///{directory}/state.db", **settings}
+        )
+        self.encoder = FakeEncoder()
+        self.shards = [
+            FakeShard(open_partitions(directory / "index", range(s, NUM_PARTITIONS, 2), note))
+            for s in range(2)
+        ]
+        self.store = CountingStore(self.config.database, self.config.dataset_group)
+        self.engine = Engine(self.config, self.release, self.store, self.encoder, self.shards)
+
+
+def click(user_id: str, item_id: str, occurred_at_us: int = 10**15) -> Event:
+    return Event(user_id, "session", item_id, "click", occurred_at_us)
+
+
+def item_ids(nums: Sequence[int]) -> list[str]:
+    return [ITEM_IDS[num - 1] for num in nums]
