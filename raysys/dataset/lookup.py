@@ -5,7 +5,7 @@ them and one comparison with the real string. Opening costs nothing, so a proces
 catalogues of millions of ids without reading them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,6 +21,8 @@ FIELDS = (
     pa.field("sorted_row", pa.int32(), nullable=False),  # the row that each hash belongs to
 )
 
+_CHUNK_ROWS = 1 << 16
+
 Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
 
 
@@ -35,7 +37,7 @@ class RowLookup:
     @classmethod
     def build(cls, texts: pa.StringArray) -> "RowLookup":
         """Hash and sort all strings: about 2 microseconds each."""
-        hashes = stable_hashes(texts.to_pylist())
+        hashes = stable_hashes(iterate(texts))
         order = np.argsort(hashes, kind="stable")
         return cls(texts, hashes[order], order.astype(np.int32))
 
@@ -55,7 +57,7 @@ class RowLookup:
     def extended(self, texts: pa.StringArray) -> "RowLookup":
         """Return the lookup of these strings followed by `texts`, hashing only the new ones."""
         old, new = len(self.texts), len(texts)
-        hashes = np.concatenate([self.sorted_hash, stable_hashes(texts.to_pylist())])
+        hashes = np.concatenate([self.sorted_hash, stable_hashes(iterate(texts))])
         rows = np.concatenate([self.sorted_row, np.arange(old, old + new, dtype=np.int32)])
         order = np.argsort(hashes, kind="stable")
         return RowLookup(pa.concat_arrays([self.texts, texts]), hashes[order], rows[order])
@@ -99,3 +101,9 @@ class RowLookup:
             pending = pending[~same]  # another string with the same hash: look one place further
             places[pending] += 1
         return found
+
+
+def iterate(texts: pa.StringArray) -> Iterator[str]:
+    """Give the strings one after the other, without a Python object for each at the same time."""
+    for start in range(0, len(texts), _CHUNK_ROWS):
+        yield from texts.slice(start, _CHUNK_ROWS).to_pylist()

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raysys.dataset import arrow_file
-from raysys.dataset.lookup import FIELDS, RowLookup, Texts
+from raysys.dataset.lookup import FIELDS, RowLookup, Texts, iterate
 from raysys.errors import DatasetError, UnknownIdError
 from raysys.hashing import sha256_of_texts
 
@@ -37,7 +37,7 @@ class Vocabulary:
     def from_ids(cls, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> "Vocabulary":
         """Number the distinct ids in ascending order of their UTF-8 bytes."""
         distinct = _distinct_sorted(ids)
-        return cls(distinct, sha256_of_texts(distinct.to_pylist()), RowLookup.build(distinct))
+        return cls(distinct, sha256_of_texts(iterate(distinct)), RowLookup.build(distinct))
 
     def extended(self, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> "Vocabulary":
         """Return a vocabulary in which known ids keep their numbers and unseen ones follow."""
@@ -46,7 +46,7 @@ class Vocabulary:
         if not len(unseen):
             return self
         lookup = self._lookup.extended(unseen)
-        return Vocabulary(lookup.texts, sha256_of_texts(lookup.texts.to_pylist()), lookup)
+        return Vocabulary(lookup.texts, sha256_of_texts(iterate(lookup.texts)), lookup)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -143,13 +143,21 @@ def test_popularity_ranks_by_count_and_then_by_number():
     assert top.scores.tolist() == [[7, 5, 5, 2], [7, 5, 2, 2]]
 
 
+def test_many_equally_popular_items_stand_in_the_order_of_their_numbers():
+    counts = np.array([0, *([3, 1, 2] * 100)])
+    top = Popularity(counts).top_k(histories_of([]), 300, excluded=None)
+    expected = [*range(1, 301, 3), *range(3, 301, 3), *range(2, 301, 3)]
+    assert top.item_nums[0].tolist() == expected
+
+
 def test_ease_has_the_weights_worked_out_by_hand():
-    # Two items, three users: both, the first, the second. X'X = [[2, 1], [1, 2]]; with l2 = 1 it
-    # is [[3, 1], [1, 3]], its inverse [[3, -1], [-1, 3]] / 8, and B[0, 1] = -(-1/8) / (3/8) = 1/3.
-    model = Ease(histories_of([1, 2], [1], [2]), 2, l2=1.0)
-    top = model.top_k(histories_of([1], [1, 2]), 2, excluded=None)
-    assert top.item_nums.tolist() == [[2, 1], [1, 2]]
-    np.testing.assert_allclose(top.scores, [[1 / 3, 0], [1 / 3, 1 / 3]])
+    # Two items, two users: both items, the first. X'X = [[2, 1], [1, 1]]; with l2 = 1 it is
+    # [[3, 1], [1, 2]], its inverse P = [[2, -1], [-1, 3]] / 5. So item 1 speaks for item 2 with
+    # -P[0, 1] / P[1, 1] = 1/3, and item 2 for item 1 with -P[1, 0] / P[0, 0] = 1/2.
+    model = Ease(histories_of([1, 2], [1]), 2, l2=1.0)
+    top = model.top_k(histories_of([1], [2], [1, 2]), 2, excluded=None)
+    assert top.item_nums.tolist() == [[2, 1], [1, 2], [1, 2]]
+    np.testing.assert_allclose(top.scores, [[1 / 3, 0], [1 / 2, 0], [1 / 2, 1 / 3]])
 
 
 def test_ease_learns_that_something_happened_not_how_often():
