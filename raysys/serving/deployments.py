@@ -148,6 +148,8 @@ def check_proxy_address() -> None:
     """
     from ray.serve.context import _get_global_client  # Serve has no public way to ask for it
 
+    if not ray.is_initialized():  # asking would start a Ray
+        return
     client = _get_global_client(raise_if_no_controller_running=False)
     if client is not None:
         check_listen_address(client.http_config.host)

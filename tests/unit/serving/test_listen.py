@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import ray
 import ray.serve.context
 
 from raysys.errors import ServingError
@@ -27,6 +28,7 @@ def test_a_proxy_that_listens_elsewhere_is_not_served_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client = SimpleNamespace(http_config=SimpleNamespace(host="0.0.0.0"))
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray.serve.context, "_get_global_client", lambda **_: client)
     with pytest.raises(ServingError, match="asked to listen on '0.0.0.0'"):
         check_proxy_address()
