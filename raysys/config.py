@@ -61,9 +61,9 @@ class GruConfig(Config):
     """Positions of a training segment; the hidden state crosses segments, gradients do not."""
     recency_mask: bool = True
     """Weigh each training position by 0.5 ** (age / recency_half_life)."""
-    recency_half_life: float = Field(100.0, gt=0)
+    recency_half_life: float = Field(400.0, gt=0)
     """In interactions, counted back from the user's newest."""
-    dropout: float = Field(0.4, ge=0, lt=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
     history_length: int = Field(128, ge=1, le=4096)
     """The newest interactions that the query tower reads when it encodes a query."""
 
@@ -87,7 +87,7 @@ class TrainingConfig(Config):
     """How the model is learnt."""
 
     optimizer: Literal["adamw", "adagrad"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
     learning_rate_decay: bool = True
     """Lower the rate in a straight line, to 0 at the end of max_epochs."""
     reduction: Literal["mean", "sum"] = "mean"
@@ -95,7 +95,7 @@ class TrainingConfig(Config):
     weight_decay: float = Field(0.01, ge=0)
     batch_size: int = Field(32, ge=1)
     """Users read side by side (sequential models) or interactions (two-tower), over all workers."""
-    max_epochs: int = Field(30, ge=1)
+    max_epochs: int = Field(10, ge=1)
     patience: int = Field(4, ge=1)
     """Epochs without a better validation metric after which training stops."""
     gradient_clip: float | None = Field(1.0, gt=0)
