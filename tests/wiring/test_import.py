@@ -1,0 +1,279 @@
+"""Imports on a real Ray: many files in, one dataset out, every row accounted for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from raysys import tables
+from raysys.errors import DatasetError, NothingUsableError, SourceError
+from raysys.hashing import sha256_of_file, stable_hash
+from raysys.logs.importing import import_log
+from raysys.logs.manifest import DatasetManifest, manifest_path
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    with TemporaryDirectory(prefix="ray", dir="/tmp") as directory:
+        ray.init(address="local", num_cpus=4, include_dashboard=False, _temp_dir=directory)
+        yield
+        ray.shutdown()
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def interactions(dataset: Path) -> pa.Table:
+    """Return the rows of all shards, shard after shard, after checking each file's hash."""
+    manifest = DatasetManifest.model_validate_json(manifest_path(dataset).read_text())
+    for name, written in manifest.files.items():
+        assert sha256_of_file(dataset / name) == written.sha256
+    return pa.concat_tables(pq.read_table(dataset / name) for name in manifest.shard_names())
+
+
+def names_below(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """A directory with a log of each format; broken rows and duplicates among them."""
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    csv_rows = [f"u{n % 7},i{n},{1000 + n},click,{n}.5,e{n}" for n in range(300)]
+    csv_rows[10] = ",i10,1010,click,1,e10"  # null_id
+    csv_rows[20] = "u1,i20,soon,click,1,e20"  # bad_timestamp
+    csv_rows[30] = "u5,elsewhere,5,buy,1,e3"  # the event e3 again, under another user
+    header = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE,EVENT_ID"
+    write(directory / "a.csv", "\n".join([header, *csv_rows]) + "\n")
+    pq.write_table(
+        pa.table(
+            {
+                "USER_ID": [0, 1, 1, None],
+                "ITEM_ID": ["x", "y", "y", "z"],
+                "TIMESTAMP": [7, 8, 8, 9],
+                "DEVICE": ["tv"] * 4,
+            }
+        ),
+        directory / "b.parquet",
+    )
+    write(
+        directory / "c.inter",
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float\nu1\ti1\t4\t1001\nu1\ti1\t4\t1001\n",
+    )
+    return directory
+
+
+def test_an_import_of_every_format_accounts_for_every_row(logs: Path, tmp_path: Path) -> None:
+    seen: list[tuple[float, float | None]] = []
+    manifest = import_log(
+        [logs],
+        tmp_path / "data",
+        num_shards=3,
+        on_progress=lambda done, total=None, note="": seen.append((done, total)),
+    )
+    assert manifest.rows_in == 300 + 4 + 2
+    assert manifest.quarantined_by_reason == {"bad_timestamp": 1, "null_id": 2}
+    assert manifest.rows_quarantined == 3
+    assert manifest.rows_duplicate == 3  # e3, (1, y, 8) and (u1, i1, 1001)
+    assert manifest.rows_accepted == 300
+    assert [source.rows for source in manifest.sources] == [300, 4, 2]
+    assert [Path(source.name).name for source in manifest.sources] == [
+        "a.csv",
+        "b.parquet",
+        "c.inter",
+    ]
+    assert manifest.notices == [
+        f"{logs}/b.parquet: not read, since no known column has that name: 'DEVICE'.",
+        f"{logs}/b.parquet: USER_ID holds integers; they were written as text.",
+    ]
+    assert seen[-1] == (306, 306)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+    table = interactions(tmp_path / "data")
+    assert table.schema == tables.INTERACTIONS
+    assert manifest.num_users == len(set(table["user_id"].to_pylist())) == 9
+    assert manifest.num_items == len(set(table["item_id"].to_pylist()))
+    row = table.filter(pa.compute.equal(table["event_id"], "e3")).to_pylist()
+    assert [(one["user_id"], one["source_file"], one["source_row"]) for one in row] == [
+        ("u3", 0, 4)
+    ]
+    assert row[0]["event_value"] == 3.5
+
+    quarantine = pa.concat_tables(
+        pq.read_table(path)
+        for path in sorted((tmp_path / "data" / manifest.import_id / "quarantine").iterdir())
+    )
+    assert quarantine.schema == tables.QUARANTINE
+    assert [(one["source_row"], one["reason"]) for one in quarantine.to_pylist()] == [
+        (11, "null_id"),
+        (21, "bad_timestamp"),
+        (4, "null_id"),
+    ]
+
+
+def test_shards_follow_the_hash_of_the_user_and_their_order_is_total(
+    logs: Path, tmp_path: Path
+) -> None:
+    manifest = import_log([logs], tmp_path / "data", num_shards=3)
+    order = ["user_id", "occurred_at", "source_file", "source_row"]
+    assert len(manifest.shard_names()) == 3
+    for shard, name in enumerate(manifest.shard_names()):
+        table = pq.read_table(tmp_path / "data" / name)
+        assert {stable_hash(user) % 3 for user in table["user_id"].to_pylist()} <= {shard}
+        assert table.sort_by([(column, "ascending") for column in order]) == table
+
+
+def test_importing_the_same_logs_again_gives_the_same_rows_and_leaves_no_old_file(
+    logs: Path, tmp_path: Path
+) -> None:
+    first = import_log([logs], tmp_path / "data", num_shards=3)
+    before = interactions(tmp_path / "data")
+    second = import_log([logs], tmp_path / "data", num_shards=3)
+    assert interactions(tmp_path / "data") == before
+    assert {n.partition("/")[2]: f for n, f in first.files.items()} == {
+        n.partition("/")[2]: f for n, f in second.files.items()
+    }
+    assert names_below(tmp_path / "data") == {"manifest.json", *second.files}
+    assert {path.name for path in tmp_path.iterdir()} == {"logs", "data"}
+
+
+def test_the_same_log_given_twice_is_all_duplicates_the_second_time(
+    logs: Path, tmp_path: Path
+) -> None:
+    once = import_log([logs], tmp_path / "once")
+    twice = import_log([logs, logs], tmp_path / "twice")
+    assert twice.rows_in == 2 * once.rows_in
+    assert twice.rows_accepted == once.rows_accepted
+    assert twice.rows_quarantined == 2 * once.rows_quarantined
+    assert interactions(tmp_path / "twice") == interactions(tmp_path / "once")
+
+
+def test_tables_of_items_and_users_come_along(logs: Path, tmp_path: Path) -> None:
+    items = write(tmp_path / "items.csv", "ITEM_ID,TITLE,GENRES\ni1,One,Drama|War\ni2,Two,\n")
+    users = write(tmp_path / "people.user", "user_id:token\tage:token\nu1\t24\n")
+    manifest = import_log([logs], tmp_path / "data", items=items, users=users)
+    assert manifest.items_file
+    assert manifest.users_file
+    assert pq.read_table(tmp_path / "data" / manifest.items_file).to_pylist() == [
+        {"item_id": "i1", "title": "One", "genres": "Drama|War"},
+        {"item_id": "i2", "title": "Two", "genres": None},
+    ]
+    assert pq.read_table(tmp_path / "data" / manifest.users_file).to_pylist() == [
+        {"user_id": "u1", "age": "24"}
+    ]
+    assert {manifest.items_file, manifest.users_file} <= set(manifest.files)
+
+
+def test_an_import_in_which_nothing_is_usable_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    bad = write(tmp_path / "bad.csv", "USER_ID,ITEM_ID,TIMESTAMP\n,i,1\nu,i,never\n")
+    with pytest.raises(NothingUsableError) as caught:
+        import_log([bad], tmp_path / "data")
+    message = str(caught.value)
+    assert "none of 2 rows can be used" in message
+    assert "bad.csv, row 1 (null_id): ',i,1'" in message
+    assert "row 2 (bad_timestamp)" in message
+    header = write(tmp_path / "header.csv", "USER_ID,ITEM_ID,TIMESTAMP\n")
+    with pytest.raises(NothingUsableError, match="no row below it"):
+        import_log([header], tmp_path / "data")
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.csv", "header.csv"}
+
+
+def test_an_import_that_fails_leaves_the_dataset_that_was_there(logs: Path, tmp_path: Path) -> None:
+    import_log([logs], tmp_path / "data", num_shards=3)
+    before = interactions(tmp_path / "data")
+    path = tmp_path / "late.parquet"  # its footer is sound, its rows are not
+    columns = {name: [f"{name}{n}" for n in range(5000)] for name in ("USER_ID", "ITEM_ID")}
+    pq.write_table(pa.table({**columns, "TIMESTAMP": list(range(5000))}), path)
+    content = path.read_bytes()
+    middle = len(content) // 3
+    path.write_bytes(content[:middle] + bytes(2000) + content[middle + 2000 :])
+    with pytest.raises(SourceError, match=r"late\.parquet is damaged"):
+        import_log([logs, path], tmp_path / "data")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="holds no log"):
+        import_log([tmp_path / "empty"], tmp_path / "data")
+    with pytest.raises(DatasetError, match="other things in it"):
+        import_log([logs], logs)
+    assert interactions(tmp_path / "data") == before
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "logs",
+        "data",
+        "late.parquet",
+        "empty",
+    }
+
+
+_IMPORT = """
+import sys
+from pathlib import Path
+import ray
+from raysys.logs.importing import import_log
+
+log, destination, ray_directory = map(Path, sys.argv[1:])
+ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=str(ray_directory))
+
+def report(done, total=None, note=""):
+    print(f"{done} {note}", flush=True)
+
+import_log([log], destination, on_progress=report)
+"""
+
+
+def test_an_import_killed_half_way_leaves_the_old_dataset_and_the_next_one_cleans_up(
+    logs: Path, tmp_path: Path
+) -> None:
+    import_log([logs], tmp_path / "data", num_shards=3)
+    before = interactions(tmp_path / "data")
+    rows = "".join(f"u{n % 1000},i{n % 99},{n}\n" for n in range(1_500_000))
+    long = write(tmp_path / "long.csv", "USER_ID,ITEM_ID,TIMESTAMP\n" + rows)
+    with TemporaryDirectory(prefix="ray", dir="/tmp") as ray_directory:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _IMPORT, str(long), str(tmp_path / "data"), ray_directory],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        first = process.stdout.readline()  # some rows are read, so staging is there
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert first.endswith(" 0 of 1 files\n")
+        staging = [path for path in tmp_path.iterdir() if ".partial-" in path.name]
+        assert len(staging) == 1
+        assert interactions(tmp_path / "data") == before
+        _wait_until_its_ray_is_gone(ray_directory)
+    import_log([logs], tmp_path / "data", num_shards=3)
+    assert interactions(tmp_path / "data") == before
+    assert {path.name for path in tmp_path.iterdir()} == {"logs", "data", "long.csv"}
+
+
+def _wait_until_its_ray_is_gone(ray_directory: str) -> None:
+    """Wait for the processes of a killed driver's cluster; Ray ends them by itself."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        commands = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                commands.append(path.read_bytes())
+            except OSError:
+                continue
+        if not any(ray_directory.encode() in command for command in commands):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"Ray in {ray_directory} still runs, 60 s after its driver was killed.")
