@@ -16,6 +16,7 @@ from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.store import PutResult, StateStore
+from raysys.state.tables import user_states
 from raysys.state.user_state import UserState
 
 
@@ -131,6 +132,24 @@ def test_stores_that_open_and_write_at_once_lose_nothing_and_repeat_nothing(url:
         assert state.version == 8 * 20
         assert list(state.occurred_at_us) == sorted(state.occurred_at_us)
     store.close()
+
+
+def test_the_first_events_of_a_user_in_two_processes_are_both_kept(store: StateStore) -> None:
+    """There is no row to lock yet, so both believe that they make it."""
+    waits_for_a_lock = text(
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    first = UserState(1, ("first",), (1,))
+    row = {"dataset_group": "films", "user_id": "ann", "version": 1, "packed": first.pack()}
+    with ThreadPoolExecutor(1) as thread, store._database._writer.connect() as other:
+        other.execute(user_states.insert(), row)
+        second = thread.submit(store.put_events, [event("second", 2)])
+        while not store._database.read(lambda link: link.execute(waits_for_a_lock).scalar_one()):
+            assert not second.done()
+        other.commit()
+        assert second.result(20) == PutResult(1, 0)
+    assert store.user_states(["ann"])["ann"] == UserState(2, ("first", "second"), (1, 2))
 
 
 def test_a_newer_schema_is_refused(url: str, server: Any) -> None:

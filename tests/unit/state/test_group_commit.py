@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,6 +13,8 @@ from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.store import PutResult, StateStore
 from tests.unit.state.builders import event, sqlite_url
+
+T = TypeVar("T")
 
 
 class FakeStore(StateStore):
@@ -31,6 +34,11 @@ class FakeStore(StateStore):
             if item in self.failure:
                 raise self.failure[item]
         return PutResult(len(events), 0)
+
+
+def play(scenario: Coroutine[Any, Any, T]) -> T:
+    """Run a scenario, which gets 20 seconds before it counts as stuck."""
+    return asyncio.run(asyncio.wait_for(scenario, 20))
 
 
 async def wait_until_busy(committer: GroupCommitter, tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -65,7 +73,7 @@ def test_a_lone_request_is_committed_at_once() -> None:
         await committer.close()
         return store.transactions
 
-    assert asyncio.run(scenario()) == [["a", "b"]]
+    assert play(scenario()) == [["a", "b"]]
 
 
 def test_requests_that_come_during_a_commit_share_the_next_one() -> None:
@@ -77,7 +85,7 @@ def test_requests_that_come_during_a_commit_share_the_next_one() -> None:
         await committer.close()
         return store.transactions
 
-    assert asyncio.run(scenario()) == [["first"], ["a", "b", "c"]]
+    assert play(scenario()) == [["first"], ["a", "b", "c"]]
 
 
 def test_nothing_is_acknowledged_before_its_commit() -> None:
@@ -93,7 +101,7 @@ def test_nothing_is_acknowledged_before_its_commit() -> None:
         await asyncio.gather(*tasks)
         await committer.close()
 
-    asyncio.run(scenario())
+    play(scenario())
 
 
 def test_a_transaction_takes_whole_requests_up_to_its_limit() -> None:
@@ -105,7 +113,7 @@ def test_a_transaction_takes_whole_requests_up_to_its_limit() -> None:
         await committer.close()
         return store.transactions
 
-    assert asyncio.run(scenario()) == [["first"], ["a", "b"], ["c"], ["d", "e", "f"]]
+    assert play(scenario()) == [["first"], ["a", "b"], ["c"], ["d", "e", "f"]]
 
 
 def test_a_request_that_cannot_be_stored_fails_alone() -> None:
@@ -121,7 +129,7 @@ def test_a_request_that_cannot_be_stored_fails_alone() -> None:
         assert store.transactions == [["first"], ["a", "bad", "c"], ["a"], ["bad"], ["c"]]
         await committer.close()
 
-    asyncio.run(scenario())
+    play(scenario())
 
 
 def test_a_database_that_is_away_is_asked_once_for_all() -> None:
@@ -137,7 +145,7 @@ def test_a_database_that_is_away_is_asked_once_for_all() -> None:
         await committer.submit([event("a")])  # it goes on when the database is back
         await committer.close()
 
-    asyncio.run(scenario())
+    play(scenario())
 
 
 def test_a_full_queue_refuses_and_takes_more_when_it_has_drained() -> None:
@@ -158,7 +166,7 @@ def test_a_full_queue_refuses_and_takes_more_when_it_has_drained() -> None:
         assert store.transactions == [["first"], ["a", "b"], ["c"]]
         await committer.close()
 
-    asyncio.run(scenario())
+    play(scenario())
 
 
 def test_a_caller_who_gives_up_leaves_the_others_alone() -> None:
@@ -176,7 +184,7 @@ def test_a_caller_who_gives_up_leaves_the_others_alone() -> None:
         assert store.transactions == [["gone", "stays"]]
         await committer.close()
 
-    asyncio.run(scenario())
+    play(scenario())
 
 
 def test_closing_commits_what_waits_and_refuses_what_comes_later() -> None:
@@ -196,7 +204,7 @@ def test_closing_commits_what_waits_and_refuses_what_comes_later() -> None:
         await asyncio.gather(*tasks)
         assert store.transactions == [["a", "b"]]
 
-    asyncio.run(scenario())
+    play(scenario())
 
 
 def test_two_hundred_requests_with_repeated_ids_store_each_event_once(tmp_path: Path) -> None:
@@ -213,4 +221,4 @@ def test_two_hundred_requests_with_repeated_ids_store_each_event_once(tmp_path: 
         await committer.close()
         store.close()
 
-    asyncio.run(scenario())
+    play(scenario())
