@@ -169,3 +169,19 @@ def _haproxy_program() -> str:
             "'ray[serve]'` on Linux; elsewhere install HAProxy itself."
         )
     return found
+
+
+def main() -> None:
+    """Print the environment of one cluster for a shell: `eval "$(... DIRECTORY)"`."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m raysys.serving.cluster DIRECTORY")
+    try:
+        environment = fast_serve_environment(Path(sys.argv[1]))
+    except ServingError as error:
+        sys.exit(str(error))
+    for name, value in environment.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    main()
