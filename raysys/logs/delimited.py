@@ -25,7 +25,15 @@ from raysys.errors import SourceError
 from raysys.logs.header import RECBOLE_ALIASES, Header, find_columns
 from raysys.logs.raw import RawBatch, Refused, printable
 from raysys.logs.reasons import Reason
-from raysys.logs.records import CHUNK_BYTES, Broken, Dialect, Records, cut_records, split_records
+from raysys.logs.records import (
+    CHUNK_BYTES,
+    Broken,
+    Dialect,
+    Records,
+    cut_records,
+    find_first,
+    split_records,
+)
 
 NULL_TEXTS = ["", "NULL", "\\N"]
 """What stands for a missing value, unless it is quoted; databases write the last two."""
@@ -117,21 +125,20 @@ def _read_header(
     """Return the column names, the pieces still to be cut, and the records behind the header."""
     pieces = cut_records(file, text_format.dialect, chunk_bytes=chunk_bytes)
     first = next(pieces, None)
-    records = split_records(first.data, text_format.dialect) if isinstance(first, Records) else []
-    if isinstance(first, Broken) or (records and records[0][:2] in (b"\xff\xfe", b"\xfe\xff")):
+    start, end = (0, 0) if first is None else find_first(first.data, text_format.dialect)
+    if isinstance(first, Broken) or (first and first.data[:2] in (b"\xff\xfe", b"\xfe\xff")):
         raise SourceError(
             f"{name} has no header line that can be read. It must be a text file in UTF-8 whose "
             f"first line names the columns; save it as UTF-8 if it is in another encoding."
         )
-    if first is None or not records:
+    if first is None or not end:
         raise SourceError(f"{name} holds no header line, only empty lines. Write it again.")
-    line = records[0]
+    line = first.data[start:end]
     reader = csv.reader(
         io.StringIO(printable(line), newline=""),
         delimiter=text_format.dialect.delimiter,
         quoting=csv.QUOTE_MINIMAL if text_format.dialect.is_quoted else csv.QUOTE_NONE,
     )
-    end = first.data.index(line) + len(line)
     return next(reader), pieces, Records(first.data[end:])
 
 

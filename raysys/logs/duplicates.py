@@ -21,31 +21,51 @@ def repeats_event(events: pa.Table) -> NDArray[np.bool_]:
     return _repeats(keys, num_equal=1)
 
 
-def repeats_interaction(interactions: pa.Table) -> NDArray[np.bool_]:
-    """Say of each row of `tables.INTERACTIONS`, in log order, whether it repeats an earlier one.
+def repeats_interaction(
+    interactions: pa.Table, users: NDArray[np.int64], times: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Say of each row of `tables.INTERACTIONS` whether it repeats an earlier one.
 
     Rows with an event id are judged by `repeats_event`, so here they never do.
+
+    Args:
+        interactions: sorted by user and time, ties in log order. Only such ties can be repeats, so
+            the other rows, mostly all, are not looked at any further.
+        users: a number for the user of each row; times: its time.
     """
-    is_anonymous = pc.is_null(interactions.column("event_id")).to_numpy()
-    chosen = interactions.filter(pa.array(is_anonymous))
-    keys = [
-        codes_of(chosen.column("event_type")),
-        codes_of(chosen.column("item_id")),
-        chosen.column("occurred_at").cast(pa.int64()).to_numpy(),
-        codes_of(chosen.column("user_id")),
-    ]
-    repeats = np.zeros(interactions.num_rows, bool)
-    repeats[is_anonymous] = _repeats(keys, num_equal=4)
+    ties = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    is_candidate = np.zeros(len(users), bool)
+    is_candidate[1:] |= ties
+    is_candidate[:-1] |= ties
+    is_candidate &= pc.is_null(interactions.column("event_id")).to_numpy()
+    repeats = np.zeros(len(users), bool)
+    if is_candidate.any():
+        chosen = interactions.filter(pa.array(is_candidate))
+        types, items = codes_of(chosen.column("event_type")), codes_of(chosen.column("item_id"))
+        keys = [types, items, times[is_candidate], users[is_candidate]]
+        repeats[is_candidate] = _repeats(keys, num_equal=4)
     return repeats
 
 
 def codes_of(texts: pa.ChunkedArray) -> NDArray[np.int64]:
     """Return a number per row, the same for the same text; null has one too."""
+    codes, _ = _encode(texts)
+    return codes
+
+
+def ranks_of(texts: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return per row the place of its text among the sorted distinct texts, by UTF-8 bytes."""
+    codes, distinct = _encode(texts)
+    ranks = np.empty(len(distinct), np.int64)
+    ranks[pc.sort_indices(distinct).to_numpy()] = np.arange(len(distinct))
+    return ranks[codes]
+
+
+def _encode(texts: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.StringArray]:
     encoded = pc.dictionary_encode(texts, null_encoding="encode").combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # no rows
-        return np.empty(0, np.int64)
-    codes: NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
-    return codes
+        return np.empty(0, np.int64), pa.array([], pa.string())
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary
 
 
 def _repeats(keys: list[NDArray[np.int64]], num_equal: int) -> NDArray[np.bool_]:

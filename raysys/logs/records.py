@@ -20,6 +20,7 @@ MAX_RECORD_BYTES = 4 << 20
 """A record that has not ended after so many bytes is broken; it bounds the memory of a reader."""
 
 _KEPT_OF_A_LONG_ROW = 64 << 10
+_LINE = re.compile(rb"([^\r\n]+)")
 _QUOTE, _LINE_FEED, _CARRIAGE_RETURN = 0x22, 0x0A, 0x0D
 
 
@@ -79,6 +80,12 @@ def split_records(data: bytes, dialect: Dialect) -> list[bytes]:
         return [line for line in data.splitlines() if line]
     pattern = _record_pattern(dialect.delimiter)
     return [match[1] for match in pattern.finditer(data) if match[1]]
+
+
+def find_first(data: bytes, dialect: Dialect) -> tuple[int, int]:
+    """Return where the first record of a piece starts and ends; (0, 0) when it has none."""
+    pattern = _record_pattern(dialect.delimiter) if dialect.is_quoted else _LINE
+    return next((match.span(1) for match in pattern.finditer(data) if match[1]), (0, 0))
 
 
 def _whole_records(

@@ -17,7 +17,7 @@ settings give the same bytes, with one version of numpy. Users are made in block
 each from its own seed, so memory does not grow with their number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -122,12 +122,9 @@ class Simulator:
         """Write `interactions.csv` and `items.csv` into `directory`, which is replaced."""
         staging = storage.staging_directory(directory)
         try:
-            with pyarrow.csv.CSVWriter(
-                staging / "interactions.csv", _INTERACTIONS, write_options=_PLAIN
-            ) as writer:
-                for table in self.interactions():
-                    writer.write_table(table)
-            pyarrow.csv.write_csv(self.items(), staging / "items.csv", write_options=_PLAIN)
+            _write_csv(staging / "interactions.csv", _INTERACTIONS, self.interactions())
+            items = self.items()
+            _write_csv(staging / "items.csv", items.schema, [items])
             storage.remove_tree(directory)
             storage.publish_directory(staging, directory)
         finally:
@@ -276,7 +273,15 @@ _INTERACTIONS = pa.schema(
         ("EVENT_VALUE", pa.float64()),
     ]
 )
-_PLAIN = pyarrow.csv.WriteOptions(quoting_style="none")
+_ROWS_ONLY = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
+
+
+def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    with path.open("wb") as file:
+        file.write(",".join(schema.names).encode() + b"\n")
+        with pyarrow.csv.CSVWriter(file, schema, write_options=_ROWS_ONLY) as writer:
+            for table in tables:
+                writer.write_table(table)
 
 
 def _ids(prefix: str, numbers: Integers) -> pa.Array:
