@@ -1,0 +1,287 @@
+"""Training on a Ray cluster: Ray Data hands out the users, Ray Train runs the loop on each worker.
+
+Every worker reads its own shards once and keeps its users in memory as arrays. After each epoch
+worker 0 writes a checkpoint; when a worker dies, all begin again from the newest one.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+import ray.train
+import ray.train.torch
+import torch
+
+from raysys import storage as files_on_storage
+from raysys.config import PipelineConfig
+from raysys.dataset.dataset import open_dataset
+from raysys.dataset.histories import Histories, concatenated
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import RaysysError, TrainingError
+from raysys.models.base import EmbeddingModel
+from raysys.models.build import build_model
+from raysys.models.weights import save_model
+from raysys.training.checkpoint import Checkpoint, EpochResult
+from raysys.training.loop import fit
+from raysys.training.pieces import Pieces, needs_all_users, pieces_of, pieces_of_all
+from raysys.training.run_files import RunFiles, followed
+from raysys.training.shares import ReadShares, Share, shares_of
+from raysys.training.workers import MakeValidate, OtherWorkerFailed, Workers
+
+_CHECKPOINT_NAME = "training.pt"
+_MAX_FAILURES = 3
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # Ray's 2 s are waited for after the last epoch
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # Ray gives up after 60 s and starts again
+}
+"""For Ray Train's processes, where the user has not set them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """`directory` holds what `models.weights.load_model` reads; `results` every epoch's."""
+
+    directory: Path
+    results: list[EpochResult]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What every worker is told. Paths are absolute: workers run in directories of their own."""
+
+    shards: list[Path]
+    items: Path
+    users: Path
+    config: PipelineConfig
+    directory: Path
+    files: RunFiles
+    make_validate: MakeValidate | None
+    all_pieces: "ray.ObjectRef[Pieces] | None"
+
+
+def train_on_ray(
+    dataset: Path,
+    items: Path,
+    users: Path,
+    config: PipelineConfig,
+    *,
+    directory: Path,
+    make_validate: MakeValidate | None = None,
+    on_epoch: Callable[[EpochResult], None] = lambda result: None,
+    storage: Path | None = None,
+) -> TrainedModel:
+    """Train on the Ray that runs, and write the best epoch's model into `directory`.
+
+    Where there are several nodes, every path must mean the same on all of them.
+
+    Args:
+        dataset: a dataset directory.
+        items, users: the saved vocabularies.
+        directory: made by this call; what it held before is replaced.
+        make_validate: called in each worker with the held-out users that it has, returns what
+            measures a model on them; metrics are averaged over the users of all workers. It is
+            sent to the workers, so it must be picklable.
+        on_epoch: called in this process, from another thread, as each epoch ends.
+        storage: where checkpoints are kept, so that the same call goes on after it was stopped.
+            None: in a temporary directory of this node, for the time of the call.
+
+    Raises:
+        DatasetError: the dataset cannot be read.
+        TrainingError: nothing can be learnt, `storage` is another training's, or workers kept
+            dying.
+    """
+    with contextlib.ExitStack() as stack:
+        if storage is None:
+            storage = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="raysys-train-")))
+        opened = open_dataset(dataset)
+        files = RunFiles(storage.absolute())
+        files.claim(
+            {
+                "config": config.model_dump(mode="json"),
+                "dataset": opened.manifest.import_id,
+                "items": Vocabulary.open(items).hash,
+                "users": Vocabulary.open(users).hash,
+            }
+        )
+        all_pieces = None
+        if needs_all_users(config.split):
+            histories = opened.histories(Vocabulary.open(items))
+            all_pieces = ray.put(pieces_of_all(histories, config.split))
+        job = _Job(
+            shards=[path.absolute() for path in opened.shard_paths()],
+            items=items.absolute(),
+            users=users.absolute(),
+            config=config,
+            directory=directory.absolute(),
+            files=files,
+            make_validate=make_validate,
+            all_pieces=all_pieces,
+        )
+        _run(job, on_epoch)
+        return TrainedModel(directory, files.results())
+
+
+def _run(job: _Job, on_epoch: Callable[[EpochResult], None]) -> None:
+    training = job.config.training
+    trainer = _Trainer(
+        _work,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=training.num_workers,
+            use_gpu=training.use_gpu,
+            resources_per_worker={"CPU": training.cpus_per_worker},
+        ),
+        run_config=ray.train.RunConfig(
+            name="run",
+            storage_path=str(job.files.directory),
+            failure_config=ray.train.FailureConfig(max_failures=_MAX_FAILURES),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    with followed(job.files, on_epoch, trainer.abort) as follower_error:
+        try:
+            with _environment():
+                trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            raise TrainingError(
+                f"Training failed {_MAX_FAILURES + 1} times and was given up; the checkpoints of "
+                f"finished epochs are in {job.files.directory}. The last failure: {error}"
+            ) from error
+        except BaseException:
+            trainer.abort()
+            if follower_error:
+                raise follower_error[0] from None
+            raise
+    if failure := job.files.failure():
+        raise failure
+
+
+class _Trainer(ray.train.torch.TorchTrainer):
+    """A TorchTrainer that can be stopped, and that leaves Ctrl-C to this process."""
+
+    _controller: Any = None
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        # Ray would install a handler for good, which ends the process with exit code 0.
+        self._controller = controller
+
+    def abort(self) -> None:
+        """End the workers and the controller, if they run."""
+        if self._controller is not None:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(self._controller.abort.remote(), timeout=10)
+
+
+def _work(loop_config: dict[str, Any]) -> None:
+    """Run one worker. An error that no further try would mend ends the run without another try."""
+    job: _Job = loop_config["job"]
+    try:
+        _train(job, Workers(ray.train.torch.get_device()))
+    except OtherWorkerFailed:
+        pass
+    except RaysysError as error:
+        job.files.fail(error)
+
+
+def _train(job: _Job, workers: Workers) -> None:
+    settings = job.config.training
+    torch.set_num_threads(settings.threads_per_worker)
+    items, users = Vocabulary.open(job.items), Vocabulary.open(job.users)
+    pieces = workers.together(lambda: _own_pieces(job, items, workers))
+    torch.manual_seed(settings.seed)
+    model = build_model(job.config.model, num_items=len(items), num_users=len(users))
+    model.to(workers.device)
+    found = ray.train.get_checkpoint()
+    results = fit(
+        model,
+        pieces.train,
+        config=job.config,
+        user_nums=users.numbers(pieces.train.user_ids),
+        validate=workers.validation(pieces.validation, job.make_validate),
+        on_epoch=lambda result, checkpoint: _report(job, result, checkpoint, workers),
+        comm=workers.comm,
+        start=None if found is None else _load(found, workers.device),
+    )
+    if workers.comm.rank == 0:
+        _save(job, model, results, num_users=len(users), vocabulary=items.hash)
+
+
+def _own_pieces(job: _Job, items: Vocabulary, workers: Workers) -> Pieces:
+    shares = shares_of(workers.comm.rank, workers.comm.num_ranks, len(job.shards))
+    of_all = None if job.all_pieces is None else ray.get(job.all_pieces)
+    return pieces_of(concatenated(_read(job, shares, items)), of_all)
+
+
+def _read(job: _Job, shares: list[Share], items: Vocabulary) -> list[Histories]:
+    """Let Ray Data read this worker's shares, one row per user; they stay in its memory."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    places = [{"place": place} for place in range(len(shares))]
+    # Reading asks for no CPU: the workers may have them all, and learn only when it is over.
+    tables = (
+        ray.data.from_items(places, override_num_blocks=len(places))
+        .map_batches(
+            ReadShares(shares, job.shards, job.items),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=0,
+            concurrency=job.config.training.threads_per_worker,
+        )
+        .iter_batches(batch_size=None, batch_format="pyarrow")
+    )
+    return [Histories.from_table(table, vocabulary_hash=items.hash) for table in tables]
+
+
+def _report(job: _Job, result: EpochResult, checkpoint: Checkpoint, workers: Workers) -> None:
+    metrics = {
+        "epoch": result.epoch,
+        "loss": result.loss,
+        "examples_per_s": result.examples_per_s,
+        **result.metrics,
+    }
+    if workers.comm.rank != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        checkpoint.save(Path(directory) / _CHECKPOINT_NAME)
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
+    job.files.add_progress(result)
+
+
+def _load(checkpoint: ray.train.Checkpoint, device: torch.device) -> Checkpoint:
+    with checkpoint.as_directory() as directory:
+        return Checkpoint.load(Path(directory) / _CHECKPOINT_NAME, device=device)
+
+
+def _save(
+    job: _Job,
+    model: EmbeddingModel,
+    results: list[EpochResult],
+    *,
+    num_users: int,
+    vocabulary: str,
+) -> None:
+    staging = files_on_storage.staging_directory(job.directory)
+    save_model(model, staging, num_users=num_users, vocabulary=vocabulary)
+    files_on_storage.remove_tree(job.directory)
+    files_on_storage.publish_directory(staging, job.directory)
+    job.files.finish(results)
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)

@@ -1,0 +1,52 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raysys import tables
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.training.shares import ReadShares, Share, shares_of
+
+
+@given(st.integers(1, 12), st.integers(1, 30))
+def test_every_user_of_every_shard_has_exactly_one_worker(num_workers, num_shards):
+    users_of_shard = 7
+    seen = np.zeros((num_shards, users_of_shard), dtype=int)
+    for rank in range(num_workers):
+        for share in shares_of(rank, num_workers, num_shards):
+            seen[share.shard, share.part :: share.num_parts] += 1
+    assert (seen == 1).all()
+
+
+@given(st.integers(1, 12), st.integers(1, 30))
+def test_no_worker_has_a_shard_more_than_another(num_workers, num_shards):
+    sizes = [
+        sum(1 / share.num_parts for share in shares_of(rank, num_workers, num_shards))
+        for rank in range(num_workers)
+    ]
+    assert max(sizes) - min(sizes) < 1e-9
+
+
+def test_a_worker_alone_reads_whole_shards():
+    assert shares_of(0, 1, 2) == [Share(0, 0, 1), Share(1, 0, 1)]
+
+
+def test_a_share_keeps_histories_whole(tmp_path):
+    rows = [("a", "x"), ("a", "y"), ("b", "x"), ("c", "z"), ("c", "x")]
+    table = pa.table(
+        {
+            "user_id": [user for user, _ in rows],
+            "item_id": [item for _, item in rows],
+            "occurred_at": pa.array(range(5), tables.TIMESTAMP),
+        }
+    )
+    pq.write_table(table, tmp_path / "shard.parquet")
+    Vocabulary.from_ids(["x", "y", "z"]).save(tmp_path / "items.arrow")
+    read = ReadShares([Share(0, 0, 2)], [tmp_path / "shard.parquet"], tmp_path / "items.arrow")
+
+    histories = Histories.from_table(read(pa.table({"place": [0]})))
+
+    assert histories.user_ids.to_pylist() == ["a", "c"]
+    assert [histories.of(row)[0].tolist() for row in (0, 1)] == [[1, 2], [3, 1]]
