@@ -100,7 +100,11 @@ RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
     "quotes and slashes in an id": (ask(userId="a'b\"c/../;--"), ACCEPTED, ""),
     "a number for an id": (ask(userId=196), INVALID, "Value 196 at 'userId'.*be a string"),
     "a list for an id": (ask(userId=["ann"]), INVALID, "at 'userId'.*be a string"),
-    "the same key twice": (b'{"userId": 5, "userId": "ann"}', INVALID, "got `int` - at `[$].userId`"),
+    "the same key twice": (
+        b'{"userId": 5, "userId": "ann"}',
+        INVALID,
+        "got `int` - at `[$].userId`",
+    ),
     "numResults 0": (ask(numResults=0), INVALID, "Value 0 at 'numResults'.*equal to 1"),
     "numResults 1": (ask(numResults=1), ACCEPTED, ""),
     "numResults 500": (ask(numResults=500), ACCEPTED, ""),

@@ -64,7 +64,7 @@ def test_properties_given_as_an_object_are_kept_as_text() -> None:
         (b"0.000001", 1),
         (b"1767323045", 1_767_323_045_000_000),
         (b"1.5e9", 1_500_000_000_000_000),
-        # A double is 0.24 microseconds coarse here: cutting instead of rounding loses one.
+        (b"1.000001", 1_000_001),  # a product of 1000000.9999999999, which must not be cut
         (b"1767323045.999999", 1_767_323_045_999_999),
     ],
 )
