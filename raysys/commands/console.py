@@ -1,0 +1,78 @@
+"""What a command shows: words and tables for people, one JSON line for programs."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import rich.console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from raysys.errors import RaysysError
+
+
+class Advance(Protocol):
+    """Called by a long step: how much is done now, of how much, and a word about it."""
+
+    def __call__(self, done: float, total: float | None = None, note: str = "") -> None: ...
+
+
+class Console:
+    """Where a command writes. With `as_json`, standard output holds nothing but the JSON line."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self._as_json = as_json
+        self._out = rich.console.Console(stderr=as_json, highlight=False, soft_wrap=True)
+        self._progress = rich.console.Console(stderr=True, highlight=False)
+
+    def say(self, *things: Any, style: str | None = None) -> None:
+        """Print for people: text with rich markup, or a table."""
+        self._out.print(*things, style=style)
+
+    def verbatim(self, text: str) -> None:
+        """Print text as it is: no markup, nothing wrapped, fit to be copied."""
+        self._out.print(text, markup=False, no_wrap=True, overflow="ignore", crop=False)
+
+    def step(self, text: str) -> None:
+        """Print the headline of a step."""
+        self._out.print(f"\n[bold]▸ {text}[/bold]")
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Advance]:
+        """Show a bar on standard error while the block runs; the block calls what it is given."""
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self._progress, transient=False) as bars:
+            task = bars.add_task(label, total=None, note="")
+
+            def advance(done: float, total: float | None = None, note: str = "") -> None:
+                bars.update(task, completed=done, total=total, note=note)
+
+            yield advance
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Print the command's result as its JSON line, if one was asked for."""
+        if self._as_json:
+            print(json.dumps({"ok": True, **result}, allow_nan=False), flush=True)
+
+    def fail(self, error: RaysysError) -> None:
+        """Print why the command could not be done; the JSON line names the error's class."""
+        message = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+        message.print("[bold red]error:[/bold red]", end=" ")
+        message.print(str(error), markup=False)
+        if self._as_json:
+            line = {"ok": False, "error": type(error).__name__, "message": str(error)}
+            print(json.dumps(line), flush=True)

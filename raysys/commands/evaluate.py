@@ -1,0 +1,41 @@
+"""`raysys evaluate`: measure a release's model against the baselines on a dataset."""
+
+import argparse
+from typing import Any
+
+from raysys.commands.building import measure
+from raysys.commands.console import Console
+from raysys.commands.released_model import ReleasedModel
+from raysys.commands.train import show_report
+from raysys.config import PipelineConfig, parse_config
+from raysys.dataset.dataset import open_dataset
+from raysys.errors import ReleaseMismatchError
+from raysys.release import open_release
+
+
+def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Split the dataset as the release's training did, and rank the test part."""
+    release = open_release(arguments.release)
+    model = ReleasedModel(release)
+    config = parse_config(
+        release.read_json("config.json"), PipelineConfig, source=f"{release.name}/config.json"
+    )
+    dataset = open_dataset(arguments.dataset)
+    trained_on = release.manifest.lineage.get("import_id")
+    if dataset.manifest.import_id != trained_on:
+        raise ReleaseMismatchError(
+            f"Release {release.name} was trained on import {trained_on}, but {arguments.dataset} "
+            f"holds import {dataset.manifest.import_id}. Its test part may have been trained on, "
+            f"so the figures would flatter. Name the dataset that the release was trained on."
+        )
+    with console.progress("evaluating") as advance:
+        report = measure(
+            model.retriever,
+            model.release.manifest.model_kind,
+            dataset.histories(model.items),
+            len(model.items),
+            config,
+            advance,
+        )
+    show_report(report, console)
+    return {"release": release.name, "evaluation": report.to_json()}

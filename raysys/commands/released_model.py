@@ -1,0 +1,59 @@
+"""A release's model in this process: ranking as evaluation ranks, without a server."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import ipc
+
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.evaluation.retriever import EmbeddingRetriever
+from raysys.models.base import EmbeddingModel
+from raysys.models.encode import encode_catalogue, encode_histories
+from raysys.models.weights import load_model
+from raysys.release import Release
+
+ITEM_TABLE = "items.arrow"
+ITEM_VOCABULARY = "vocabulary/items.arrow"
+USER_VOCABULARY = "vocabulary/users.arrow"
+HISTORIES = "histories.arrow"
+POPULARITY = "popularity.npy"
+MODEL_DIRECTORY = "model"
+
+
+class ReleasedModel:
+    """Everything of a release that ranking needs, verified and loaded."""
+
+    def __init__(self, release: Release) -> None:
+        release.verify(ITEM_VOCABULARY, USER_VOCABULARY, HISTORIES, ITEM_TABLE, POPULARITY)
+        release.verify(*(name for name in release.manifest.files if name.startswith("model/")))
+        self.release = release
+        self.items = Vocabulary.open(release.file(ITEM_VOCABULARY))
+        self.users = Vocabulary.open(release.file(USER_VOCABULARY))
+        release.check_vocabulary("item vocabulary", self.items.hash)
+        self.histories = Histories.open(release.file(HISTORIES))
+        self.counts: NDArray[np.int64] = np.load(release.file(POPULARITY), allow_pickle=False)
+        self.model = load_model(release.path / MODEL_DIRECTORY, vocabulary=self.items.hash)
+        self.retriever = embedding_retriever(self.model, self.users)
+
+    def item_table(self) -> pa.Table:
+        """Return the item table, in the order of the item numbers."""
+        with pa.memory_map(str(self.release.file(ITEM_TABLE))) as source:
+            return ipc.open_file(source).read_all()
+
+    def ranked(self, histories: Histories, k: int, *, max_seen_items: int) -> list[list[str]]:
+        """Return the ids of the k best unseen items for each history, best first."""
+        seen = histories.newest_distinct(max_seen_items)
+        top = self.retriever.top_k(histories, k, excluded=seen)
+        return [self.items.ids_of(row[row > 0]) for row in top.item_nums]
+
+
+def embedding_retriever(model: EmbeddingModel, users: Vocabulary) -> EmbeddingRetriever:
+    """Return the model behind the door that baselines share."""
+    candidates = encode_catalogue(model)
+    nums = np.arange(1, len(candidates) + 1, dtype=np.int32)
+
+    def encode(histories: Histories) -> NDArray[np.float32]:
+        return encode_histories(model, histories, user_nums=users.numbers(histories.user_ids))
+
+    return EmbeddingRetriever(encode, candidates, nums)

@@ -1,0 +1,80 @@
+"""`raysys train`: train on a dataset, evaluate, build the index, publish a release."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raysys.commands.building import build_release
+from raysys.commands.cluster import ray_cluster
+from raysys.commands.console import Console
+from raysys.config import PipelineConfig, load_config
+from raysys.errors import ConfigError
+from raysys.evaluation.report import Report
+from raysys.recipes import recipe_named
+from raysys.release import Release
+
+
+def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Train and publish; the JSON line has the release and its metrics."""
+    recipe, config = _settings(arguments)
+    with ray_cluster(console):
+        _, result = train_and_report(
+            arguments.dataset, arguments.releases, config, console, recipe=recipe
+        )
+    return result
+
+
+def train_and_report(
+    dataset: Path, releases: Path, config: PipelineConfig, console: Console, *, recipe: str
+) -> tuple[Release, dict[str, Any]]:
+    """Build a release on the Ray that runs, print its report, return it with the JSON line."""
+    started = time.perf_counter()
+    release, report = build_release(dataset, releases, config, recipe=recipe, console=console)
+    show_report(report, console)
+    console.say(f"  release {release.name} in {releases}")
+    result = {
+        "release": str(release.path),
+        "name": release.name,
+        "recipe": recipe,
+        "evaluation": report.to_json(),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    return release, result
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Print an evaluation's table."""
+    console.say(report.to_table())
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[str, PipelineConfig]:
+    values = _hyperparameters(arguments.set)
+    if arguments.config is not None:
+        if values:
+            raise ConfigError("--set changes a recipe; with --config write the value there.")
+        recipe, config = "custom", load_config(arguments.config, PipelineConfig)
+    else:
+        chosen = recipe_named(arguments.recipe)
+        recipe, config = chosen.name, chosen.configure(values)
+    if arguments.workers is not None:
+        if arguments.workers < 1:
+            raise ConfigError(f"--workers must be at least 1, but got {arguments.workers}.")
+        training = config.training.model_copy(update={"num_workers": arguments.workers})
+        config = config.model_copy(update={"training": training})
+    return recipe, config
+
+
+def _hyperparameters(assignments: list[str]) -> dict[str, Any]:
+    values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set takes NAME=VALUE, but got {assignment!r}.")
+        try:
+            values[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {name}: {text!r} is no value: {error}") from error
+    return values

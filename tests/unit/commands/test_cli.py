@@ -1,0 +1,93 @@
+"""The `raysys` command: exit codes, the JSON line, and errors fit for people."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import raysys
+from raysys.cli import main
+from raysys.commands.arguments import COMMANDS
+
+
+def json_line(output: str) -> dict:
+    return json.loads(output.splitlines()[-1])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_takes_json(command: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    help_text = capsys.readouterr().out
+    assert "--json" in help_text
+    assert COMMANDS[command].summary in " ".join(help_text.split())
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train"], ["import", "--to", "x"]])
+def test_misuse_exits_with_2_and_says_how_to_use_it(arguments: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage: raysys" in capsys.readouterr().err
+
+
+def test_what_cannot_be_done_exits_with_1_and_is_the_json_line_too(tmp_path: Path, capsys) -> None:
+    release = tmp_path / "nothing"
+    assert main(["recommend", "--release", str(release), "--user", "1", "--json"]) == 1
+    captured = capsys.readouterr()
+    line = json_line(captured.out)
+    assert line["ok"] is False
+    assert line["error"] == "ReleaseNotFoundError"
+    assert "There is no release at" in line["message"]
+    assert "There is no release at" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "d", "--releases", "r", "--recipe", "aws-sims"], "no recipe 'aws-sims'"),
+        (["train", "d", "--releases", "r", "--set", "bptt=64"], r"bptt .* must lie in \[2, 32\]"),
+        (["train", "d", "--releases", "r", "--set", "bptt"], "--set takes NAME=VALUE"),
+        (["train", "d", "--releases", "r", "--workers", "0"], "--workers must be at least 1"),
+        (["serve", "--release", "r", "--host", "0.0.0.0"], "no authentication yet"),
+        (["serve"], "needs --release"),
+        (["recommend", "--release", "r", "--user", "1", "--num", "501"], r"\[1, 500\]"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_anything_starts(
+    arguments: list[str], message: str, capsys
+) -> None:
+    assert main([*arguments, "--json"]) == 1
+    assert re.search(message, json_line(capsys.readouterr().out)["message"])
+
+
+def test_help_loads_neither_ray_nor_torch() -> None:
+    program = f"""
+import sys
+from raysys.cli import main
+for command in [[], *([name] for name in {list(COMMANDS)!r})]:
+    try:
+        main([*command, "--help"])
+    except SystemExit:
+        pass
+assert "ray" not in sys.modules and "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, stdout=subprocess.PIPE)
+
+
+def test_the_version_is_that_of_the_package(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"raysys {raysys.__version__}\n"
+
+
+@pytest.mark.parametrize("job", sorted(Path(raysys.__file__).parents[1].glob("jobs/*.py")))
+def test_every_job_is_a_command_by_another_door(job: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(job), "--help"], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith("usage: raysys ")
