@@ -28,9 +28,9 @@ class Assembly:
 
     def __init__(self, staging: Path, num_shards: int) -> None:
         self.work = staging / "work"
+        self.num_shards = num_shards
         self.repeated: list[str] = []
         self._staging = staging
-        self._num_shards = num_shards
         self._import_id = new_import_id()
         self._sources: dict[int, SourceReport] = {}
         self._catalogues: list[CatalogueReport] = []
@@ -55,7 +55,7 @@ class Assembly:
         """Return the parts with event ids; rows of one event id are within one of the lists."""
         found = [
             [one.event_parts[place] for one in self._in_order() if place in one.event_parts]
-            for place in range(self._num_shards)
+            for place in range(self.num_shards)
         ]
         return [parts for parts in found if parts]
 
@@ -86,7 +86,7 @@ class Assembly:
             DatasetError: the counts do not add up, so a row was lost or came twice.
         """
         (self._staging / self._import_id / "interactions").mkdir(parents=True)
-        shards = [self._shards[shard] for shard in range(self._num_shards)]
+        shards = [self._shards[shard] for shard in range(self.num_shards)]
         for shard in shards:
             place = f"interactions/shard-{shard.shard:05d}.parquet"
             self._files[self._place(shard.path, place)] = shard.file
@@ -117,7 +117,7 @@ class Assembly:
             import_id=self._import_id,
             created_at=datetime.now(UTC),
             sources=[report.source for report in self._in_order()],
-            num_shards=self._num_shards,
+            num_shards=self.num_shards,
             rows_in=rows_in,
             rows_accepted=accepted,
             rows_quarantined=quarantined,

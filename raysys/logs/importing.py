@@ -13,7 +13,7 @@ All or nothing: whatever fails or is killed leaves `destination` as it was.
 
 import logging
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,12 @@ import ray
 import ray.data
 
 from raysys import storage
-from raysys.errors import ConfigError, SourceError
+from raysys.errors import ConfigError, DatasetError, RaysysError
 from raysys.logs.assembly import Assembly
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.manifest import DatasetManifest
+from raysys.logs.progress import ImportProgress, OnProgress
 from raysys.logs.publish import check_destination, publish_import
 from raysys.logs.readers import inspect_source
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
@@ -45,12 +46,6 @@ MAX_SHARDS = 4096
 
 _MEMORY_PER_PART_BYTE = 8  # parts are compressed to about a half; sorting holds a shard 3 times
 _SMALL_TASK_BYTES = 256 << 20  # below this, what a task needs is not worth reserving
-
-
-class OnProgress(Protocol):
-    """Told now and then how many rows are done, and of how many there probably are."""
-
-    def __call__(self, done: float, total: float | None = None, note: str = "") -> None: ...
 
 
 def import_log(
@@ -77,7 +72,7 @@ def import_log(
 
     Raises:
         ConfigError: `num_shards` is out of bounds.
-        DatasetError: `destination` holds something that is not a dataset.
+        DatasetError: `destination` holds something that is not a dataset, or cannot be written.
         SourceError: a file is missing, unreadable or lacks a column.
         NothingUsableError: no row of all the files could be used.
     """
@@ -86,44 +81,64 @@ def import_log(
     sources = find_sources(interactions)
     for path in sources:
         inspect_source(path, str(path))
-    tables = [(ITEM_ID, items), (USER_ID, users)]
-    catalogues = [(column, path) for column, path in tables if path is not None]
-    for column, path in catalogues:
-        inspect_catalogue(path, str(path), column)
+    catalogues = {ITEM_ID: items, USER_ID: users}
+    for column, table in catalogues.items():
+        if table is not None:
+            inspect_catalogue(table, str(table), column)
     destination = destination.absolute()
     check_destination(destination)
-    staging = storage.staging_directory(destination)
+    try:
+        staging = storage.staging_directory(destination)
+    except OSError as error:
+        raise DatasetError(f"Nothing can be written beside {destination}: {error}") from error
     try:
         assembly = Assembly(staging, num_shards)
-        reading = _Reading(sources, on_progress)
-        calls: list[_Call] = [
-            _ReadSource(path.absolute(), str(path), number, num_shards, assembly.work)
-            for number, path in enumerate(sources)
-        ]
-        calls += [
-            _ReadCatalogue(path.absolute(), str(path), column, assembly.work)
-            for column, path in catalogues
-        ]
-        for report in _run(calls):
-            reading.follow(report)
-            assembly.add(report)
+        progress = ImportProgress(sources, on_progress)
+        _read_sources(sources, catalogues, assembly, progress)
         assembly.check_usable()
-        reading.note("removing duplicates")
-        if event_parts := assembly.event_parts():
-            for repeated in _run([_FindRepeats(parts, assembly.work) for parts in event_parts]):
-                assembly.repeated.append(repeated)
-        shards = [
-            _WriteShard(shard, assembly.parts(shard), assembly.repeated, assembly.work)
-            for shard in range(num_shards)
-        ]
-        for number, report in enumerate(_run(shards, _memory_of(shards)), start=1):
-            assembly.add(report)
-            reading.note(f"sorted shard {number} of {num_shards}")
+        _write_shards(assembly, progress)
         manifest = assembly.finish()
         publish_import(staging, destination, manifest)
     finally:
         storage.remove_tree(staging)
     return manifest
+
+
+def _read_sources(
+    sources: Sequence[Path],
+    catalogues: Mapping[str, Path | None],
+    assembly: Assembly,
+    progress: ImportProgress,
+) -> None:
+    """Read, check and spread every file, one task each."""
+    calls: list[_Call] = [
+        _ReadSource(path.absolute(), str(path), number, assembly.num_shards, assembly.work)
+        for number, path in enumerate(sources)
+    ]
+    calls += [
+        _ReadCatalogue(path.absolute(), str(path), column, assembly.work)
+        for column, path in catalogues.items()
+        if path is not None
+    ]
+    for report in _run(calls):
+        assembly.add(report)
+        progress.follow(report)
+
+
+def _write_shards(assembly: Assembly, progress: ImportProgress) -> None:
+    """Find repeated events, if any row has an event id, then write every shard, one task each."""
+    if event_parts := assembly.event_parts():
+        progress.note("comparing event ids")
+        for repeated in _run([_FindRepeats(parts, assembly.work) for parts in event_parts]):
+            assembly.repeated.append(repeated)
+    shards = [
+        _WriteShard(shard, assembly.parts(shard), assembly.repeated, assembly.work)
+        for shard in range(assembly.num_shards)
+    ]
+    progress.note("sorting")
+    for number, report in enumerate(_run(shards, _memory_of(shards)), start=1):
+        assembly.add(report)
+        progress.note(f"sorted shard {number} of {assembly.num_shards}")
 
 
 class _Call(Protocol):
@@ -191,19 +206,22 @@ def _run(calls: Sequence[_Call], memory_bytes: int | None = None) -> Iterator[An
     with _quiet():
         for row in reports.iter_rows():
             report = pickle.loads(row["report"])
-            if isinstance(report, SourceError):
+            if isinstance(report, RaysysError):
                 raise report
             yield report
 
 
 def _perform(batch: pa.Table) -> Iterator[pa.Table]:
-    """Run the calls of a batch. A source's error is a report, so that no traceback surrounds it."""
+    """Run the calls of a batch. An error of ours is a report: no traceback of Ray surrounds it."""
     for call in batch.column("call").to_pylist():
         try:
             for report in pickle.loads(call).run():
                 yield pa.table({"report": [pickle.dumps(report)]})
-        except SourceError as error:
+        except RaysysError as error:
             yield pa.table({"report": [pickle.dumps(error)]})
+        except OSError as error:  # of reading it would be a SourceError
+            unwritten = DatasetError(f"The import could not write its files: {error}")
+            yield pa.table({"report": [pickle.dumps(unwritten)]})
 
 
 def _memory_of(shards: Sequence[_WriteShard]) -> int | None:
@@ -234,34 +252,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for handler, level in zip(handlers, levels, strict=True):
             handler.setLevel(level)
-
-
-class _Reading:
-    """Turns what tasks report into how much is done. Rows to come are guessed from bytes."""
-
-    def __init__(self, sources: Sequence[Path], on_progress: OnProgress | None) -> None:
-        self._num_bytes = sum(path.stat().st_size for path in sources)
-        self._on_progress = on_progress
-        self._latest: dict[int, Progress] = {}
-        self._num_sources = len(sources)
-        self._num_finished = 0
-
-    def follow(self, report: object) -> None:
-        if isinstance(report, SourceReport):
-            self._num_finished += 1
-        if isinstance(report, Progress):
-            self._latest[report.source_file] = report
-        if isinstance(report, Progress | SourceReport):
-            self._tell(f"{self._num_finished} of {self._num_sources} files")
-
-    def note(self, note: str) -> None:
-        """Tell a word about what comes after reading."""
-        self._tell(note, is_read=True)
-
-    def _tell(self, note: str, *, is_read: bool = False) -> None:
-        rows = sum(progress.rows for progress in self._latest.values())
-        num_bytes = sum(progress.bytes_read for progress in self._latest.values())
-        is_known = is_read or num_bytes == 0
-        total = rows if is_known else max(rows, round(rows * self._num_bytes / num_bytes))
-        if self._on_progress is not None:
-            self._on_progress(rows, total, note)

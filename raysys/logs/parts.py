@@ -46,7 +46,7 @@ class PartWriter:
         self._writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
 
     def __enter__(self) -> "PartWriter":
-        self._directory.mkdir(parents=True)
+        self._directory.mkdir()
         return self
 
     def __exit__(

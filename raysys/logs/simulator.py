@@ -25,67 +25,50 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
 from raysys import storage
 from raysys.errors import ConfigError
+from raysys.logs.draws import (
+    Floats,
+    Integers,
+    draw_columns,
+    first_picks,
+    numbered_ids,
+    ragged,
+    times_of_picks,
+)
 from raysys.logs.movielens import LogFiles
 
-GENRES = [
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
+# fmt: off
+GENRES = (
+    "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
+    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War",
     "Western",
-]
+)
+_FIRST_WORDS = (
+    "Amber", "Broken", "Crimson", "Distant", "Electric", "Final", "Golden", "Hidden", "Iron", "Last"
+)
+_SECOND_WORDS = (
+    "River", "Empire", "Garden", "Letter", "Machine", "Night", "Ocean", "Promise", "Road", "Winter"
+)
+# fmt: on
 
 _BLOCK_USERS = 4096
-_FIRST_SECOND = 1_577_836_800  # 2020-01-01 UTC
-_YEAR_S = 365 * 86_400
 _STRAY = 0.002  # weight of an item in the tastes that are not its genres; its genres share 1
 _SURPLUS = 2.0  # picks made per pick kept, since those made before are dropped
-_FIRST_WORDS = [
-    "Amber",
-    "Broken",
-    "Crimson",
-    "Distant",
-    "Electric",
-    "Final",
-    "Golden",
-    "Hidden",
-    "Iron",
-    "Last",
-]
-_SECOND_WORDS = [
-    "River",
-    "Empire",
-    "Garden",
-    "Letter",
-    "Machine",
-    "Night",
-    "Ocean",
-    "Promise",
-    "Road",
-    "Winter",
-]
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+_INTERACTIONS = pa.schema(
+    [
+        ("USER_ID", pa.string()),
+        ("ITEM_ID", pa.string()),
+        ("TIMESTAMP", pa.int64()),
+        ("EVENT_TYPE", pa.string()),
+        ("EVENT_VALUE", pa.float64()),
+    ]
+)
+_ROWS_ONLY = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
 
 
 @dataclass(frozen=True)
@@ -171,20 +154,20 @@ class Simulator:
     def _interactions_of(self, block: int) -> pa.Table:
         rng = self._generator("picks", block)
         lengths = self._lengths(rng, self._num_users_in(block))
-        users, places = _ragged(np.ceil(lengths * _SURPLUS).astype(np.int64))
+        users, places = ragged(np.ceil(lengths * _SURPLUS).astype(np.int64))
         tastes = self._tastes_in_charge(rng, block, users, np.minimum(places / lengths[users], 1.0))
         items = self._draw_items(rng, tastes)
-        kept = _first_picks(users, items, self.num_items, lengths)
+        kept = first_picks(users, items, self.num_items, lengths)
         users, items, tastes = users[kept], items[kept], tastes[kept]
-        seconds = _times(rng, users)
+        seconds = times_of_picks(rng, users)
         fits = self._genres[items, tastes]
         ratings = np.clip(np.rint(rng.normal(np.where(fits, 4.0, 2.5), 0.8)), 1, 5)
         order = np.argsort(seconds, kind="stable")
         user_nums = block * _BLOCK_USERS + users + 1
         return pa.table(
             [
-                _ids("u", user_nums[order]),
-                _ids("i", items[order] + 1),
+                numbered_ids("u", user_nums[order]),
+                numbered_ids("i", items[order] + 1),
                 pa.array(seconds[order]),
                 pa.array(["rating"] * len(order)),
                 pa.array(ratings[order]),
@@ -206,7 +189,7 @@ class Simulator:
         chances = np.where(
             is_end[:, None], *(part[users] for part in reversed(self._tastes_of_users(block)))
         )
-        drawn = _draw(rng, chances)
+        drawn = draw_columns(rng, chances)
         is_new = rng.random(len(users)) >= self.persistence
         is_new |= np.diff(users, prepend=-1) != 0
         return drawn[np.maximum.accumulate(np.where(is_new, np.arange(len(users)), 0))]
@@ -264,62 +247,9 @@ class Simulator:
         return np.cumsum(self._item_vectors, axis=0)
 
 
-_INTERACTIONS = pa.schema(
-    [
-        ("USER_ID", pa.string()),
-        ("ITEM_ID", pa.string()),
-        ("TIMESTAMP", pa.int64()),
-        ("EVENT_TYPE", pa.string()),
-        ("EVENT_VALUE", pa.float64()),
-    ]
-)
-_ROWS_ONLY = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
-
-
 def _write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
     with path.open("wb") as file:
         file.write(",".join(schema.names).encode() + b"\n")
         with pyarrow.csv.CSVWriter(file, schema, write_options=_ROWS_ONLY) as writer:
             for table in tables:
                 writer.write_table(table)
-
-
-def _ids(prefix: str, numbers: Integers) -> pa.Array:
-    return pc.binary_join_element_wise(prefix, pa.array(numbers).cast(pa.string()), "")
-
-
-def _ragged(lengths: Integers) -> tuple[Integers, Integers]:
-    """Return for rows of these lengths, one after the other, each element's row and place."""
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-
-
-def _draw(rng: np.random.Generator, chances: Floats) -> Integers:
-    """Return one column per row of (M, K) chances, drawn by them."""
-    uniform = rng.random((len(chances), 1))
-    drawn = (np.cumsum(chances, axis=1) <= uniform).sum(axis=1)
-    within: Integers = np.minimum(drawn, chances.shape[1] - 1)  # sums may fall short of 1
-    return within
-
-
-def _first_picks(users: Integers, items: Integers, num_items: int, lengths: Integers) -> Integers:
-    """Return the places of picks that are a user's first of an item, `lengths` a user at most."""
-    _, first = np.unique(users * num_items + items, return_index=True)
-    first.sort()
-    counts = np.bincount(users[first], minlength=len(lengths))
-    _, places = _ragged(counts)
-    kept: Integers = first[places < lengths[users[first]]]
-    return kept
-
-
-def _times(rng: np.random.Generator, users: Integers) -> Integers:
-    """Return seconds since 1970, rising within each user: minutes apart, now and then days."""
-    is_new_user = np.diff(users, prepend=-1) != 0
-    is_new_session = rng.random(len(users)) < 0.05
-    mean_gap_s = np.where(is_new_session, 3 * 86_400, 90)
-    gaps = 1 + rng.exponential(mean_gap_s).astype(np.int64)
-    starts = _FIRST_SECOND + (rng.random(len(users)) * _YEAR_S).astype(np.int64)
-    elapsed = np.cumsum(np.where(is_new_user, 0, gaps))
-    first = np.maximum.accumulate(np.where(is_new_user, np.arange(len(users)), 0))
-    seconds: Integers = starts[first] + elapsed - elapsed[first]
-    return seconds

@@ -6,6 +6,7 @@ a fraction kept to the microsecond. Where several things are wrong with a row, t
 reported, in the order user, item, time, event type, event value, event id.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,45 +38,18 @@ class Checked:
 
 def check(batch: RawBatch, source: str, source_file: int) -> Checked:
     """Check every row of a batch; `source` names the file, `source_file` is its number."""
-    columns = batch.columns
+    parsed = {name: _PARSERS[name](column, batch) for name, column in batch.columns.items()}
     num_rows = len(batch.rows)
-    users, user_codes = fields.parse_ids(columns[header.USER_ID], is_text=batch.is_text)
-    items, item_codes = fields.parse_ids(columns[header.ITEM_ID], is_text=batch.is_text)
-    times, time_codes = fields.parse_times(columns[header.TIMESTAMP])
-    types, type_codes = pa.nulls(num_rows, pa.string()), None
-    values, value_codes = pa.nulls(num_rows, pa.float64()), None
-    event_ids, event_codes = pa.nulls(num_rows, pa.string()), None
-    if header.EVENT_TYPE in columns:
-        types, type_codes = fields.parse_event_types(columns[header.EVENT_TYPE])
-    if header.EVENT_VALUE in columns:
-        values, value_codes = fields.parse_values(columns[header.EVENT_VALUE])
-    if header.EVENT_ID in columns:
-        event_ids, event_codes = fields.parse_event_ids(
-            columns[header.EVENT_ID], is_text=batch.is_text
-        )
-    codes_by_column = {
-        header.USER_ID: user_codes,
-        header.ITEM_ID: item_codes,
-        header.TIMESTAMP: time_codes,
-        header.EVENT_TYPE: type_codes,
-        header.EVENT_VALUE: value_codes,
-        header.EVENT_ID: event_codes,
-    }
+    codes = {name: parsed[name][1] for name in _PARSERS if name in parsed}
+    is_good = ~np.logical_or.reduce([of_column != 0 for of_column in codes.values()])
     accepted = pa.Table.from_arrays(
         [
-            users,
-            items,
-            times.cast(tables.TIMESTAMP),
-            types,
-            values,
-            event_ids,
+            *(parsed[name][0] if name in parsed else pa.nulls(num_rows) for name in _PARSERS),
             pa.array(np.full(num_rows, source_file, np.int32)),
             pa.array(batch.rows),
         ],
         names=tables.INTERACTIONS.names,
     )
-    present = {name: codes for name, codes in codes_by_column.items() if codes is not None}
-    is_good = ~np.logical_or.reduce([codes != 0 for codes in present.values()])
     if not is_good.all():
         accepted = accepted.filter(pa.array(is_good))
     accepted = accepted.cast(tables.INTERACTIONS)
@@ -84,7 +58,18 @@ def check(batch: RawBatch, source: str, source_file: int) -> Checked:
         for name in ("user_id", "item_id")
         for chunk in accepted.column(name).chunks
     )
-    return Checked(accepted, _quarantine(batch, source, present, ~is_good), num_surrounded)
+    return Checked(accepted, _quarantine(batch, source, codes, ~is_good), num_surrounded)
+
+
+# In the order of `tables.INTERACTIONS`, which is also the order in which faults are reported.
+_PARSERS: dict[str, Callable[[pa.Array, RawBatch], tuple[pa.Array, fields.Codes]]] = {
+    header.USER_ID: lambda column, batch: fields.parse_ids(column, is_text=batch.is_text),
+    header.ITEM_ID: lambda column, batch: fields.parse_ids(column, is_text=batch.is_text),
+    header.TIMESTAMP: lambda column, _: fields.parse_times(column),
+    header.EVENT_TYPE: lambda column, _: fields.parse_event_types(column),
+    header.EVENT_VALUE: lambda column, _: fields.parse_values(column),
+    header.EVENT_ID: lambda column, batch: fields.parse_event_ids(column, is_text=batch.is_text),
+}
 
 
 def _quarantine(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys import tables
-from raysys.logs.delimited import NULL_TEXTS
 from raysys.logs.reasons import Reason
+from raysys.logs.row_parser import NULL_TEXTS
 from tests.unit.logs.tools import csv_line, read_and_check, write
 
 HEADER = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE,EVENT_ID"

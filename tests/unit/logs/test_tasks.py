@@ -1,0 +1,146 @@
+"""What a reading task reports, and how reports become a manifest that must add up."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from raysys.errors import ConfigError, DatasetError, NothingUsableError
+from raysys.logs.assembly import Assembly
+from raysys.logs.importing import import_log
+from raysys.logs.progress import ImportProgress
+from raysys.logs.shards import write_shard
+from raysys.logs.tasks import Progress, import_source
+from tests.unit.logs.tools import write
+
+LOG = "USER_ID,ITEM_ID,TIMESTAMP\nu,i,1\n,i,2\n v ,i,3\nu,i,1\nw,j,x\n"
+
+
+def read(log, work, source_file=0):
+    """Return all that a reading task yields: progress, then the report."""
+    return list(import_source(log, log.name, source_file, 2, work))
+
+
+@pytest.fixture
+def log(tmp_path):
+    return write(tmp_path / "log.csv", LOG)
+
+
+@pytest.fixture
+def assembly(tmp_path):
+    (tmp_path / "staging").mkdir()
+    return Assembly(tmp_path / "staging", num_shards=2)
+
+
+def add_all(assembly, report):
+    assembly.add(report)
+    for shard in range(2):
+        target = assembly.work / f"shard-{shard}"
+        assembly.add(write_shard(shard, assembly.parts(shard), [], target))
+
+
+def test_a_report_says_what_became_of_each_row(log, assembly):
+    *progress, report = read(log, assembly.work)
+    assert progress == [Progress(0, 5, len(LOG))]
+    assert report.source.rows == 5
+    assert report.rows_accepted == 3
+    assert report.quarantined == {"null_id": 1, "bad_timestamp": 1}
+    assert report.first_quarantined == [
+        "log.csv, row 2 (null_id): ',i,2'. USER_ID: The id is missing.",
+        "log.csv, row 5 (bad_timestamp): 'w,j,x'. TIMESTAMP is 'x': The time is not a number of "
+        "seconds since 1970-01-01 UTC.",
+    ]
+    assert report.notices == [
+        "log.csv: 1 ids begin or end with white space; it was kept as a part of them."
+    ]
+
+
+def test_a_task_that_is_tried_again_shares_no_file_with_its_first_try(log, assembly):
+    (*_, first), (*_, second) = read(log, assembly.work), read(log, assembly.work)
+    assert {first.quarantine, *first.parts.values()}.isdisjoint(
+        {second.quarantine, *second.parts.values()}
+    )
+    assert all(Path(path).is_file() for path in [*first.parts.values(), *second.parts.values()])
+
+
+def test_reports_become_a_manifest_and_files_in_their_places(log, assembly, tmp_path):
+    *_, report = read(log, assembly.work)
+    add_all(assembly, report)
+    manifest = assembly.finish()
+    assert (manifest.rows_in, manifest.rows_accepted) == (5, 2)
+    assert (manifest.rows_quarantined, manifest.rows_duplicate) == (2, 1)
+    assert manifest.num_users == 2
+    assert (manifest.first_occurred_at.timestamp(), manifest.last_occurred_at.timestamp()) == (1, 3)
+    staging = tmp_path / "staging"
+    found = {path.relative_to(staging) for path in staging.rglob("*") if path.is_file()}
+    assert found == {Path(name) for name in manifest.files}
+    assert {path.parts[1] for path in found} == {"interactions", "quarantine"}
+
+
+@pytest.mark.parametrize("lost", ["a row read", "a quarantined row", "an accepted row"])
+def test_counts_that_do_not_add_up_are_never_published(log, assembly, lost):
+    *_, report = read(log, assembly.work)
+    if lost == "a row read":
+        report.source = report.source.model_copy(update={"rows": 6})
+    elif lost == "a quarantined row":
+        table = pq.read_table(report.quarantine)
+        pq.write_table(table.slice(1), report.quarantine)
+    else:
+        report.parts = {}
+    add_all(assembly, report)
+    with pytest.raises(DatasetError, match="Nothing is published"):
+        assembly.finish()
+
+
+def test_nothing_usable_quotes_rows_of_several_files(assembly, tmp_path):
+    for number, name in enumerate(["a.csv", "b.csv"]):
+        log = write(tmp_path / name, "USER_ID,ITEM_ID,TIMESTAMP\n,i,1\n")
+        *_, report = read(log, assembly.work, number)
+        assembly.add(report)
+    with pytest.raises(NothingUsableError) as caught:
+        assembly.check_usable()
+    assert str(caught.value) == (
+        "a.csv, b.csv: none of 2 rows can be used (2 null_id), so nothing was written. "
+        "The first of them:\n"
+        "  a.csv, row 1 (null_id): ',i,1'. USER_ID: The id is missing.\n"
+        "  b.csv, row 1 (null_id): ',i,1'. USER_ID: The id is missing."
+    )
+
+
+def test_many_notices_are_cut_short(log, assembly):
+    *_, report = read(log, assembly.work)
+    report.notices = [f"notice {number}" for number in range(150)]
+    add_all(assembly, report)
+    notices = assembly.finish().notices
+    assert notices[:100] == [f"notice {number}" for number in range(100)]
+    assert notices[100:] == ["and 50 more notices of this kind."]
+
+
+def test_progress_counts_rows_and_guesses_those_to_come_from_bytes(log, tmp_path, assembly):
+    other = write(tmp_path / "other.csv", LOG * 3)
+    seen = []
+    progress = ImportProgress([log, other], lambda *told: seen.append(told))
+    size = len(LOG)
+    progress.follow(Progress(0, 5, size))
+    progress.follow(Progress(1, 4, size))
+    *_, report = read(log, assembly.work)
+    progress.follow(report)
+    progress.note("sorting")
+    assert seen == [
+        (5, 20, "0 of 2 files"),  # a quarter of the bytes
+        (9, 18, "0 of 2 files"),
+        (9, 18, "1 of 2 files"),
+        (9, 9, "sorting"),
+    ]
+
+
+def test_an_import_without_a_listener_is_silent(log):
+    ImportProgress([log], None).follow(Progress(0, 5, 5))
+
+
+@pytest.mark.parametrize("num_shards", [0, 4097])
+def test_a_number_of_shards_out_of_bounds_is_refused_before_anything_starts(
+    log, tmp_path, num_shards
+):
+    with pytest.raises(ConfigError, match="between 1 and 4096"):
+        import_log([log], tmp_path / "data", num_shards=num_shards)
