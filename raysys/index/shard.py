@@ -139,7 +139,7 @@ def open_partitions(directory: Path, numbers: Sequence[int], note: IndexNote) ->
 
 def of_length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the vectors scaled to length 1; those of length 0 as they are."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     lengths[lengths == 0] = 1
     scaled: NDArray[np.float32] = (vectors / lengths[:, None]).astype(np.float32)
     return scaled
