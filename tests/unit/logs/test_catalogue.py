@@ -26,7 +26,7 @@ def test_recbole_items_get_their_year_back_into_the_title(tmp_path):
         "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
         "1\tToy Story\t1995\tAnimation Children's Comedy\n"
         "1412\tLand Before Time III (1995)\tV\tAnimation\n"
-        "267\tunkonwn\tunkonwn\tunknown\n"
+        "267\tunknown\tunknown\tunknown\n"
     )
     items = read_items(write(tmp_path / "ml.item", text), "ml.item").table
     assert items.to_pylist() == [
@@ -42,7 +42,7 @@ def test_recbole_items_get_their_year_back_into_the_title(tmp_path):
             "year": None,
             "genres": "Animation",
         },
-        {"item_id": "267", "title": "unkonwn", "year": None, "genres": "unknown"},
+        {"item_id": "267", "title": "unknown", "year": None, "genres": "unknown"},
     ]
 
 

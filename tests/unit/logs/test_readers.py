@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raysys.errors import SourceError
+from raysys.logs.columnar import read_parquet
 from raysys.logs.delimited import CSV, read_text
 from raysys.logs.readers import inspect_source, read_source
 from tests.unit.logs.tools import read_and_check, write
@@ -106,6 +107,17 @@ def test_arrow_timestamps_and_dictionaries_are_understood_in_parquet(tmp_path):
     _, accepted, _ = read_and_check(path)
     assert accepted["occurred_at"].cast(pa.int64()).to_pylist() == [1_500_000_000_123_000]
     assert "taken as UTC" in inspect_source(path, "log.parquet")[0]
+
+
+def test_parquet_row_numbers_go_on_from_one_batch_to_the_next(tmp_path):
+    path = tmp_path / "log.parquet"
+    users = [f"u{n}" for n in range(1, 11)]
+    pq.write_table(
+        pa.table({"USER_ID": users, "ITEM_ID": users, "TIMESTAMP": list(range(10))}), path
+    )
+    batches = list(read_parquet(path, "log.parquet", batch_rows=4))
+    assert [batch.rows.tolist() for batch in batches] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+    assert batches[-1].bytes_read == path.stat().st_size
 
 
 def test_parquet_row_numbers_cross_row_groups(tmp_path):

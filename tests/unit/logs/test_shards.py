@@ -183,3 +183,13 @@ def test_parts_keep_log_order_when_rows_come_in_many_small_batches(tmp_path, mon
             writer.write(table.slice(start, 7))
     (path,) = writer.interactions.values()
     assert read_parts([path], tables.INTERACTIONS) == table
+
+
+def test_every_part_keeps_log_order_whatever_users_come_in_between(tmp_path):
+    table = interactions(*[(f"u{n * 7919 % 101}", "i", 0, None, None) for n in range(5000)])
+    with PartWriter(tmp_path / "parts", 3) as writer:
+        writer.write(table)
+    assert len(writer.interactions) == 3
+    for path in writer.interactions.values():
+        rows = read_parts([path], tables.INTERACTIONS).column("source_row").to_pylist()
+        assert rows == sorted(rows)

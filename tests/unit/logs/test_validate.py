@@ -79,9 +79,8 @@ def test_what_is_unusual_but_usable_is_kept_as_it_is(tmp_path):
         "1e5,007,1.5,,,",  # no floats: hexadecimal-looking ids and leading zeros are ids
         "u,i, 4102444799 ,,nan,",  # the last second of 2099; NaN is no value
         'u,i,881250949.123456,"",-1e3,""',
-        "é" * 256 + ",i,1e9,click,1_0,",
     ]
-    content = HEADER + "\n" + "\n".join(rows[:4]) + "\n"
+    content = HEADER + "\n" + "\n".join(rows) + "\n"
     _, accepted, quarantine = read_and_check(write(tmp_path / "log.csv", content))
     assert quarantine.num_rows == 0
     assert accepted["user_id"].to_pylist() == [" u ", "1e5", "u", "u"]
@@ -95,6 +94,13 @@ def test_what_is_unusual_but_usable_is_kept_as_it_is(tmp_path):
     assert accepted["event_value"].to_pylist() == [None, None, None, -1000.0]
     assert accepted["event_type"].to_pylist() == [None, None, None, None]
     assert accepted["event_id"].to_pylist() == [None, None, None, None]
+
+
+def test_an_id_may_have_256_characters_however_many_bytes_they_take(tmp_path):
+    content = f"{HEADER}\n{'é' * 256},i,1,{'é' * 256},,{'e' * 256}\n"
+    _, accepted, quarantine = read_and_check(write(tmp_path / "log.csv", content))
+    assert quarantine.num_rows == 0
+    assert accepted["user_id"].to_pylist() == ["é" * 256]
 
 
 def test_ids_that_are_floats_in_parquet_are_refused_row_by_row(tmp_path):
