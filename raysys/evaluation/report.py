@@ -102,7 +102,7 @@ class Report:
             for name, d in self.differences().items()
         ]
         seen = "seen items left out" if self.excludes_history else "seen items ranked too"
-        return [*lines, f"whole catalogue, {seen}; ties: {TIE_RULE}"]
+        return [*lines, f"{seen}; ties: {TIE_RULE}"]
 
 
 def _cell(value: float, *, is_best: bool) -> str:
