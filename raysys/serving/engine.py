@@ -26,7 +26,7 @@ from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.store import StateStore
 
-_MAX_BATCHES_IN_FLIGHT = 2
+_MAX_BATCHES_IN_FLIGHT = 4
 _MAX_CACHED_VISITORS = 16_384  # about 1.5 KB each at width 160 and 150 seen items
 _MAX_CACHED_ITEMS = 16_384
 

@@ -73,21 +73,29 @@ def test_one_request_starts_at_once() -> None:
     run(scenario)
 
 
-def test_what_waits_while_all_slots_are_taken_travels_together() -> None:
+def test_what_waits_while_a_batch_runs_travels_together() -> None:
     async def scenario() -> None:
         recorder = Recorder()
         recorder.gate.clear()
         batches = batcher(recorder, size=8, slots=2)
-        tasks = []
-        for number in range(2):  # one after the other, each takes a slot
-            tasks.append(asyncio.ensure_future(batches.submit(number)))
-            while len(recorder.batches) <= number:
-                await asyncio.sleep(0)
-        tasks += [asyncio.ensure_future(batches.submit(number)) for number in range(2, 14)]
-        await asyncio.sleep(0)
+        tasks = [asyncio.ensure_future(batches.submit(0))]
+        while not recorder.batches:
+            await asyncio.sleep(0)
+        tasks += [asyncio.ensure_future(batches.submit(number)) for number in range(1, 8)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert recorder.batches == [[0]]  # 7 are no full batch: they wait
+        tasks.append(asyncio.ensure_future(batches.submit(8)))
+        while len(recorder.batches) == 1:
+            await asyncio.sleep(0)
+        assert recorder.batches == [[0], [*range(1, 9)]]  # 8 are: nobody waits for the first
+        tasks += [asyncio.ensure_future(batches.submit(number)) for number in range(9, 20)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(recorder.batches) == 2  # both slots are taken
         recorder.gate.set()
         await asyncio.gather(*tasks)
-        assert recorder.batches == [[0], [1], [*range(2, 10)], [*range(10, 14)]]
+        assert recorder.batches[2:] == [[*range(9, 17)], [17, 18, 19]]
 
     run(scenario)
 

@@ -403,13 +403,13 @@ def test_a_refused_release_is_asked_for_once_more(tmp_path: Path) -> None:
 
 
 def test_a_full_queue_is_refused_and_the_others_are_answered(tmp_path: Path) -> None:
-    world = World(tmp_path, max_batch_size=1, max_queued_requests=3)
+    world = World(tmp_path, max_batch_size=4, max_queued_requests=3)
 
     async def scenario() -> None:
         gate = asyncio.Event()
         world.shards[0].gate = gate
-        first = [asyncio.ensure_future(ask(world, "anna")) for _ in range(2)]
-        while len(world.shards[0].batch_sizes) < 2:  # both slots are taken
+        first = [asyncio.ensure_future(ask(world, "anna"))]
+        while not world.shards[0].batch_sizes:  # until its batch is on its way
             await asyncio.sleep(0.001)
         waiting = [asyncio.ensure_future(ask(world, "anna")) for _ in range(3)]
         await asyncio.sleep(0)
