@@ -278,7 +278,11 @@ def _save(
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    wanted = dict(_ENVIRONMENT)
+    if len(ray.nodes()) == 1:  # type: ignore[no-untyped-call]
+        # Its actor, 3 s of one core to start, hears of nodes that are about to be taken away.
+        wanted["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield
