@@ -224,6 +224,7 @@ class _Remote:
 
 
 def _deployment(part: Any, name: str, num_replicas: int, num_cpus: float) -> Any:
+    is_ingress = name == "Gateway"
     return serve.deployment(
         part,
         name=name,
@@ -232,4 +233,6 @@ def _deployment(part: Any, name: str, num_replicas: int, num_cpus: float) -> Any
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         health_check_period_s=_HEALTH_CHECK_PERIOD_S,
         graceful_shutdown_wait_loop_s=0.1,
+        # The gateway logs each request. That it asked its parts on the way is no news.
+        logging_config={"enable_access_log": is_ingress},
     )
