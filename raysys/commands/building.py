@@ -192,8 +192,7 @@ def _train(
 
 def _words_on(result: EpochResult, metric: str) -> str:
     value = result.metrics.get(metric, float("nan"))
-    speed = f"{result.examples_per_s:,.0f} examples/s"
-    return f"loss {result.loss:.3f}, validation {metric} {value:.4f}, {speed}"
+    return f"loss {result.loss:.3f}, {metric} {value:.4f}, {result.examples_per_s:,.0f}/s"
 
 
 def _write_index(

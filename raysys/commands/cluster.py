@@ -72,7 +72,8 @@ def ray_cluster(console: Console, *, serving_port: int | None = None) -> Iterato
             )
             url = f"http://{context.dashboard_url}"
             console.say(f"  Ray {ray.__version__} started; dashboard: {url}")
-            yield Cluster(url, is_local=True)
+            with _ended_by_signals():  # once more: ray.init put its own handler in place
+                yield Cluster(url, is_local=True)
         finally:
             with _undisturbed():
                 _end_local(directory, served=serving_port is not None)
@@ -80,6 +81,7 @@ def ray_cluster(console: Console, *, serving_port: int | None = None) -> Iterato
 
 def _end_local(directory: Path, *, served: bool) -> None:
     if served and ray.is_initialized():
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it reports on what never ran
         with contextlib.suppress(Exception):  # a half-started Serve: what is left ends below
             serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()

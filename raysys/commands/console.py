@@ -49,7 +49,7 @@ class Console:
         """Show a bar on standard error while the block runs; the block calls what it is given."""
         columns = (
             TextColumn("  {task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
