@@ -145,8 +145,9 @@ class ReleaseDraft:
     """A release that is being written. Readers do not see it before `publish`."""
 
     def __init__(self, releases: Path) -> None:
-        self._releases = releases
-        self._staging = storage.staging_directory(releases / "release")
+        # Absolute: training workers read and write here from directories of their own.
+        self._releases = releases.absolute()
+        self._staging = storage.staging_directory(self._releases / "release")
         self.path = self._staging
 
     def publish(self, **fields: Any) -> Release:

@@ -19,11 +19,13 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.ray
 
 
-def start_demo(workdir: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
+def start_demo(directory: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
+    """Start the demo in a directory, with its own relative paths, as a person does."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     command = [sys.executable, "-m", "raysys", "demo", "--json", "--port", str(port)]
     return subprocess.Popen(
-        [*command, "--workdir", str(workdir), "--cache", str(ROOT / ".cache"), *arguments],
+        [*command, "--cache", str(ROOT / ".cache"), *arguments],
+        cwd=directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -50,7 +52,7 @@ def wait_until_gone(processes: list[psutil.Process]) -> list[str]:
 
 def test_the_demo_ends_with_a_list_that_moved_and_leaves_nothing_running(tmp_path: Path) -> None:
     port = free_port()
-    demo = start_demo(tmp_path / "demo", port, "--exit")
+    demo = start_demo(tmp_path, port, "--exit")
     seen: set[psutil.Process] = set()
     while demo.poll() is None:
         seen.update(processes_of(demo))
@@ -68,7 +70,7 @@ def test_the_demo_ends_with_a_list_that_moved_and_leaves_nothing_running(tmp_pat
     assert models["gru"]["means"]["ndcg_at_10"] > models["popularity"]["means"]["ndcg_at_10"]
     assert wait_until_gone(list(seen)) == []
     assert is_port_free(port)
-    open_release(tmp_path / "demo" / "releases").verify()
+    open_release(tmp_path / "runs/demo/releases").verify()
 
 
 @pytest.mark.parametrize("moment", ["Ray", "importing", "training", "Deploy", "Your turn"])
@@ -76,7 +78,7 @@ def test_ctrl_c_at_any_moment_leaves_no_process_and_no_half_release(
     tmp_path: Path, moment: str
 ) -> None:
     port = free_port()
-    demo = start_demo(tmp_path / "demo", port)
+    demo = start_demo(tmp_path, port)
     assert demo.stderr is not None
     shown = ""
     while moment not in shown:
@@ -89,7 +91,7 @@ def test_ctrl_c_at_any_moment_leaves_no_process_and_no_half_release(
     assert demo.returncode in (0, 130)
     assert wait_until_gone(seen) == []
     assert is_port_free(port)
-    releases = tmp_path / "demo" / "releases"
+    releases = tmp_path / "runs/demo/releases"
     for name in list_releases(releases):
         open_release(releases / name).verify()
     if releases.exists():
