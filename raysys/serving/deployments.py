@@ -5,6 +5,7 @@
     IndexShard-<s>   the partitions p with p mod num_shards = s
 
 Every part verifies and loads its own files of the release, in a thread, before it reports ready.
+What only one part needs is imported where that part starts, so that the others start sooner.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import ray
@@ -22,11 +23,11 @@ from ray import serve
 from raysys.config import ServingConfig
 from raysys.errors import ReleaseMismatchError
 from raysys.release import Release, open_release
-from raysys.serving.engine import Engine
 from raysys.serving.exchange import EncodeRequest, SearchRequest, SearchResult
 from raysys.serving.listen import check_listen_address
-from raysys.serving.release_parts import ReleaseParts
-from raysys.state.store import StateStore
+
+if TYPE_CHECKING:
+    from raysys.serving.engine import Engine
 
 _LOG = logging.getLogger("raysys.serving")
 
@@ -35,7 +36,7 @@ _LOG = logging.getLogger("raysys.serving")
 _MAX_ONGOING_REQUESTS = 100_000
 _HEALTH_CHECK_PERIOD_S = 2  # Serve's 10 s is how long a killed shard would stay unnoticed
 
-AsgiBuilder = Callable[[Engine, ServingConfig], Any]
+AsgiBuilder = Callable[["Engine", ServingConfig], Any]
 ResultT = TypeVar("ResultT")
 
 
@@ -96,6 +97,10 @@ class Gateway:
         encoder: Any,
         *shards: Any,
     ) -> None:
+        from raysys.serving.engine import Engine  # imports SQLAlchemy, which no other part needs
+        from raysys.serving.release_parts import ReleaseParts
+        from raysys.state.store import StateStore
+
         listen_on_node_address()
         await asyncio.to_thread(check_proxy_address)
         release = await asyncio.to_thread(open_release, Path(release_path))
