@@ -104,7 +104,8 @@ class TrainingConfig(Config):
     """Catalogues up to this size are scored whole; larger ones against in-batch negatives."""
     num_workers: int = Field(1, ge=1)
     cpus_per_worker: float = Field(1.0, gt=0)
-    threads_per_worker: int = Field(2, ge=1)
+    threads_per_worker: int = Field(1, ge=1)
+    """Of torch. Several are faster only where no other program wants their cores."""
     use_gpu: bool = False
     seed: int = Field(42, ge=0)
 
