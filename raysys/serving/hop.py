@@ -51,10 +51,11 @@ class Hop:
         if self.is_away:
             raise PartAwayError(f"{self.name} is away")
         try:
-            try:
-                return await asyncio.wait_for(ask(), self._timeout_s)
-            except ReleaseMismatchError:
-                return await asyncio.wait_for(ask(), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                try:
+                    return await ask()
+                except ReleaseMismatchError:
+                    return await ask()
         except Exception as error:
             if not self.is_away:
                 _LOG.warning("%s is away: %r", self.name, error)
@@ -64,7 +65,8 @@ class Hop:
     async def check(self) -> None:
         """Ask the part whether it is there, even when it is known to be away; PartAwayError."""
         try:
-            await asyncio.wait_for(self._probe(), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                await self._probe()
         except TimeoutError as error:
             raise PartAwayError(
                 f"{self.name} does not answer within {self._timeout_s:g} s"
