@@ -106,7 +106,10 @@ class Gateway:
         release = await asyncio.to_thread(open_release, Path(release_path))
         parts = await asyncio.to_thread(ReleaseParts.load, release)
         store = await asyncio.to_thread(
-            StateStore, config.database, config.dataset_group, config.max_seen_items
+            StateStore,
+            config.database,
+            config.dataset_group,
+            max(config.max_seen_items, parts.history_length),
         )
         self._engine = Engine(
             config, parts, store, _Remote(encoder), [_Remote(shard) for shard in shards]

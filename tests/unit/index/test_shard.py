@@ -113,10 +113,10 @@ def test_what_an_approximate_index_finds_has_the_true_scores_in_the_true_order(
         assert scores.tolist() == all_scores[places].tolist()
 
 
-def test_a_query_with_few_items_left_is_answered_exactly(approximate: Shard) -> None:
-    queries = vectors(1, seed=4)
-    seen = Exclusions.from_lists([range(1, 386)])  # 15 of 400 are left
-    assert_same(approximate.search(queries, 10, seen), exact(queries, 10, seen))
+def test_queries_with_few_items_left_are_answered_exactly(approximate: Shard) -> None:
+    queries = vectors(8, seed=4)
+    seen = Exclusions.from_lists([range(1, 371)] * 8)  # 30 of 400 are left
+    assert_same(approximate.search(queries, 2, seen), exact(queries, 2, seen))
 
 
 def test_index_recall_is_one_when_the_index_is_exact(tmp_path: Path) -> None:
@@ -141,6 +141,17 @@ def test_whether_a_kind_obeys_selectors_is_found_out_at_build(
     tmp_path: Path, factory: str, expected: bool
 ) -> None:
     assert build(tmp_path, factory).supports_selectors is expected
+
+
+def test_a_kind_that_ignores_selectors_does_not_pass_as_obedient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index = kinds.make_index("Flat", vectors(50))
+    assert kinds.obeys_selectors(index, vectors(1)[0])
+    monkeypatch.setattr(
+        kinds, "search_without", lambda index, query, k, rows: index.search(query[None, :], k)[1][0]
+    )
+    assert not kinds.obeys_selectors(index, vectors(1)[0])
 
 
 def test_log_sum_exp_covers_the_seen_items_too(tmp_path: Path) -> None:
