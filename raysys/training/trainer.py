@@ -100,33 +100,44 @@ def train_on_ray(
     """
     with contextlib.ExitStack() as stack:
         if storage is None:
-            storage = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="raysys-train-")))
-        opened = open_dataset(dataset)
+            storage = Path(stack.enter_context(_temporary_directory()))
         files = RunFiles(storage.absolute())
-        files.claim(
-            {
-                "config": config.model_dump(mode="json"),
-                "dataset": opened.manifest.import_id,
-                "items": Vocabulary.open(items).hash,
-                "users": Vocabulary.open(users).hash,
-            }
-        )
-        all_pieces = None
-        if needs_all_users(config.split):
-            histories = opened.histories(Vocabulary.open(items))
-            all_pieces = ray.put(pieces_of_all(histories, config.split))
-        job = _Job(
-            shards=[path.absolute() for path in opened.shard_paths()],
-            items=items.absolute(),
-            users=users.absolute(),
-            config=config,
-            directory=directory.absolute(),
-            files=files,
-            make_validate=make_validate,
-            all_pieces=all_pieces,
-        )
+        job = _job(dataset, items, users, config, directory, files, make_validate)
         _run(job, on_epoch)
         return TrainedModel(directory, files.results())
+
+
+def _job(
+    dataset: Path,
+    items: Path,
+    users: Path,
+    config: PipelineConfig,
+    directory: Path,
+    files: RunFiles,
+    make_validate: MakeValidate | None,
+) -> _Job:
+    opened, vocabulary = open_dataset(dataset), Vocabulary.open(items)
+    files.claim(
+        {
+            "config": config.model_dump(mode="json"),
+            "dataset": opened.manifest.import_id,
+            "items": vocabulary.hash,
+            "users": Vocabulary.open(users).hash,
+        }
+    )
+    all_pieces = None
+    if needs_all_users(config.split):  # they pass through this process's memory
+        all_pieces = ray.put(pieces_of_all(opened.histories(vocabulary), config.split))
+    return _Job(
+        shards=[path.absolute() for path in opened.shard_paths()],
+        items=items.absolute(),
+        users=users.absolute(),
+        config=config,
+        directory=directory.absolute(),
+        files=files,
+        make_validate=make_validate,
+        all_pieces=all_pieces,
+    )
 
 
 def _run(job: _Job, on_epoch: Callable[[EpochResult], None]) -> None:
@@ -152,8 +163,8 @@ def _run(job: _Job, on_epoch: Callable[[EpochResult], None]) -> None:
                 trainer.fit()
         except ray.train.TrainingFailedError as error:
             raise TrainingError(
-                f"Training failed {_MAX_FAILURES + 1} times and was given up; the checkpoints of "
-                f"finished epochs are in {job.files.directory}. The last failure: {error}"
+                f"Training failed {_MAX_FAILURES + 1} times and was given up. The workers' logs are "
+                f"in the Ray dashboard. The last failure: {error}"
             ) from error
         except BaseException:
             trainer.abort()
@@ -177,7 +188,7 @@ class _Trainer(ray.train.torch.TorchTrainer):
         """End the workers and the controller, if they run."""
         if self._controller is not None:
             with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(self._controller.abort.remote(), timeout=10)
+                ray.get(self._controller.abort.remote(), timeout=30)
 
 
 def _work(loop_config: dict[str, Any]) -> None:
@@ -274,6 +285,11 @@ def _save(
     files_on_storage.remove_tree(job.directory)
     files_on_storage.publish_directory(staging, job.directory)
     job.files.finish(results)
+
+
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
+    # Where a stopped run's workers are still writing, its end must not hide why it was stopped.
+    return tempfile.TemporaryDirectory(prefix="raysys-train-", ignore_cleanup_errors=True)
 
 
 @contextmanager
