@@ -163,8 +163,8 @@ def _run(job: _Job, on_epoch: Callable[[EpochResult], None]) -> None:
                 trainer.fit()
         except ray.train.TrainingFailedError as error:
             raise TrainingError(
-                f"Training failed {_MAX_FAILURES + 1} times and was given up. The workers' logs are "
-                f"in the Ray dashboard. The last failure: {error}"
+                f"Training failed {_MAX_FAILURES + 1} times and was given up. Logs of its workers "
+                f"are in the Ray dashboard. The last failure: {error}"
             ) from error
         except BaseException:
             trainer.abort()
