@@ -40,7 +40,7 @@ class ReleaseParts:
         items = Vocabulary.open(release.file(ITEM_VOCABULARY))
         release.check_vocabulary("item vocabulary", items.hash)
         histories = Histories.open(release.file(HISTORIES))
-        release.check_vocabulary("user histories", histories.vocabulary_hash)
+        release.check_vocabulary("histories file", histories.vocabulary_hash)
         counts = np.load(release.file(POPULARITY), allow_pickle=False)
         if counts.shape != (len(items) + 1,):
             raise DamagedReleaseError(

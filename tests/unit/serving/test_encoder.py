@@ -1,16 +1,19 @@
 """The query encoder encodes as evaluation does, and the parts of a release fit together."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.random_release import publish_random_release
 from raysys.config import GruConfig
-from raysys.errors import DamagedReleaseError
+from raysys.errors import DamagedReleaseError, ReleaseMismatchError
 from raysys.models.encode import encode_histories
 from raysys.models.weights import load_model
-from raysys.release import Release
+from raysys.release import Release, publishing
 from raysys.serving.encoder import ReleaseEncoder
 from raysys.serving.exchange import EncodeRequest
 from raysys.serving.release_parts import ReleaseParts
@@ -63,3 +66,42 @@ def test_an_altered_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     path.write_bytes(content)
     with pytest.raises(DamagedReleaseError, match=name):
         ReleaseParts.load(release)
+
+
+def published_again(
+    release: Release, releases: Path, change: Callable[[Path], None], **fields: Any
+) -> Release:
+    """Publish the files of a release once more, after a change that its hashes then cover."""
+    with publishing(releases) as draft:
+        shutil.copytree(release.path, draft.path, dirs_exist_ok=True)
+        (draft.path / "manifest.json").unlink()
+        change(draft.path)
+        of_draft = {"format_version", "name", "created_at", "files"}
+        return draft.publish(**{**release.manifest.model_dump(exclude=of_draft), **fields})
+
+
+def test_item_numbers_of_another_vocabulary_are_refused(release: Release, tmp_path: Path) -> None:
+    other = published_again(release, tmp_path, lambda path: None, vocabulary="0" * 64)
+    with pytest.raises(ReleaseMismatchError, match="its item vocabulary was built for"):
+        ReleaseParts.load(other)
+
+
+def test_histories_of_another_vocabulary_are_refused(release: Release, tmp_path: Path) -> None:
+    other = publish_random_release(
+        tmp_path / "other", num_items=41, num_users=3, mean_length=2, model=GruConfig()
+    )
+
+    def mix(path: Path) -> None:
+        shutil.copy(other.file("histories.arrow"), path / "histories.arrow")
+
+    mixed = published_again(release, tmp_path, mix)
+    with pytest.raises(ReleaseMismatchError, match="its histories file was built for"):
+        ReleaseParts.load(mixed)
+
+
+def test_counts_of_another_number_of_items_are_refused(release: Release, tmp_path: Path) -> None:
+    def cut(path: Path) -> None:
+        np.save(path / "popularity.npy", np.zeros(40, dtype=np.int64))
+
+    with pytest.raises(DamagedReleaseError, match="of 39 items, but knows 40"):
+        ReleaseParts.load(published_again(release, tmp_path, cut))

@@ -228,18 +228,21 @@ def test_with_a_user_an_item_does_not_change_the_list(tmp_path: Path) -> None:
     run(world, scenario)
 
 
-def test_queries_of_one_batch_get_as_many_results_as_each_asked_for(tmp_path: Path) -> None:
+def test_queries_of_one_batch_get_what_each_asked_for(tmp_path: Path) -> None:
     world = World(tmp_path)
 
     async def scenario() -> None:
         sizes = {"anna": 3, "bert": 40, "carl": 500}
         queries = [Query(user, None, size) for user, size in sizes.items()]
-        queries.append(Query(None, "i16", 50))
+        queries += [Query("anna", None, 20), Query(None, "i16", 50)]
+        alone = await world.engine.recommend(queries[-1])
         answers = await asyncio.gather(*map(world.engine.recommend, queries))
-        assert world.shards[0].batch_sizes == [4]
+        assert world.shards[0].batch_sizes == [1, 5]
         for answer, (user, size) in zip(answers, sizes.items(), strict=False):
             assert answer.item_ids == ranked(HISTORIES[user], size, HISTORIES[user])
-        assert len(answers[3].item_ids) == 50
+        assert answers[3].item_ids == ranked(HISTORIES["anna"], 20, HISTORIES["anna"])
+        assert (answers[4].item_ids, answers[4].scores) == (alone.item_ids, alone.scores)
+        assert len(alone.item_ids) == 50
 
     run(world, scenario)
 
