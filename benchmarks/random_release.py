@@ -19,7 +19,17 @@ from raysys.index.build import build_partitions
 from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue
 from raysys.models.weights import save_model
-from raysys.release import Release, publishing
+from raysys.release import (
+    CONFIG,
+    HISTORIES,
+    INDEX_DIRECTORY,
+    ITEM_VOCABULARY,
+    MODEL_DIRECTORY,
+    POPULARITY,
+    USER_VOCABULARY,
+    Release,
+    publishing,
+)
 
 _FIRST_INTERACTION_US = 880_000_000_000_000  # 1997, as in MovieLens-100K
 
@@ -44,15 +54,17 @@ def publish_random_release(
     network = build_model(model, num_items=num_items, num_users=num_users)
     with publishing(releases) as draft:
         (draft.path / "vocabulary").mkdir()
-        items.save(draft.path / "vocabulary/items.arrow")
-        users.save(draft.path / "vocabulary/users.arrow")
-        histories.save(draft.path / "histories.arrow")
-        np.save(draft.path / "popularity.npy", popularity_counts(histories, num_items))
-        save_model(network, draft.path / "model", num_users=num_users, vocabulary=items.hash)
+        items.save(draft.path / ITEM_VOCABULARY)
+        users.save(draft.path / USER_VOCABULARY)
+        histories.save(draft.path / HISTORIES)
+        np.save(draft.path / POPULARITY, popularity_counts(histories, num_items))
+        save_model(
+            network, draft.path / MODEL_DIRECTORY, num_users=num_users, vocabulary=items.hash
+        )
         embeddings = encode_catalogue(network)
-        build_partitions(draft.path / "index", embeddings, items.ids, index, items.hash)
+        build_partitions(draft.path / INDEX_DIRECTORY, embeddings, items.ids, index, items.hash)
         config = PipelineConfig(model=model, index=index)
-        storage.write_json(draft.path / "config.json", config.model_dump(mode="json"))
+        storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
         return draft.publish(
             recipe="random",
             model_kind=model.kind,

@@ -34,11 +34,10 @@ from raysys.api.wire import encode_answer, parse_recommendations
 from raysys.config import ServingConfig
 from raysys.dataset.histories import Histories
 from raysys.errors import ReleaseNotFoundError
-from raysys.release import Release, open_release
+from raysys.release import HISTORIES, Release, open_release
 from raysys.serving.cluster import end_haproxy, fast_serve_environment, free_port
 from raysys.serving.engine import Engine
 from raysys.serving.messages import Answer
-from raysys.serving.release_parts import HISTORIES
 
 CONNECTIONS = (1, 16, 64)
 ROUTES = ("/empty", "/recommendations")

@@ -4,7 +4,11 @@
         manifest.json            what is below, with a SHA-256 per file; the commit point
         config.json              the resolved PipelineConfig
         metrics.json             what evaluation measured
-        items.arrow, ...         vocabulary, embeddings, index partitions, weights, histories
+        vocabulary/items.arrow   ids of the items, in the order of their numbers; users.arrow alike
+        items.arrow              what is known of the items, in the same order
+        histories.arrow          every user's interactions, up to the watermark
+        popularity.npy           interactions by item number
+        model/, index/           weights; partitions of the index
 
 A release is written beside its place and published by one rename, so that a directory with a
 manifest is whole. Its name ends with a hash of the manifest, so that a release cannot be altered or
@@ -27,6 +31,15 @@ from raysys.hashing import sha256_of_file
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+CONFIG = "config.json"
+METRICS = "metrics.json"
+ITEM_VOCABULARY = "vocabulary/items.arrow"
+USER_VOCABULARY = "vocabulary/users.arrow"
+ITEM_TABLE = "items.arrow"
+HISTORIES = "histories.arrow"
+POPULARITY = "popularity.npy"
+MODEL_DIRECTORY = "model"
+INDEX_DIRECTORY = "index"
 
 
 class ReleaseFile(BaseModel):

@@ -15,15 +15,7 @@ from pyarrow import ipc
 import raysys
 from raysys import storage, tables
 from raysys.commands.console import Advance, Console
-from raysys.commands.released_model import (
-    HISTORIES,
-    ITEM_TABLE,
-    ITEM_VOCABULARY,
-    MODEL_DIRECTORY,
-    POPULARITY,
-    USER_VOCABULARY,
-    embedding_retriever,
-)
+from raysys.commands.released_model import embedding_retriever
 from raysys.config import EvaluationConfig, PipelineConfig
 from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.histories import Histories
@@ -38,7 +30,20 @@ from raysys.index.files import IndexNote
 from raysys.models.base import EmbeddingModel
 from raysys.models.encode import encode_catalogue, encode_histories
 from raysys.models.weights import load_model
-from raysys.release import Release, ReleaseDraft, publishing
+from raysys.release import (
+    CONFIG,
+    HISTORIES,
+    INDEX_DIRECTORY,
+    ITEM_TABLE,
+    ITEM_VOCABULARY,
+    METRICS,
+    MODEL_DIRECTORY,
+    POPULARITY,
+    USER_VOCABULARY,
+    Release,
+    ReleaseDraft,
+    publishing,
+)
 from raysys.training.checkpoint import EpochResult
 from raysys.training.trainer import train_on_ray
 
@@ -75,8 +80,8 @@ def build_release(
         with console.progress("evaluating") as advance:
             report = measure(retriever, config.model.kind, histories, len(items), config, advance)
         note = _write_index(draft, model, items, users, histories, config)
-        storage.write_json(draft.path / "config.json", config.model_dump(mode="json"))
-        storage.write_json(draft.path / "metrics.json", report.to_json())
+        storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
+        storage.write_json(draft.path / METRICS, report.to_json())
         release = draft.publish(
             recipe=recipe,
             model_kind=config.model.kind,
@@ -206,7 +211,7 @@ def _write_index(
     sample = histories.take(np.arange(min(len(histories), 1000)))
     queries = encode_histories(model, sample, user_nums=users.numbers(sample.user_ids))
     return build_partitions(
-        draft.path / "index",
+        draft.path / INDEX_DIRECTORY,
         encode_catalogue(model),
         items.ids,
         config.index,

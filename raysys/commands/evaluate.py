@@ -10,7 +10,7 @@ from raysys.commands.train import show_report
 from raysys.config import PipelineConfig, parse_config
 from raysys.dataset.dataset import open_dataset
 from raysys.errors import ReleaseMismatchError
-from raysys.release import open_release
+from raysys.release import CONFIG, open_release
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     release = open_release(arguments.release)
     model = ReleasedModel(release)
     config = parse_config(
-        release.read_json("config.json"), PipelineConfig, source=f"{release.name}/config.json"
+        release.read_json(CONFIG), PipelineConfig, source=f"{release.name}/{CONFIG}"
     )
     dataset = open_dataset(arguments.dataset)
     trained_on = release.manifest.lineage.get("import_id")

@@ -11,14 +11,15 @@ from raysys.evaluation.retriever import EmbeddingRetriever
 from raysys.models.base import EmbeddingModel
 from raysys.models.encode import encode_catalogue, encode_histories
 from raysys.models.weights import load_model
-from raysys.release import Release
-
-ITEM_TABLE = "items.arrow"
-ITEM_VOCABULARY = "vocabulary/items.arrow"
-USER_VOCABULARY = "vocabulary/users.arrow"
-HISTORIES = "histories.arrow"
-POPULARITY = "popularity.npy"
-MODEL_DIRECTORY = "model"
+from raysys.release import (
+    HISTORIES,
+    ITEM_TABLE,
+    ITEM_VOCABULARY,
+    MODEL_DIRECTORY,
+    POPULARITY,
+    USER_VOCABULARY,
+    Release,
+)
 
 
 class ReleasedModel:

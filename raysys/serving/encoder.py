@@ -8,11 +8,8 @@ from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.models.encode import HistoryEncoder
 from raysys.models.weights import load_model
-from raysys.release import Release
+from raysys.release import MODEL_DIRECTORY, USER_VOCABULARY, Release
 from raysys.serving.exchange import EncodeRequest
-
-USER_VOCABULARY = "vocabulary/users.arrow"
-MODEL_DIRECTORY = "model"
 
 
 class ReleaseEncoder:

@@ -8,11 +8,7 @@ from numpy.typing import NDArray
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
-from raysys.release import Release
-
-ITEM_VOCABULARY = "vocabulary/items.arrow"
-HISTORIES = "histories.arrow"
-POPULARITY = "popularity.npy"
+from raysys.release import HISTORIES, ITEM_VOCABULARY, POPULARITY, Release
 
 
 @dataclass(frozen=True, slots=True, eq=False)
