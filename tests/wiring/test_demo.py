@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from raysys.release import list_releases, open_release
+from benchmarks.random_release import publish_random_release
+from raysys.release import open_release
 from raysys.serving.cluster import free_port, is_port_free
 
 ROOT = Path(__file__).parents[2]
@@ -19,12 +20,11 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.ray
 
 
-def start_demo(directory: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
-    """Start the demo in a directory, with its own relative paths, as a person does."""
+def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a raysys command in a directory, with relative paths, as a person does."""
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    command = [sys.executable, "-m", "raysys", "demo", "--json", "--port", str(port)]
     return subprocess.Popen(
-        [*command, "--cache", str(ROOT / ".cache"), *arguments],
+        [sys.executable, "-m", "raysys", *arguments, "--json"],
         cwd=directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -34,13 +34,25 @@ def start_demo(directory: Path, port: int, *arguments: str) -> subprocess.Popen[
     )
 
 
-def processes_of(demo: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Return what the demo started: its session's processes, and those that left it for their own.
+def start_demo(directory: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
+    cache = str(ROOT / ".cache")
+    return start(directory, "demo", "--port", str(port), "--cache", cache, *arguments)
 
-    Ray's daemons make sessions of their own, so children are followed while the demo lives.
-    """
+
+def wait_for(command: subprocess.Popen[str], moment: str) -> None:
+    """Return when the command has printed `moment`."""
+    assert command.stderr is not None
+    shown = ""
+    while moment not in shown:
+        text = command.stderr.readline()
+        assert text, shown
+        shown += text
+
+
+def processes_of(command: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return what the command has started and what those have started."""
     try:
-        return psutil.Process(demo.pid).children(recursive=True)
+        return psutil.Process(command.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
@@ -73,26 +85,38 @@ def test_the_demo_ends_with_a_list_that_moved_and_leaves_nothing_running(tmp_pat
     open_release(tmp_path / "runs/demo/releases").verify()
 
 
-@pytest.mark.parametrize("moment", ["Ray", "importing", "training", "Deploy", "Your turn"])
+@pytest.mark.parametrize("moment", ["Ray 2", "importing", "training"])
 def test_ctrl_c_at_any_moment_leaves_no_process_and_no_half_release(
     tmp_path: Path, moment: str
 ) -> None:
-    port = free_port()
-    demo = start_demo(tmp_path, port)
-    assert demo.stderr is not None
-    shown = ""
-    while moment not in shown:
-        text = demo.stderr.readline()
-        assert text, shown
-        shown += text
+    demo = start_demo(tmp_path, port := free_port())
+    wait_for(demo, moment)
     seen = processes_of(demo)
     demo.send_signal(signal.SIGINT)
-    demo.communicate()
-    assert demo.returncode in (0, 130)
+    output, _ = demo.communicate()
+    assert demo.returncode == 130
+    assert output == ""
     assert wait_until_gone(seen) == []
     assert is_port_free(port)
     releases = tmp_path / "runs/demo/releases"
-    for name in list_releases(releases):
-        open_release(releases / name).verify()
-    if releases.exists():
-        assert [entry.name for entry in releases.iterdir()] == list_releases(releases)
+    assert not releases.exists() or list(releases.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"), [("Ray 2", signal.SIGINT), ("OpenAPI", signal.SIGTERM)]
+)
+def test_a_server_that_is_stopped_leaves_no_process_and_a_whole_release(
+    tmp_path: Path, moment: str, number: signal.Signals
+) -> None:
+    release = publish_random_release(tmp_path / "releases")
+    server = start(tmp_path, "serve", "--release", "releases", "--port", str(port := free_port()))
+    wait_for(server, moment)
+    time.sleep(2)  # while it deploys, or while it serves: either way it must end
+    seen = processes_of(server)
+    server.send_signal(number)
+    output, shown = server.communicate()
+    assert server.returncode == (0 if moment == "OpenAPI" else 130), shown
+    assert (json.loads(output)["release"] == release.name) if output else moment != "OpenAPI"
+    assert wait_until_gone(seen) == []
+    assert is_port_free(port)
+    open_release(release.path).verify()
