@@ -149,8 +149,17 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
         **deploy,
         "bars": BARS,
         "cpus": os.cpu_count(),
+        "calibration_s": round(_calibration_s(), 3),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def _calibration_s() -> float:
+    """Return the processor seconds of a fixed loop: machines differ, and one differs by the hour."""
+    started, total = time.process_time(), 0
+    for number in range(3_000_000):
+        total += number
+    return time.process_time() - started
 
 
 @contextmanager
