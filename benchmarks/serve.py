@@ -155,7 +155,7 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
 
 
 def _calibration_s() -> float:
-    """Return the processor seconds of a fixed loop: machines differ, and one differs by the hour."""
+    """Return the processor seconds of a fixed loop: machines differ, one of them by the hour."""
     started, total = time.process_time(), 0
     for number in range(3_000_000):
         total += number
