@@ -182,6 +182,7 @@ def _train(
     users = draft.path / USER_VOCABULARY
     metric = f"{config.evaluation.metric}_at_{config.evaluation.metric_k}"
     with console.progress("training") as advance:
+        advance(0, config.training.max_epochs, "workers start")
         train_on_ray(
             dataset.path,
             draft.path / ITEM_VOCABULARY,

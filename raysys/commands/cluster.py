@@ -6,6 +6,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,7 +87,34 @@ def _end_local(directory: Path, *, served: bool) -> None:
             serve.shutdown()  # type: ignore[no-untyped-call]
     ray.shutdown()
     end_haproxy(directory)
+    _wait_for_the_last_process(directory)
     storage.remove_tree(directory)
+
+
+def _wait_for_the_last_process(directory: Path, timeout_s: float = 10.0) -> None:
+    """Return when no process of this Ray runs any more; what still does in the end is killed.
+
+    Ray's shutdown returns while its agents still end, and they would write the directory anew.
+    """
+    deadline = time.monotonic() + timeout_s
+    while pids := _pids_started_for(directory):
+        if time.monotonic() > deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.1)
+
+
+def _pids_started_for(directory: Path) -> list[int]:
+    """Return the processes that were started with `_environment(directory)`."""
+    files = f"={directory}/".encode()
+    pids = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if files in entry.read_bytes():
+                pids.append(int(entry.parent.name))
+    return pids
 
 
 @contextmanager
