@@ -9,7 +9,7 @@ from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.retriever import EmbeddingRetriever
 from raysys.models.base import EmbeddingModel
-from raysys.models.encode import encode_catalogue, encode_histories
+from raysys.models.encode import HistoryEncoder, encode_catalogue
 from raysys.models.weights import load_model
 from raysys.release import (
     HISTORIES,
@@ -27,7 +27,9 @@ class ReleasedModel:
 
     def __init__(self, release: Release) -> None:
         release.verify(ITEM_VOCABULARY, USER_VOCABULARY, HISTORIES, ITEM_TABLE, POPULARITY)
-        release.verify(*(name for name in release.manifest.files if name.startswith("model/")))
+        release.verify(
+            *(name for name in release.manifest.files if name.startswith(f"{MODEL_DIRECTORY}/"))
+        )
         self.release = release
         self.items = Vocabulary.open(release.file(ITEM_VOCABULARY))
         self.users = Vocabulary.open(release.file(USER_VOCABULARY))
@@ -54,7 +56,9 @@ def embedding_retriever(model: EmbeddingModel, users: Vocabulary) -> EmbeddingRe
     candidates = encode_catalogue(model)
     nums = np.arange(1, len(candidates) + 1, dtype=np.int32)
 
+    encoder = HistoryEncoder(model)  # lays the weights out once, not for every block of users
+
     def encode(histories: Histories) -> NDArray[np.float32]:
-        return encode_histories(model, histories, user_nums=users.numbers(histories.user_ids))
+        return encoder.encode(histories, user_nums=users.numbers(histories.user_ids))
 
     return EmbeddingRetriever(encode, candidates, nums)
