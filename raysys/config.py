@@ -160,6 +160,14 @@ class ServingConfig(Config):
     max_seen_items: int = Field(2000, ge=1)
     """The newest distinct items of a user that are never shown to them again."""
     exclude_seen: bool = True
+    exploration_weight: float = Field(0.3, ge=0, le=1)
+    """Chance of each place of a list to explore a fresh item; requests may name another one."""
+    exploration_item_age_cut_off: float = Field(30.0, gt=0)
+    """In days: items of that age or older are not explored."""
+    exploration_temperature: float = Field(1.0, gt=0)
+    """Among fresh items: the higher, the less the score for the user counts."""
+    exploration_bonus: float = Field(3.0, ge=0)
+    """Among fresh items: how much, in scores, the unknown counts; divided by what was shown."""
     max_body_bytes: int = Field(1 << 20, ge=1024)
     cpus_per_gateway: float = Field(0.1, ge=0)
     cpus_per_encoder: float = Field(0.1, ge=0)
