@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from raysys.api.app import build_asgi
-from raysys.api.asgi import Application, Response, Route
+from raysys.api.asgi import Application, Headers, Response, Route
 from raysys.api.wire import encode_answer, parse_recommendations
 from raysys.config import ServingConfig
 from raysys.dataset.histories import Histories
@@ -72,7 +72,7 @@ def bench_asgi(engine: Engine, config: ServingConfig) -> Application:
     scores = [0.0012345678901234567 for _ in ids]
     body = encode_answer(Answer(ids, scores, "0" * 32, "release", "model"))
 
-    async def empty(request: bytes) -> Response:
+    async def empty(request: bytes, _: Headers) -> Response:
         parse_recommendations(request)
         return Response(body)
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from raysys.api.asgi import Application, Header, Response, Route
+from raysys.api.asgi import Application, Header, Headers, Response, Route
+from raysys.api.exploration_headers import parse_exploration
 from raysys.api.openapi import openapi_document
 from raysys.api.shapes import DEFAULT_NUM_RESULTS
 from raysys.api.wire import campaign_name, encode_answer, parse_events, parse_recommendations
@@ -49,16 +50,19 @@ class _Operations:
             Route("GET", "/openapi.json", self.openapi),
         ]
 
-    async def get_recommendations(self, body: bytes) -> Response:
+    async def get_recommendations(self, body: bytes, headers: Headers) -> Response:
         request = parse_recommendations(body)
         if request.campaign_arn is not None:
             self._check_campaign(request.campaign_arn)
         num_results = request.num_results or DEFAULT_NUM_RESULTS
-        query = Query(request.user_id, request.item_id, num_results, request.context or {})
+        weight, seed = parse_exploration(headers)
+        query = Query(
+            request.user_id, request.item_id, num_results, request.context or {}, weight, seed
+        )
         answer = await self._engine.recommend(query)
         return Response(encode_answer(answer), _headers(answer))
 
-    async def put_events(self, body: bytes) -> Response:
+    async def put_events(self, body: bytes, _: Headers) -> Response:
         tracking_id, events = parse_events(body)
         if tracking_id != self._tracking_id:
             # The AWS model declares no other error here, so an SDK knows no 404.
@@ -66,10 +70,10 @@ class _Operations:
         await self._engine.put_events(events)
         return Response(b"")
 
-    async def healthz(self, _: bytes) -> Response:
+    async def healthz(self, _body: bytes, _: Headers) -> Response:
         return Response(b'{"status":"ok"}')
 
-    async def readyz(self, _: bytes) -> Response:
+    async def readyz(self, _body: bytes, _: Headers) -> Response:
         try:
             served = await self._engine.ready()
         except RequestError:
@@ -80,7 +84,7 @@ class _Operations:
             msgspec.json.encode({"status": "ready", "campaign": self._campaign, **served})
         )
 
-    async def openapi(self, _: bytes) -> Response:
+    async def openapi(self, _body: bytes, _: Headers) -> Response:
         return Response(self._document)
 
     def _check_campaign(self, campaign: str) -> None:
@@ -100,4 +104,8 @@ def _headers(answer: Answer) -> tuple[Header, ...]:
         headers.append((b"x-raysys-reason", answer.reason.encode()))
     if answer.degraded:
         headers.append((b"x-raysys-degraded", b"true"))
+    if answer.seed is not None:
+        headers.append((b"x-raysys-seed", b"%d" % answer.seed))
+    if answer.delta_version is not None:
+        headers.append((b"x-raysys-items", b"%d" % answer.delta_version))
     return tuple(headers)

@@ -9,7 +9,7 @@ that it cannot read.
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
 
 _JSON: Header = (b"content-type", b"application/json")
 
@@ -45,15 +46,16 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What one method on one path does. The handler gets the body, empty unless method is POST.
+    """What one method on one path does.
 
-    It raises RequestError for what the client must be told; StateUnavailableError is told as 503.
-    Any other error is a bug: the client gets 500 and a request id, the log gets the traceback.
+    The handler gets the body, empty unless method is POST, and the headers, names in lower case. It
+    raises RequestError for what the client must be told; StateUnavailableError is told as 503. Any
+    other error is a bug: the client gets 500 and a request id, the log gets the traceback.
     """
 
     method: str
     path: str
-    handler: Callable[[bytes], Awaitable[Response]]
+    handler: Callable[[bytes, Headers], Awaitable[Response]]
 
 
 class _ClientGoneError(Exception):
@@ -99,7 +101,7 @@ class Application:
             body = b""
             if found.method == "POST":
                 body = await _read_body(scope, receive, self._max_body_bytes)
-            return await found.handler(body)
+            return await found.handler(body, scope["headers"])
         except _ClientGoneError:
             raise
         except RequestError as error:

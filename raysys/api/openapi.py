@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 import raysys
+from raysys.api.exploration_headers import LARGEST_SEED, SEED, WEIGHT
 from raysys.api.shapes import (
     ErrorAnswer,
     EventsRequest,
@@ -45,6 +46,19 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
     return {
         "operationId": "GetRecommendations",
         "summary": "Recommend items to a user, or items like another item",
+        "parameters": [
+            _parameter(
+                WEIGHT.decode(),
+                "Chance of each place of a user's list to explore a fresh item, instead of the "
+                "server's own; 0 is the relevance order",
+                {"type": "number", "minimum": 0, "maximum": 1},
+            ),
+            _parameter(
+                SEED.decode(),
+                "Of the draws: as long as nothing else changes, one seed gives one list",
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED},
+            ),
+        ],
         "requestBody": _request_body("RecommendationsRequest"),
         "responses": {
             "200": {
@@ -58,6 +72,10 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
                     "x-raysys-reason": _header("Why the source is not the one that was asked for"),
                     "x-raysys-degraded": _header(
                         "Present when a part was away, so that items may be missing", enum=["true"]
+                    ),
+                    "x-raysys-seed": _header("Of the draws; present when the list could explore"),
+                    "x-raysys-items": _header(
+                        "How many changes of the items it knows; present when it could explore"
                     ),
                 },
                 "content": _json("RecommendationsAnswer"),
@@ -140,6 +158,16 @@ def _errors(*statuses: int, max_body_bytes: int | None = None) -> dict[str, Any]
 
 def _request_id() -> dict[str, Any]:
     return {"x-amzn-RequestId": _header("Names this request in the server's log")}
+
+
+def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
 
 
 def _header(description: str, *, enum: list[str] | None = None) -> dict[str, Any]:

@@ -78,10 +78,11 @@ class EventsRequest(Struct, rename="camel"):
 
 
 class PredictedItem(Struct, rename="camel", omit_defaults=True):
-    """One recommended item. `score` is absent where the source of the list has none."""
+    """One item. `score` is absent where there is none; `reason` where the model ranked it."""
 
     item_id: str
     score: float | None = None
+    reason: list[str] | None = None
 
 
 class RecommendationsAnswer(Struct, rename="camel"):

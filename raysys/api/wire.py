@@ -5,6 +5,8 @@ does not fit is found out afterwards.
 """
 
 import re
+from collections.abc import Iterable
+from itertools import repeat
 from typing import Any, TypeVar
 
 import msgspec
@@ -107,10 +109,11 @@ def campaign_name(campaign: str) -> str:
 
 def encode_answer(answer: Answer) -> bytes:
     """Return the body for an answer. A score that is not finite becomes null: none at all."""
-    if answer.scores is None:
-        items = list(map(PredictedItem, answer.item_ids))
-    else:
-        items = list(map(PredictedItem, answer.item_ids, answer.scores))
+    members: list[Iterable[Any]] = [answer.item_ids]
+    members.append(repeat(None) if answer.scores is None else answer.scores)
+    if answer.item_reasons is not None:
+        members.append(None if reason is None else [reason] for reason in answer.item_reasons)
+    items = list(map(PredictedItem, *members))
     return _ENCODER.encode(RecommendationsAnswer(items, answer.recommendation_id))
 
 

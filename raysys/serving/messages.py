@@ -17,33 +17,46 @@ class Query:
     Args:
         num_results: the most items to answer with, 1 to 500.
         context: names and values that describe the moment, such as the device.
+        exploration_weight: chance of each place to explore, 0 to 1; None for the server's own.
+        seed: of the draws, 0 to 2**63 - 1: asked again with the same one, nothing having changed,
+            the same list comes back. None for one by chance.
     """
 
     user_id: str | None
     item_id: str | None
     num_results: int
     context: dict[str, str] = field(default_factory=dict)
+    exploration_weight: float | None = None
+    seed: int | None = None
 
 
 @dataclass(slots=True)
 class Answer:
-    """Items for one query, best first, all from one release.
+    """Items for one query, in the order in which to show them, all from one release.
 
     Args:
-        scores: one per item, falling, finite; None where the source has none.
+        scores: one per item, finite, falling but for explored items; None for an item that was
+            drawn instead of ranked, and for the whole list where its source has no scores.
         recommendation_id: at most 40 characters, since events send it back and may not send more.
         release: name of the release that chose the items.
         reason: why the source is not the one that was asked for, such as "unknown-user".
         degraded: a part was away, so the list may lack items that it would otherwise hold.
+        item_reasons: one per item, "Exploration" where its place explored; None when none did.
+        seed: of the draws; None when the list could not explore.
+        delta_version: how much of the items put since the release the shards knew: the smallest
+            version among them. None when the list could not explore.
     """
 
     item_ids: list[str]
-    scores: list[float] | None
+    scores: Sequence[float | None] | None
     recommendation_id: str
     release: str
     source: Source
     reason: str | None = None
     degraded: bool = False
+    item_reasons: list[str | None] | None = None
+    seed: int | None = None
+    delta_version: int | None = None
 
 
 class Recommender(Protocol):

@@ -135,5 +135,5 @@ def call(app: Application, method: str, path: str, body: bytes = b"", **options:
     return Reply(start["status"], headers, end["body"])
 
 
-def post(path: str, body: bytes, engine: FakeEngine | None = None) -> Reply:
-    return call(application(engine), "POST", path, body)
+def post(path: str, body: bytes, engine: FakeEngine | None = None, **options: Any) -> Reply:
+    return call(application(engine), "POST", path, body, **options)

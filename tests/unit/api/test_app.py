@@ -45,6 +45,74 @@ def test_the_headers_say_why_an_answer_is_less_than_was_asked_for() -> None:
     }
 
 
+def test_a_list_that_explored_names_its_seed_and_the_items_it_knew() -> None:
+    answer = Answer(
+        ["a", "b"],
+        [0.75, None],
+        RECOMMENDATION_ID,
+        "r-1",
+        "model",
+        item_reasons=[None, "Exploration"],
+        seed=2**63 - 1,
+        delta_version=0,
+    )
+    reply = post("/recommendations", b'{"userId": "ann"}', FakeEngine(answer=answer))
+    assert reply.headers["x-raysys-seed"] == "9223372036854775807"
+    assert reply.headers["x-raysys-items"] == "0"
+    assert reply.json()["itemList"] == [
+        {"itemId": "a", "score": 0.75},
+        {"itemId": "b", "reason": ["Exploration"]},
+    ]
+
+
+def test_weight_and_seed_are_taken_from_the_headers() -> None:
+    engine = FakeEngine()
+    headers = [
+        (b"x-raysys-seed", b"9223372036854775807"),
+        (b"host", b"h"),
+        (b"x-raysys-exploration-weight", b"2.5e-1"),
+    ]
+    post("/recommendations", b'{"userId": "ann"}', engine, headers=headers)
+    assert engine.queries == [Query("ann", None, 25, {}, 0.25, 2**63 - 1)]
+
+
+@pytest.mark.parametrize(("value", "weight"), [(b"0", 0), (b"1", 1), (b".5", 0.5), (b"1.0", 1)])
+def test_a_weight_may_be_any_number_from_0_to_1(value: bytes, weight: float) -> None:
+    engine = FakeEngine()
+    headers = [(b"x-raysys-exploration-weight", value), (b"x-raysys-seed", b"0")]
+    post("/recommendations", b'{"userId": "ann"}', engine, headers=headers)
+    assert engine.queries == [Query("ann", None, 25, {}, weight, 0)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"-0.1", b"1.0001", b"2", b"nan", b"inf", b"1_0", b" 1", b"0,5", b"half", b"\xff"],
+)
+def test_any_other_weight_is_refused(value: bytes) -> None:
+    check_refused(b"x-raysys-exploration-weight", [value])
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"-1", b"9223372036854775808", b"1" * 5000, b"1.0", b"1e3", b"0x1", b"seed"]
+)
+def test_any_other_seed_is_refused(value: bytes) -> None:
+    check_refused(b"x-raysys-seed", [value])
+
+
+@pytest.mark.parametrize("name", [b"x-raysys-seed", b"x-raysys-exploration-weight"])
+def test_a_header_that_is_there_twice_is_refused(name: bytes) -> None:
+    check_refused(name, [b"1", b"1"])
+
+
+def check_refused(name: bytes, values: list[bytes]) -> None:
+    engine = FakeEngine()
+    headers = [(name, value) for value in values]
+    reply = post("/recommendations", b'{"userId": "ann"}', engine, headers=headers)
+    assert (reply.status, reply.error) == (400, "InvalidInputException")
+    assert f"at 'header {name.decode()}'" in reply.message
+    assert engine.queries == []
+
+
 def test_events_reach_the_engine_and_are_acknowledged_with_nothing() -> None:
     engine = FakeEngine()
     body = (

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from raysys.api.asgi import Application, Message, Response, Route
+from raysys.api.asgi import Application, Headers, Message, Response, Route
 from raysys.errors import (
     InvalidInputError,
     RequestError,
@@ -201,21 +201,23 @@ def test_a_cancelled_request_stays_cancelled() -> None:
 
 
 def test_a_further_route_passes_through_the_same_door() -> None:
-    async def echo(body: bytes) -> Response:
+    async def echo(body: bytes, headers: Headers) -> Response:
         if not body:
             raise InvalidInputError("say something")
-        return Response(body, ((b"x-echo", b"yes"),))
+        return Response(body, ((b"x-echo", dict(headers).get(b"x-say", b"yes")),))
 
     app = application(extra_routes=[Route("POST", "/echo", echo)])
     assert call(app, "POST", "/echo", b"5").body == b"5"
     assert call(app, "POST", "/echo", b"5").headers["x-echo"] == "yes"
+    said = call(app, "POST", "/echo", b"5", headers=[(b"x-say", b"no")])
+    assert said.headers["x-echo"] == "no"
     assert call(app, "POST", "/echo", b"").error == "InvalidInputException"
     assert call(app, "POST", "/echo", b" " * (LIMIT + 1)).status == 413
     assert call(app, "POST", "/recommendations", QUESTION).status == 200
 
 
 def test_two_routes_for_one_thing_are_refused() -> None:
-    async def handler(_: bytes) -> Response:
+    async def handler(_body: bytes, _: Headers) -> Response:
         raise RequestError
 
     with pytest.raises(ValueError, match="Two routes for POST /recommendations"):

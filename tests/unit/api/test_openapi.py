@@ -50,7 +50,16 @@ def test_it_has_the_structure_of_openapi_3_1() -> None:
     for method, path, operation in operations():
         assert path.startswith("/")
         assert method in METHODS
-        assert set(operation) <= {"operationId", "summary", "requestBody", "responses"}
+        assert set(operation) <= {
+            "operationId",
+            "summary",
+            "parameters",
+            "requestBody",
+            "responses",
+        }
+        for parameter in operation.get("parameters", []):
+            assert set(parameter) == {"name", "in", "required", "description", "schema"}
+            assert parameter["in"] == "header"
         names.append(operation["operationId"])
         assert ("requestBody" in operation) == (method == "post")
         for status, response in operation["responses"].items():
