@@ -1,30 +1,30 @@
-"""From a dataset to a published release: split, train, measure, index, publish."""
+"""A release out of a dataset and a model, wherever the model comes from: train, measure, publish.
+
+Three kinds of work that do not know each other: `Material` is what a release holds apart from its
+model, a `WriteModel` puts the model there (trains it now, or brings one that exists), and
+`build_release` measures, indexes and publishes what both have left. `reindexed` makes a release
+from another one.
+"""
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import ipc
 
 import raysys
-from raysys import storage, tables
-from raysys.commands.console import Advance, Console
+from raysys import storage
+from raysys.commands.console import Console
+from raysys.commands.material import Material
+from raysys.commands.measuring import MakeValidate, measure
 from raysys.commands.released_model import embedding_retriever
-from raysys.config import EvaluationConfig, PipelineConfig
-from raysys.dataset.dataset import Dataset, open_dataset
+from raysys.config import IndexConfig, PipelineConfig, parse_config
 from raysys.dataset.histories import Histories
-from raysys.dataset.splits import Held, split
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.evaluation.baselines import Ease, Popularity, popularity_counts
-from raysys.evaluation.evaluate import evaluate
 from raysys.evaluation.report import Report
-from raysys.evaluation.topk import Retriever
 from raysys.index.build import build_partitions
 from raysys.index.files import IndexNote
 from raysys.models.base import EmbeddingModel
@@ -34,166 +34,131 @@ from raysys.release import (
     CONFIG,
     HISTORIES,
     INDEX_DIRECTORY,
-    ITEM_TABLE,
     ITEM_VOCABULARY,
     METRICS,
     MODEL_DIRECTORY,
-    POPULARITY,
     USER_VOCABULARY,
     Release,
-    ReleaseDraft,
     publishing,
 )
 from raysys.training.checkpoint import EpochResult
 from raysys.training.trainer import train_on_ray
 
-_EASE_UP_TO = 5_000  # items; its matrix is inverted in some 10 s there, and in minutes beyond
 _LIBRARIES = ("ray", "torch", "faiss-cpu", "faiss-gpu", "pyarrow", "numpy")
-_SPLIT_WORDS = {
-    "leave_last_out": "leave-last-out",
-    "random": "random split",
-    "time": "global time split",
-}
+
+WriteModel = Callable[[Material, Path], None]
+"""Writes `MODEL_DIRECTORY` below a draft that holds all files of the material."""
+
+
+def training_now(config: PipelineConfig, console: Console) -> WriteModel:
+    """Return what trains a model on the Ray that runs, with a bar of its epochs."""
+    metric = f"{config.evaluation.metric}_at_{config.evaluation.metric_k}"
+
+    def write(material: Material, draft: Path) -> None:
+        users = draft / USER_VOCABULARY
+        with console.progress("training") as advance:
+            advance(0, config.training.max_epochs, "workers start")
+            train_on_ray(
+                material.dataset.path,
+                draft / ITEM_VOCABULARY,
+                users,
+                config,
+                directory=draft / MODEL_DIRECTORY,
+                make_validate=MakeValidate(config.evaluation, users),
+                on_epoch=lambda result: advance(
+                    result.epoch, config.training.max_epochs, _words_on(result, metric)
+                ),
+            )
+
+    return write
+
+
+def trained_before(directory: Path) -> WriteModel:
+    """Return what brings the model that `models.weights.save_model` left in a directory."""
+
+    def write(material: Material, draft: Path) -> None:
+        shutil.copytree(directory, draft / MODEL_DIRECTORY)
+
+    return write
 
 
 def build_release(
-    dataset_path: Path,
+    material: Material,
     releases: Path,
     config: PipelineConfig,
     *,
     recipe: str,
+    write_model: WriteModel,
     console: Console,
+    lineage: Mapping[str, Any] | None = None,
 ) -> tuple[Release, Report]:
-    """Train on the Ray that runs, measure on the test part, and publish.
+    """Put a model to the material, measure it on the test part, index its items, and publish.
 
     Nothing appears in `releases` unless every step went well.
+
+    Args:
+        lineage: what is to be known of the model's origin beside the dataset and the versions.
     """
-    dataset = open_dataset(dataset_path)
+    items, users = material.items, material.users
     with publishing(releases) as draft:
-        items = Vocabulary.from_ids(dataset.item_ids())
-        histories = dataset.histories(items)
-        users = Vocabulary.from_ids(histories.user_ids)
-        _write_data(draft, dataset, items, users, histories)
-        _train(draft, dataset, items, config, console)
+        material.write(draft.path)
+        write_model(material, draft.path)
         model = load_model(draft.path / MODEL_DIRECTORY, vocabulary=items.hash)
         retriever = embedding_retriever(model, users)
+        kind = config.model.kind
         with console.progress("evaluating") as advance:
-            report = measure(retriever, config.model.kind, histories, len(items), config, advance)
-        note = _write_index(draft, model, items, users, histories, config)
+            report = measure(retriever, kind, material.histories, len(items), config, advance)
+        note = _write_index(draft.path, model, config.index)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
         storage.write_json(draft.path / METRICS, report.to_json())
         release = draft.publish(
             recipe=recipe,
-            model_kind=config.model.kind,
+            model_kind=kind,
             embedding_dim=note.embedding_dim,
             history_length=config.model.history_length,
             vocabulary=items.hash,
             num_items=len(items),
             num_users=len(users),
-            num_partitions=config.index.num_partitions,
-            index_factory=config.index.factory,
-            watermark=_watermark(histories),
-            metrics=report.evaluations[config.model.kind].means(),
-            lineage=_lineage(dataset),
+            num_partitions=note.num_partitions,
+            index_factory=note.factory,
+            watermark=material.watermark,
+            metrics=report.evaluations[kind].means(),
+            lineage={**material.lineage(), **(lineage or {}), "versions": _versions()},
         )
     return release, report
 
 
-def measure(
-    retriever: Retriever,
-    model_kind: str,
-    histories: Histories,
-    num_items: int,
-    config: PipelineConfig,
-    advance: Advance,
-) -> Report:
-    """Rank the test part with the model and with baselines fitted on the same train part."""
-    pieces = split(histories, config.split)
-    retrievers: dict[str, Retriever] = {
-        model_kind: retriever,
-        "popularity": Popularity(popularity_counts(pieces.train, num_items)),
-    }
-    if num_items <= _EASE_UP_TO:
-        retrievers["ease"] = Ease(pieces.train, num_items)
-    evaluations = {}
-    for done, (name, each) in enumerate(retrievers.items()):
-        advance(done, len(retrievers), name)
-        evaluations[name] = evaluate(each, pieces.test, config.evaluation.ks)
-    advance(len(retrievers), len(retrievers))
-    return Report(evaluations, config.evaluation, _SPLIT_WORDS[config.split.kind])
+def reindexed(release: Release, releases: Path, index: IndexConfig) -> Release:
+    """Publish the same model, data and metrics with another index, and return the new release.
 
+    The metrics stay: they were measured by exact search.
 
-@dataclass(frozen=True)
-class MakeValidate:
-    """Makes, in a training worker, the function that measures the model on held-out users."""
-
-    evaluation: EvaluationConfig
-    users: Path
-    """The user vocabulary."""
-
-    def __call__(self, held: Held) -> Callable[[EmbeddingModel], dict[str, float]]:
-        users = Vocabulary.open(self.users)
-
-        def validate(model: EmbeddingModel) -> dict[str, float]:
-            retriever = embedding_retriever(model, users)
-            return evaluate(retriever, held, [self.evaluation.metric_k]).means()
-
-        return validate
-
-
-def _write_data(
-    draft: ReleaseDraft,
-    dataset: Dataset,
-    items: Vocabulary,
-    users: Vocabulary,
-    histories: Histories,
-) -> None:
-    (draft.path / "vocabulary").mkdir()
-    items.save(draft.path / ITEM_VOCABULARY)
-    users.save(draft.path / USER_VOCABULARY)
-    histories.save(draft.path / HISTORIES)
-    np.save(draft.path / POPULARITY, popularity_counts(histories, len(items)))
-    table = _item_table(dataset.items(), items)
-    with ipc.new_file(str(draft.path / ITEM_TABLE), table.schema) as sink:
-        sink.write_table(table)
-
-
-def _item_table(given: pa.Table | None, items: Vocabulary) -> pa.Table:
-    """Return the item table in the order of the item numbers, with nulls where it has none."""
-    ids = pa.table({"item_id": items.ids})
-    if given is None:
-        return ids.append_column("title", pa.nulls(len(items), pa.string()))
-    rows = Vocabulary.from_ids(given["item_id"]).numbers(items.ids)
-    ordered = given.sort_by("item_id")
-    places = pa.array(rows - 1, mask=rows == tables.UNKNOWN_NUM)
-    columns = [name for name in ordered.column_names if name != "item_id"]
-    for name in columns:
-        ids = ids.append_column(name, ordered[name].take(places))
-    return ids
-
-
-def _train(
-    draft: ReleaseDraft,
-    dataset: Dataset,
-    items: Vocabulary,
-    config: PipelineConfig,
-    console: Console,
-) -> None:
-    users = draft.path / USER_VOCABULARY
-    metric = f"{config.evaluation.metric}_at_{config.evaluation.metric_k}"
-    with console.progress("training") as advance:
-        advance(0, config.training.max_epochs, "workers start")
-        train_on_ray(
-            dataset.path,
-            draft.path / ITEM_VOCABULARY,
-            users,
-            config,
-            directory=draft.path / MODEL_DIRECTORY,
-            make_validate=MakeValidate(config.evaluation, users),
-            on_epoch=lambda result: advance(
-                result.epoch, config.training.max_epochs, _words_on(result, metric)
-            ),
-        )
+    Raises:
+        DamagedReleaseError: a file of `release` is not the one that was published.
+        ConfigError: FAISS cannot build such an index from these vectors.
+    """
+    release.verify()
+    manifest = release.manifest
+    model = load_model(release.path / MODEL_DIRECTORY, vocabulary=manifest.vocabulary)
+    written = release.read_json(CONFIG)
+    config = parse_config(written, PipelineConfig, source=f"{release.name}/{CONFIG}")
+    with publishing(releases) as draft:
+        for name in manifest.files:
+            if name.split("/")[0] != INDEX_DIRECTORY:
+                (draft.path / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(release.path / name, draft.path / name)
+        note = _write_index(draft.path, model, index)
+        config = config.model_copy(update={"index": index})
+        storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
+        changed = {
+            "num_partitions": note.num_partitions,
+            "index_factory": note.factory,
+            "lineage": manifest.lineage | {"reindexed_from": release.name, "versions": _versions()},
+        }
+        given_by_publish = {"format_version", "name", "created_at", "files"}
+        fields = {name: getattr(manifest, name) for name in type(manifest).model_fields}
+        kept = {name: value for name, value in fields.items() if name not in given_by_publish}
+        return draft.publish(**kept | changed)
 
 
 def _words_on(result: EpochResult, metric: str) -> str:
@@ -201,41 +166,28 @@ def _words_on(result: EpochResult, metric: str) -> str:
     return f"loss {result.loss:.3f}, {metric} {value:.4f}, {result.examples_per_s:,.0f}/s"
 
 
-def _write_index(
-    draft: ReleaseDraft,
-    model: EmbeddingModel,
-    items: Vocabulary,
-    users: Vocabulary,
-    histories: Histories,
-    config: PipelineConfig,
-) -> IndexNote:
+def _write_index(draft: Path, model: EmbeddingModel, index: IndexConfig) -> IndexNote:
+    """Write everything below `INDEX_DIRECTORY`, from the model and the other files of a draft."""
+    items = Vocabulary.open(draft / ITEM_VOCABULARY)
+    users = Vocabulary.open(draft / USER_VOCABULARY)
+    histories = Histories.open(draft / HISTORIES)
     sample = histories.take(np.arange(min(len(histories), 1000)))
     queries = encode_histories(model, sample, user_nums=users.numbers(sample.user_ids))
     return build_partitions(
-        draft.path / INDEX_DIRECTORY,
+        draft / INDEX_DIRECTORY,
         encode_catalogue(model),
         items.ids,
-        config.index,
+        index,
         items.hash,
         queries=queries,
     )
 
 
-def _watermark(histories: Histories) -> datetime | None:
-    if not histories.num_interactions:
-        return None
-    return datetime.fromtimestamp(int(histories.occurred_at_us.max()) / 1e6, UTC)
-
-
-def _lineage(dataset: Dataset) -> dict[str, Any]:
-    manifest = dataset.manifest
-    return {
-        "import_id": manifest.import_id,
-        "sources": [source.model_dump(mode="json") for source in manifest.sources],
-        "rows_accepted": manifest.rows_accepted,
-        "versions": {"raysys": raysys.__version__, "python": platform.python_version()}
-        | {name: found for name in _LIBRARIES if (found := _version(name)) is not None},
-    }
+def _versions() -> dict[str, str]:
+    """Return the versions of what builds a release here and now."""
+    found = {name: _version(name) for name in _LIBRARIES}
+    own = {"raysys": raysys.__version__, "python": platform.python_version()}
+    return own | {name: version for name, version in found.items() if version is not None}
 
 
 def _version(library: str) -> str | None:

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from raysys.commands.building import measure
 from raysys.commands.console import Console
+from raysys.commands.measuring import measure
 from raysys.commands.released_model import ReleasedModel
 from raysys.commands.train import show_report
 from raysys.config import PipelineConfig, parse_config

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from raysys.commands.building import build_release
+from raysys.commands.building import build_release, training_now
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
+from raysys.commands.material import Material
 from raysys.config import PipelineConfig, load_config
 from raysys.errors import ConfigError
 from raysys.evaluation.report import Report
@@ -32,7 +33,14 @@ def train_and_report(
 ) -> tuple[Release, dict[str, Any]]:
     """Build a release on the Ray that runs, print its report, return it with the JSON line."""
     started = time.perf_counter()
-    release, report = build_release(dataset, releases, config, recipe=recipe, console=console)
+    release, report = build_release(
+        Material.of(dataset),
+        releases,
+        config,
+        recipe=recipe,
+        write_model=training_now(config, console),
+        console=console,
+    )
     show_report(report, console)
     console.say(f"  release {release.name} in {releases}")
     result = {

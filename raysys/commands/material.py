@@ -1,0 +1,90 @@
+"""What a release holds apart from its model: vocabularies, histories, items, out of a dataset."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import ipc
+
+from raysys import tables
+from raysys.dataset.dataset import Dataset, open_dataset
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.evaluation.baselines import popularity_counts
+from raysys.release import HISTORIES, ITEM_TABLE, ITEM_VOCABULARY, POPULARITY, USER_VOCABULARY
+
+
+@dataclass(frozen=True)
+class Material:
+    """A dataset in the numbers of two vocabularies."""
+
+    dataset: Dataset
+    items: Vocabulary
+    users: Vocabulary
+    histories: Histories
+    """Of every user of the dataset."""
+
+    @classmethod
+    def of(
+        cls, path: Path, *, items: Vocabulary | None = None, users: Vocabulary | None = None
+    ) -> "Material":
+        """Open a dataset.
+
+        Args:
+            items, users: vocabularies to go on from: their ids keep their numbers, and those that
+                they lack follow. None: every id of the dataset is numbered anew.
+
+        Raises:
+            DatasetError: there is no dataset, or it is damaged.
+        """
+        dataset = open_dataset(path)
+        item_ids = dataset.item_ids()
+        items = Vocabulary.from_ids(item_ids) if items is None else items.extended(item_ids)
+        histories = dataset.histories(items)
+        user_ids = histories.user_ids
+        users = Vocabulary.from_ids(user_ids) if users is None else users.extended(user_ids)
+        return cls(dataset, items, users, histories)
+
+    @property
+    def watermark(self) -> datetime | None:
+        """When the newest interaction was; None where there is none."""
+        if not self.histories.num_interactions:
+            return None
+        return datetime.fromtimestamp(int(self.histories.occurred_at_us.max()) / 1e6, UTC)
+
+    def lineage(self) -> dict[str, Any]:
+        """Return where the interactions come from."""
+        manifest = self.dataset.manifest
+        return {
+            "import_id": manifest.import_id,
+            "sources": [source.model_dump(mode="json") for source in manifest.sources],
+            "rows_accepted": manifest.rows_accepted,
+        }
+
+    def write(self, release: Path) -> None:
+        """Write the files of a release draft that hold it."""
+        (release / "vocabulary").mkdir()
+        self.items.save(release / ITEM_VOCABULARY)
+        self.users.save(release / USER_VOCABULARY)
+        self.histories.save(release / HISTORIES)
+        np.save(release / POPULARITY, popularity_counts(self.histories, len(self.items)))
+        table = _item_table(self.dataset.items(), self.items)
+        with ipc.new_file(str(release / ITEM_TABLE), table.schema) as sink:
+            sink.write_table(table)
+
+
+def _item_table(given: pa.Table | None, items: Vocabulary) -> pa.Table:
+    """Return the item table in the order of the item numbers, with nulls where it has none."""
+    ids = pa.table({"item_id": items.ids})
+    if given is None:
+        return ids.append_column("title", pa.nulls(len(items), pa.string()))
+    rows = Vocabulary.from_ids(given["item_id"]).numbers(items.ids)
+    ordered = given.sort_by("item_id")
+    places = pa.array(rows - 1, mask=rows == tables.UNKNOWN_NUM)
+    columns = [name for name in ordered.column_names if name != "item_id"]
+    for name in columns:
+        ids = ids.append_column(name, ordered[name].take(places))
+    return ids
