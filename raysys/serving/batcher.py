@@ -2,9 +2,10 @@
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from raysys.errors import TooManyRequestsError
 
@@ -14,6 +15,12 @@ _TURNS_AFTER_A_BATCH = 4
 
 AskedT = TypeVar("AskedT")
 GivenT = TypeVar("GivenT")
+
+
+class _Waiting(NamedTuple, Generic[AskedT, GivenT]):
+    asked: AskedT
+    given: asyncio.Future[GivenT]
+    arrived_at_s: float
 
 
 class Batcher(Generic[AskedT, GivenT]):
@@ -28,6 +35,9 @@ class Batcher(Generic[AskedT, GivenT]):
             batch raises.
         max_in_flight: batches that run at the same time.
         max_queued: elements that may wait.
+        on_batch: told on the loop after each batch: its results (None where it failed), its size,
+            and the seconds from the arrival of its first element, which waited longest. It must
+            return at once and not raise.
     """
 
     def __init__(
@@ -37,12 +47,16 @@ class Batcher(Generic[AskedT, GivenT]):
         max_batch_size: int,
         max_in_flight: int,
         max_queued: int,
+        on_batch: Callable[[Sequence[GivenT] | None, int, float], None] | None = None,
     ) -> None:
         self._run = run
         self._max_batch_size = max_batch_size
         self._max_in_flight = max_in_flight
         self._max_queued = max_queued
-        self._queue: deque[tuple[AskedT, asyncio.Future[GivenT]]] = deque()
+        self._on_batch = on_batch
+        self.num_refused = 0
+        """Elements that found the queue full, since the beginning."""
+        self._queue: deque[_Waiting[AskedT, GivenT]] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._turns_until_start = 0
         """Turns of the loop until a batch starts; 0 while none is to start."""
@@ -54,13 +68,14 @@ class Batcher(Generic[AskedT, GivenT]):
             TooManyRequestsError: the queue is full.
         """
         if len(self._queue) >= self._max_queued:
+            self.num_refused += 1
             raise TooManyRequestsError(
                 f"{len(self._queue)} requests wait already, which is all that this server lets "
                 f"wait. Try again later, or raise max_queued_requests or num_gateways."
             )
         loop = asyncio.get_running_loop()
         given: asyncio.Future[GivenT] = loop.create_future()
-        self._queue.append((asked, given))
+        self._queue.append(_Waiting(asked, given, time.perf_counter()))
         self._start_after(turns=1)  # whatever else arrives in this turn comes along
         return await given
 
@@ -95,19 +110,28 @@ class Batcher(Generic[AskedT, GivenT]):
             self._in_flight.add(task)
             task.add_done_callback(self._finish)
 
-    async def _answer(self, batch: list[tuple[AskedT, asyncio.Future[GivenT]]]) -> None:
+    async def _answer(self, batch: list[_Waiting[AskedT, GivenT]]) -> None:
         try:
-            results = await self._run([asked for asked, _ in batch])
+            results = await self._run([waiting.asked for waiting in batch])
         except BaseException as error:
-            for _, given in batch:
-                if not given.done():
-                    _fail(given, error)
+            for waiting in batch:
+                if not waiting.given.done():
+                    _fail(waiting.given, error)
             if not isinstance(error, Exception):
                 raise
+            self._tell(None, batch)
             return
-        for (_, given), result in zip(batch, results, strict=True):
-            if not given.done():  # else the request was cancelled: nobody waits
-                given.set_result(result)
+        for waiting, result in zip(batch, results, strict=True):
+            if not waiting.given.done():  # else the request was cancelled: nobody waits
+                waiting.given.set_result(result)
+        self._tell(results, batch)
+
+    def _tell(
+        self, results: Sequence[GivenT] | None, batch: list[_Waiting[AskedT, GivenT]]
+    ) -> None:
+        if self._on_batch is not None:
+            seconds = time.perf_counter() - batch[0].arrived_at_s
+            self._on_batch(results, len(batch), seconds)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)

@@ -18,6 +18,7 @@ from raysys.errors import UnavailableError
 from raysys.serving.batcher import Batcher
 from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard
 from raysys.serving.messages import Answer, Query, Source
+from raysys.serving.observer import NoObserver, Observer, report_of
 from raysys.serving.parts import Parts
 from raysys.serving.ranking import Ranked, merged_results, popular_without, search_request
 from raysys.serving.release_parts import ReleaseParts
@@ -63,11 +64,13 @@ class Engine:
         store: StateStore,
         encoder: Encoder,
         shards: Sequence[IndexShard],
+        observer: Observer | None = None,
     ) -> None:
         self.config = config
         self._release = release
         self._parts = Parts(release.name, release.num_partitions, store, encoder, shards)
-        self._committer = GroupCommitter(store)
+        self._observer = observer or NoObserver()
+        self._committer = GroupCommitter(store, on_commit=self._observer.events)
         self._visitors = Visitors(
             release.items,
             release.histories,
@@ -81,7 +84,10 @@ class Engine:
             max_batch_size=config.max_batch_size,
             max_in_flight=_MAX_BATCHES_IN_FLIGHT,
             max_queued=config.max_queued_requests,
+            on_batch=self._report,
         )
+        self._num_refused = 0
+        """Of the batcher's, those that the observer was told of."""
 
     async def recommend(self, query: Query) -> Answer:
         """Return an answer; parts that are away make it a degraded one, not an error.
@@ -120,6 +126,13 @@ class Engine:
         await self._search([asked for asked in batch if asked.vector is not None])
         await asyncio.sleep(0)  # merging took its half millisecond: let others have their turn
         return self._answers(batch)
+
+    def _report(self, answers: Sequence[Answer] | None, size: int, seconds: float) -> None:
+        num_refused = self._batcher.num_refused - self._num_refused
+        self._num_refused += num_refused
+        self._observer.batch(
+            report_of(answers, size=size, latency_s=seconds, num_refused=num_refused)
+        )
 
     async def _place_users(self, batch: list[_Asked]) -> None:
         """Find out who asks, and give a vector to each query of a known user."""

@@ -1,7 +1,7 @@
 """Group commit: many small requests for durability share one transaction, and one wait for disk."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ class GroupCommitter:
         max_events_per_commit: a transaction takes whole groups up to this many events, and at least
             one group. Longer transactions make the first group wait for the last.
         max_waiting_events: more than this are refused, so that the queue cannot grow for ever.
+        on_commit: told on the loop how many events a transaction stored; must return at once.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class GroupCommitter:
         *,
         max_events_per_commit: int = 500,
         max_waiting_events: int = 5_000,
+        on_commit: Callable[[int], None] | None = None,
     ) -> None:
         self._store = store
         self._max_events_per_commit = max_events_per_commit
         self._max_waiting_events = max_waiting_events
+        self._on_commit = on_commit
         self._waiting: list[_Group] = []
         self._num_waiting_events = 0
         self._committing: asyncio.Task[None] | None = None
@@ -92,8 +95,18 @@ class GroupCommitter:
                     raise
                 for group, outcome in zip(groups, outcomes, strict=True):
                     _tell(group, outcome)
+                self._report(groups, outcomes)
         finally:
             self._committing = None
+
+    def _report(self, groups: list[_Group], outcomes: list[Exception | None]) -> None:
+        stored = [
+            len(group.events)
+            for group, outcome in zip(groups, outcomes, strict=True)
+            if outcome is None
+        ]
+        if self._on_commit is not None and stored:
+            self._on_commit(sum(stored))
 
     def _next_groups(self) -> list[_Group]:
         taken, num_events = 0, 0

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import math
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -161,3 +162,46 @@ def test_a_batch_does_not_see_what_hangs_on_one_request() -> None:
 
     run(scenario)
     assert seen == ["none"]
+
+
+def test_each_batch_is_told_with_its_results_or_none_where_it_failed() -> None:
+    async def scenario() -> None:
+        recorder, told = Recorder(), []
+        batches: Batcher = Batcher(
+            recorder.run,
+            max_batch_size=2,
+            max_in_flight=1,
+            max_queued=3,
+            on_batch=lambda results, size, seconds: told.append((results, size)),
+        )
+        numbers = [2, 3, -1, 4]  # the fourth finds the queue full
+        await asyncio.gather(*(batches.submit(n) for n in numbers), return_exceptions=True)
+        assert told == [([4, 9], 2), (None, 1)]
+        assert batches.num_refused == 1
+
+    run(scenario)
+
+
+def test_a_batch_is_told_how_long_its_first_element_waited_in_the_queue_as_well() -> None:
+    async def scenario() -> None:
+        recorder, seconds = Recorder(), []
+        batches: Batcher = Batcher(
+            recorder.run,
+            max_batch_size=8,
+            max_in_flight=1,
+            max_queued=8,
+            on_batch=lambda results, size, waited: seconds.append(waited),
+        )
+        recorder.gate.clear()
+        running = asyncio.create_task(batches.submit(1))
+        while not recorder.batches:
+            await asyncio.sleep(0)
+        arrived_at_s = time.perf_counter()
+        waiting = asyncio.create_task(batches.submit(2))
+        while time.perf_counter() < arrived_at_s + 0.05:
+            await asyncio.sleep(0)
+        recorder.gate.set()
+        await asyncio.gather(running, waiting)
+        assert seconds[1] >= 0.05
+
+    run(scenario)

@@ -222,3 +222,29 @@ def test_two_hundred_requests_with_repeated_ids_store_each_event_once(tmp_path: 
         store.close()
 
     play(scenario())
+
+
+def test_each_commit_is_told_with_the_number_of_events_that_it_stored() -> None:
+    async def scenario() -> list[int]:
+        store, told = FakeStore(), []
+        store.failure["broken"] = StateError("broken")
+        committer = GroupCommitter(store, on_commit=told.append)
+        await submit_behind_a_busy_thread(store, committer, ["second", "broken", "fourth"])
+        await committer.close()
+        return told
+
+    # The second transaction fails as a whole, so its groups are stored alone, and one of them not.
+    assert play(scenario()) == [1, 2]
+
+
+def test_a_commit_that_stored_nothing_is_not_told() -> None:
+    async def scenario() -> list[int]:
+        store, told = FakeStore(), []
+        store.failure["away"] = StateUnavailableError("away")
+        committer = GroupCommitter(store, on_commit=told.append)
+        with pytest.raises(StateUnavailableError):
+            await committer.submit([event("away")])
+        await committer.close()
+        return told
+
+    assert play(scenario()) == []

@@ -1,0 +1,75 @@
+"""What is told about a gateway's work: once per micro-batch or transaction, never per request."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from raysys.serving.messages import Answer, Source
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """One micro-batch, counted.
+
+    Args:
+        size: requests that travelled in it.
+        latency_s: from the arrival of the request that waited longest to its answer.
+        by_source: how many were answered from each source; empty where the batch failed.
+        num_degraded: of those answered.
+        num_shown: positions of all lists together; `num_explored` of them explored.
+        num_refused: requests that found the queue full since the batch before.
+    """
+
+    size: int
+    latency_s: float
+    by_source: Mapping[Source, int]
+    num_degraded: int
+    num_shown: int
+    num_explored: int
+    num_refused: int
+
+    @property
+    def num_failed(self) -> int:
+        """How many of its requests were answered with an error."""
+        return self.size - sum(self.by_source.values())
+
+
+class Observer(Protocol):
+    """Is told what happens. Called on the event loop, so it returns at once and never raises."""
+
+    def batch(self, report: BatchReport) -> None:
+        """A micro-batch ended."""
+
+    def events(self, num_events: int) -> None:
+        """A transaction with these events was committed."""
+
+
+class NoObserver:
+    """Nobody wants to know."""
+
+    def batch(self, report: BatchReport) -> None:
+        pass
+
+    def events(self, num_events: int) -> None:
+        pass
+
+
+def report_of(
+    answers: Sequence[Answer] | None, *, size: int, latency_s: float, num_refused: int
+) -> BatchReport:
+    """Count what a batch was answered with; `answers` is None where it failed."""
+    answers = answers or ()
+    return BatchReport(
+        size=size,
+        latency_s=latency_s,
+        by_source=Counter(answer.source for answer in answers),
+        num_degraded=sum(answer.degraded for answer in answers),
+        num_shown=sum(len(answer.item_ids) for answer in answers),
+        num_explored=sum(
+            len(answer.item_reasons) - answer.item_reasons.count(None)
+            for answer in answers
+            if answer.item_reasons is not None
+        ),
+        num_refused=num_refused,
+    )

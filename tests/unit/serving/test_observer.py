@@ -1,0 +1,94 @@
+"""What an observer is told. Run: pytest tests/unit/serving/test_observer.py"""
+
+import asyncio
+from pathlib import Path
+
+from raysys.serving.engine import Engine
+from raysys.serving.messages import Answer, Query
+from raysys.serving.observer import BatchReport, report_of
+from tests.unit.serving.world import World, click
+
+
+class Notebook:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[BatchReport] = []
+        self.num_events: list[int] = []
+
+    def batch(self, report: BatchReport) -> None:
+        self.batches.append(report)
+
+    def events(self, num_events: int) -> None:
+        self.num_events.append(num_events)
+
+
+def watched(world: World) -> tuple[Engine, Notebook]:
+    notebook = Notebook()
+    engine = Engine(
+        world.config, world.release, world.store, world.encoder, world.shards, observer=notebook
+    )
+    return engine, notebook
+
+
+def answer(source: str, *reasons: str | None, degraded: bool = False) -> Answer:
+    return Answer(
+        item_ids=["i"] * len(reasons),
+        scores=None,
+        recommendation_id="r",
+        release="a",
+        source=source,  # type: ignore[arg-type]
+        degraded=degraded,
+        item_reasons=list(reasons) if any(reasons) else None,
+    )
+
+
+def test_a_batch_is_counted_by_source_and_by_explored_positions() -> None:
+    answers = [
+        answer("model", None, "Exploration", "Exploration"),
+        answer("model", None, None, degraded=True),
+        answer("popular", "Exploration"),
+    ]
+    report = report_of(answers, size=3, latency_s=0.5, num_refused=2)
+    assert report.by_source == {"model": 2, "popular": 1}
+    assert (report.num_shown, report.num_explored) == (6, 3)
+    assert (report.num_degraded, report.num_failed, report.num_refused) == (1, 0, 2)
+
+
+def test_all_requests_of_a_batch_without_answers_failed() -> None:
+    report = report_of(None, size=5, latency_s=0.5, num_refused=0)
+    assert (report.num_failed, report.num_shown, report.by_source) == (5, 0, {})
+
+
+def test_the_engine_tells_of_each_batch_once_and_of_refusals_with_the_next_one(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        engine, notebook = watched(World(tmp_path, max_queued_requests=2))
+        queries = [Query("anna", None, 3), Query(None, "i05", 2), Query("bert", None, 1)]
+        outcomes = await asyncio.gather(
+            *(engine.recommend(query) for query in queries), return_exceptions=True
+        )
+        assert [isinstance(outcome, Answer) for outcome in outcomes] == [True, True, False]
+        await engine.recommend(Query("a stranger", None, 4))
+        first, second = notebook.batches
+        assert (first.size, first.by_source) == (2, {"model": 1, "similar-items": 1})
+        assert (first.num_shown, first.num_refused) == (5, 1)
+        assert (second.size, second.by_source, second.num_shown) == (1, {"popular": 1}, 4)
+        assert second.num_refused == 0
+        await engine.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_engine_tells_of_events_when_they_are_committed_and_of_no_others(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path)
+        engine, notebook = watched(world)
+        await engine.put_events([click("anna", "i09"), click("anna", "i10")])
+        assert notebook.num_events == [2]
+        await engine.close()
+
+    asyncio.run(scenario())
