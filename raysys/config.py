@@ -9,11 +9,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from raysys.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
+LabelSelector = Annotated[
+    str, Field(pattern=rf"^!?({_LABEL}|in\({_LABEL}(, ?{_LABEL})*\))$", max_length=1000)
+]
+"""The value of a label that a node must have, as Ray's label selectors write it."""
+
+
+def _whole_above_one(num_gpus: float) -> float:
+    if num_gpus > 1 and num_gpus != int(num_gpus):
+        raise ValueError("a part of a GPU can be had, but above 1 only whole GPUs")
+    return num_gpus
+
+
+NumGpus = Annotated[float, Field(ge=0), AfterValidator(_whole_above_one)]
 
 
 class Config(BaseModel):
@@ -172,6 +187,13 @@ class ServingConfig(Config):
     cpus_per_gateway: float = Field(0.1, ge=0)
     cpus_per_encoder: float = Field(0.1, ge=0)
     cpus_per_shard: float = Field(0.1, ge=0)
+    gpus_per_encoder: NumGpus = 0.0
+    """More than 0: encoders run on nodes with GPUs, each with this many or this share of one."""
+    gpus_per_shard: NumGpus = 0.0
+    """More than 0: every replica of a shard runs on a node with GPUs, as encoders do."""
+    gateway_nodes: dict[str, LabelSelector] = {}
+    """Labels of the nodes that may hold gateways, as `ray start --labels` gives them: a value,
+    `in(a, b)`, or either with `!` before it. Empty: any node."""
 
 
 def load_config(path: Path, config_class: type[ConfigT]) -> ConfigT:

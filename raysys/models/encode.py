@@ -46,11 +46,17 @@ class HistoryEncoder:
     Later changes of the model do not reach it. Safe to share between threads.
     """
 
-    def __init__(self, model: EmbeddingModel) -> None:
+    def __init__(self, model: EmbeddingModel, device: torch.device | None = None) -> None:
+        """Lay the weights out on `device`, which then does the work.
+
+        Args:
+            device: None: the CPU. On another one a vector may differ in its last bits from that of
+                evaluation, which encodes on the CPU.
+        """
         self._history_length = model.history_length
         with torch.inference_mode(), one_thread():
             if isinstance(model, Gru):
-                self._gru: _GruEncoder | None = _GruEncoder(model)
+                self._gru: _GruEncoder | None = _GruEncoder(model, device or torch.device("cpu"))
             elif isinstance(model, TwoTower):
                 self._gru = None
                 users = model.query_tower.weight.detach().cpu() / model.temperature
@@ -98,11 +104,14 @@ def encode_catalogue(model: EmbeddingModel) -> NDArray[np.float32]:
 class _GruEncoder:
     """The recurrence of `recurrence.gru_segment`, without gradients, in tiles of fixed shape."""
 
-    def __init__(self, model: Gru) -> None:
-        input_weight, weight, input_bias, bias = (w.detach().cpu() for w in model.gru_weights())
+    def __init__(self, model: Gru, device: torch.device) -> None:
+        input_weight, weight, input_bias, bias = (
+            each.detach().to(device) for each in model.gru_weights()
+        )
         width = model.embedding_dim
+        self._device = device
         self._width = width + -width % WIDTH_MULTIPLE
-        self._items = _padded_width(model.items.weight.detach().cpu())
+        self._items = _padded_width(model.items.weight.detach().to(device))
         self._input_weight = _padded_gates(_padded_width(new_gate_first(input_weight)), width)
         self._input_bias = _padded_gates(new_gate_first(input_bias), width)
         self._weight = _padded_gates(_padded_width(weight), width)
@@ -121,7 +130,7 @@ class _GruEncoder:
             num_steps = int(lengths[rows[0]])
             if num_steps:
                 items, _ = histories.padded(rows, num_steps)
-                encoded[rows] = self._tile(items).numpy()[: len(rows)]
+                encoded[rows] = self._tile(items).cpu().numpy()[: len(rows)]
         return encoded
 
     def _tile(self, items: NDArray[np.int32]) -> Tensor:
@@ -132,10 +141,11 @@ class _GruEncoder:
         if table is None:
             distinct, places = np.unique(nums, return_inverse=True)
             table, nums = self._projected(distinct), places.reshape(nums.shape)
-        projected = table[torch.from_numpy(nums)]  # (steps, _TILE, 3D)
+        projected = table[torch.from_numpy(nums).to(self._device)]  # (steps, _TILE, 3D)
         width = self._width
-        state, following = torch.zeros(_TILE, width), torch.zeros(_TILE, width)
-        gates, new = torch.empty(_TILE, 3 * width), torch.empty(_TILE, width)
+        state, following, new, gates = (
+            self._bias.new_zeros(_TILE, size) for size in (width, width, width, 3 * width)
+        )
         reset, update, recurrent_new = torch.split(gates, width, dim=1)
         reset_and_update = gates[:, : 2 * width]
         into_new, into_gates = projected[..., :width].unbind(0), projected[..., width:].unbind(0)
@@ -151,14 +161,14 @@ class _GruEncoder:
         """Return what the gates get from each item, (N, 3D); padding leaves the state as it is."""
         nums = np.zeros(len(item_nums) + -len(item_nums) % _PROJECTION_TILE, dtype=np.int64)
         nums[: len(item_nums)] = item_nums
-        projected = torch.empty(len(nums), len(self._bias))
+        projected = self._bias.new_empty(len(nums), len(self._bias))
         for start in range(0, len(nums), _PROJECTION_TILE):
             tile = slice(start, start + _PROJECTION_TILE)
-            embedded = self._items[torch.from_numpy(nums[tile])]
+            embedded = self._items[torch.from_numpy(nums[tile]).to(self._device)]
             torch.addmm(self._input_bias, embedded, self._input_weight.T, out=projected[tile])
         # An update gate of sigmoid(inf) = 1 keeps the old state, exactly.
-        is_padding = torch.from_numpy(nums == UNKNOWN_NUM)
-        keep = torch.zeros(len(self._bias))
+        is_padding = torch.from_numpy(nums == UNKNOWN_NUM).to(self._device)
+        keep = self._bias.new_zeros(len(self._bias))
         keep[2 * self._width :] = torch.inf
         projected[is_padding] = keep
         return projected[: len(item_nums)]

@@ -43,12 +43,14 @@ ResultT = TypeVar("ResultT")
 class QueryEncoder:
     """One replica of the query encoder."""
 
-    async def __init__(self, release_path: str) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, release_path: str, wants_gpu: bool
+    ) -> None:
         from raysys.serving.encoder import ReleaseEncoder  # imports torch, so only here
 
         listen_on_node_address()
         self._worker = _Worker(release_path)
-        self._encoder = await self._worker.run(ReleaseEncoder.load, self._worker.release)
+        self._encoder = await self._worker.run(ReleaseEncoder.load, self._worker.release, wants_gpu)
 
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
         self._worker.check(request.release)
@@ -134,16 +136,23 @@ def application(
     """
     path = str(release.path.resolve())
     encoder = _deployment(
-        QueryEncoder, "QueryEncoder", config.num_encoders, config.cpus_per_encoder
-    ).bind(path)
+        QueryEncoder,
+        "QueryEncoder",
+        config.num_encoders,
+        {"num_cpus": config.cpus_per_encoder, "num_gpus": config.gpus_per_encoder},
+    ).bind(path, config.gpus_per_encoder > 0)
+    shard_place = {"num_cpus": config.cpus_per_shard, "num_gpus": config.gpus_per_shard}
     shards = [
         _deployment(
-            IndexShard, f"IndexShard-{shard}", config.num_replicas_per_shard, config.cpus_per_shard
+            IndexShard, f"IndexShard-{shard}", config.num_replicas_per_shard, shard_place
         ).bind(path, shard, config.num_shards)
         for shard in range(config.num_shards)
     ]
     gateway = _deployment(
-        serve.ingress()(Gateway), "Gateway", config.num_gateways, config.cpus_per_gateway
+        serve.ingress()(Gateway),
+        "Gateway",
+        config.num_gateways,
+        {"num_cpus": config.cpus_per_gateway, "label_selector": config.gateway_nodes},
     )
     bound: serve.Application = gateway.bind(config, path, build_asgi, encoder, *shards)
     return bound
@@ -231,13 +240,14 @@ class _Remote:
         await self._handle.check.remote(release)
 
 
-def _deployment(part: Any, name: str, num_replicas: int, num_cpus: float) -> Any:
+def _deployment(part: Any, name: str, num_replicas: int, place: dict[str, Any]) -> Any:
+    """Return a Serve deployment; `place` is what Ray must find on a node, as actor options."""
     is_ingress = name == "Gateway"
     return serve.deployment(
         part,
         name=name,
         num_replicas=num_replicas,
-        ray_actor_options={"num_cpus": num_cpus},
+        ray_actor_options=place,
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         health_check_period_s=_HEALTH_CHECK_PERIOD_S,
         graceful_shutdown_wait_loop_s=0.1,

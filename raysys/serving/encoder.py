@@ -1,7 +1,10 @@
 """The query encoder's work: the model of one release, and histories turned into queries."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
@@ -10,6 +13,8 @@ from raysys.models.encode import HistoryEncoder
 from raysys.models.weights import load_model
 from raysys.release import MODEL_DIRECTORY, USER_VOCABULARY, Release
 from raysys.serving.exchange import EncodeRequest
+
+_LOG = logging.getLogger("raysys.serving")
 
 
 class ReleaseEncoder:
@@ -20,8 +25,12 @@ class ReleaseEncoder:
         self._encoder = encoder
 
     @classmethod
-    def load(cls, release: Release) -> "ReleaseEncoder":
+    def load(cls, release: Release, wants_gpu: bool = False) -> "ReleaseEncoder":
         """Check the hashes of the model's files and load it.
+
+        Args:
+            wants_gpu: encode on the GPU that Ray gave to this process; without one that torch can
+                use, on the CPU all the same, and say so in the log.
 
         Raises:
             DamagedReleaseError, ReleaseMismatchError: the release cannot be used.
@@ -30,7 +39,7 @@ class ReleaseEncoder:
         release.verify(USER_VOCABULARY, *files)
         users = Vocabulary.open(release.file(USER_VOCABULARY))
         model = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
-        return cls(users, HistoryEncoder(model))
+        return cls(users, HistoryEncoder(model, _device(wants_gpu)))
 
     def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
         """Return (B, D); zeros for a user of whom the model knows nothing."""
@@ -41,3 +50,14 @@ class ReleaseEncoder:
             request.occurred_at_us,
         )
         return self._encoder.encode(histories, user_nums=self._users.numbers(request.user_ids))
+
+
+def _device(wants_gpu: bool) -> torch.device:
+    if wants_gpu and torch.cuda.is_available():
+        return torch.device("cuda")  # of those that Ray lets this process see, the first
+    if wants_gpu:
+        _LOG.warning(
+            "This encoder was given a GPU, but torch can use none here, so it encodes on the CPU. "
+            "Look at `nvidia-smi` on this node, and at whether its torch was built for CUDA."
+        )
+    return torch.device("cpu")

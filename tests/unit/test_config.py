@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ray._private.label_utils import validate_label_selector
 
 from raysys.config import PipelineConfig, ServingConfig, load_config, parse_config
 from raysys.errors import ConfigError
@@ -34,6 +35,28 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(
 def test_a_value_outside_its_range_is_refused_with_the_value() -> None:
     with pytest.raises(ConfigError, match=r"num_shards.*greater than or equal to 1.*got 0"):
         parse_config({"release": "r", "num_shards": 0}, ServingConfig, source="test")
+
+
+@pytest.mark.parametrize("num_gpus", [-1, 1.5])
+def test_gpus_are_a_share_of_one_or_whole_ones(num_gpus: float) -> None:
+    with pytest.raises(ConfigError, match="gpus_per_shard"):
+        parse_config({"release": "r", "gpus_per_shard": num_gpus}, ServingConfig, source="test")
+    given = {"release": "r", "gpus_per_shard": 2, "gpus_per_encoder": 0.25}
+    assert parse_config(given, ServingConfig, source="test").gpus_per_encoder == 0.25
+
+
+@pytest.mark.parametrize(
+    ("selector", "is_one"),
+    [("cpu", True), ("!gpu", True), ("!in(a, b-2)", True), ("in()", False), ("a b", False)],
+)
+def test_gateways_are_placed_by_selectors_that_ray_understands(selector: str, is_one: bool) -> None:
+    assert (validate_label_selector({"nodes": selector}) is None) == is_one
+    given = {"release": "r", "gateway_nodes": {"nodes": selector}}
+    if is_one:
+        parse_config(given, ServingConfig, source="test")
+    else:
+        with pytest.raises(ConfigError, match=r"gateway_nodes\.nodes"):
+            parse_config(given, ServingConfig, source="test")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "just text", "\x00"])

@@ -1,5 +1,6 @@
 """The query encoder encodes as evaluation does, and the parts of a release fit together."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.random_release import publish_random_release
 from raysys.config import GruConfig
@@ -46,6 +48,38 @@ def test_a_query_is_encoded_bit_for_bit_as_evaluation_encodes_it(release: Releas
             histories.occurred_at_us,
         )
         assert np.array_equal(encoder.encode(request), expected[rows])
+
+
+def encoded(release: Release, encoder: ReleaseEncoder) -> np.ndarray:
+    histories = ReleaseParts.load(release).histories
+    request = EncodeRequest(
+        release.name,
+        histories.user_ids.to_pylist(),
+        histories.offsets,
+        histories.item_nums,
+        histories.occurred_at_us,
+    )
+    return encoder.encode(request)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_torch_cannot_use_leaves_the_work_to_the_cpu_and_a_warning(
+    release: Release, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="raysys.serving"):
+        encoder = ReleaseEncoder.load(release, wants_gpu=True)
+    assert [record.getMessage() for record in caplog.records if "nvidia-smi" in record.getMessage()]
+    expected = encoded(release, ReleaseEncoder.load(release))
+    assert np.array_equal(encoded(release, encoder), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_encodes_what_the_cpu_encodes_but_for_the_last_bits(release: Release) -> None:
+    on_gpu = encoded(release, ReleaseEncoder.load(release, wants_gpu=True))
+    on_cpu = encoded(release, ReleaseEncoder.load(release))
+    assert np.abs(on_cpu).max() > 0.01
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-5)
 
 
 def test_parts_of_a_release_fit_together(release: Release) -> None:
