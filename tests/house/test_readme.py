@@ -28,8 +28,25 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_that_is_named_exists(document: Path) -> None:
-    named = set(re.findall(r"(?:^|[\s/])raysys ([a-z]+)", _code(document)))
+    named = set(re.findall(r"(?:^|[\s/])raysys ([a-z][a-z-]*)", _code(document)))
     assert named <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_job_that_is_named_exists(document: Path) -> None:
+    named = set(re.findall(r"\b(jobs/[a-z_]+\.py)", _code(document)))
+    assert {job for job in named if not (ROOT / job).is_file()} == set()
+
+
+def test_every_job_is_a_door_to_a_command_of_its_own() -> None:
+    jobs = sorted((ROOT / "jobs").glob("*.py"))
+    words = [
+        re.findall(r'main\(\["([a-z-]+)", \*sys\.argv\[1:\]\]\)', job.read_text()) for job in jobs
+    ]
+    assert all(len(word) == 1 for word in words)
+    named = [word[0] for word in words]
+    assert len(set(named)) == len(named)
+    assert set(named) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
