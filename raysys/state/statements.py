@@ -1,24 +1,27 @@
-"""Every statement on events and user states, built once: building costs more than running.
+"""Every statement, built once: building costs more than running.
 
-Both dialects write the same INSERT … ON CONFLICT, each by a class of its own. Rows and the
-parameters `dataset_group` and `user_ids` are bound when a statement is executed.
+Both dialects write the same INSERT … ON CONFLICT, each by a class of its own. Rows and the other
+parameters (`dataset_group`, `user_ids`, `after` and so on) are bound when a statement is executed.
 """
 
 from typing import Any
 
-from sqlalchemy import Executable, bindparam, literal, select
+from sqlalchemy import BigInteger, Executable, Table, bindparam, func, literal, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from raysys.state.tables import events, user_states
+from raysys.state.tables import events, slates, user_states
 
 _DIALECTS: dict[str, Any] = {"postgresql": postgresql, "sqlite": sqlite}
 
 
 class Statements:
-    """The statements for one dialect, "sqlite" or "postgresql"."""
+    """The statements on events, user states and slates for one dialect, "sqlite" or "postgresql".
+
+    Those on items and counts are `raysys.state.item_delta.DeltaStatements`.
+    """
 
     def __init__(self, dialect_name: str) -> None:
-        insert = _DIALECTS[dialect_name].insert
+        insert = insert_of(dialect_name)
         self.ping: Executable = select(literal(1))
 
         # Returns the identities of those rows that were not there before.
@@ -47,3 +50,58 @@ class Statements:
             set_={"version": new.version, "packed": new.packed},
             where=states.version == new.version - 1,
         ).returning(states.user_id)
+
+        # Returns the ids of those rows that were not there before.
+        self.insert_slates: Executable = (
+            insert(slates)
+            .on_conflict_do_nothing(index_elements=["dataset_group", "recommendation_id"])
+            .returning(slates.c.recommendation_id)
+        )
+
+
+def insert_of(dialect_name: str) -> Any:
+    """Return the dialect's INSERT, which knows ON CONFLICT."""
+    return _DIALECTS[dialect_name].insert
+
+
+class ReadingStatements:
+    """The statements that read everything of a dataset group, block by block."""
+
+    def __init__(self, dialect_name: str) -> None:
+        self.event_block: Executable = _block(events, events.c.event_num)
+        self.slate_block: Executable = _block(slates, slates.c.slate_num)
+        self.last_event_num: Executable = _last(events, events.c.event_num)
+        self.last_slate_num: Executable = _last(slates, slates.c.slate_num)
+        groups = [select(table.c.dataset_group).distinct() for table in (events, slates)]
+        self.dataset_groups: Executable = groups[0].union(groups[1])
+        self.clicks: Executable = select(events.c.recommendation_id, events.c.item_id).where(
+            events.c.dataset_group == bindparam("dataset_group"),
+            events.c.recommendation_id.in_(bindparam("recommendation_ids", expanding=True)),
+            events.c.item_id.is_not(None),
+            events.c.event_num <= bindparam("up_to", type_=BigInteger),
+        )
+        # PostgreSQL gives out numbers before the commit, so a smaller one may appear after a larger
+        # one was read. Nobody holds this lock while a writer is at work, and whoever writes later
+        # gets a larger number. SQLite has one writer at a time.
+        self.wait_for_writers: Executable | None = None
+        if dialect_name == "postgresql":
+            self.wait_for_writers = text("LOCK TABLE events, slates IN SHARE MODE")
+
+
+def _block(table: Table, number: Any) -> Executable:
+    return (
+        select(table)
+        .where(
+            table.c.dataset_group == bindparam("dataset_group"),
+            number > bindparam("after", type_=BigInteger),
+            number <= bindparam("up_to", type_=BigInteger),
+        )
+        .order_by(number)
+        .limit(bindparam("num_rows"))
+    )
+
+
+def _last(table: Table, number: Any) -> Executable:
+    return select(func.coalesce(func.max(number), 0)).where(
+        table.c.dataset_group == bindparam("dataset_group")
+    )

@@ -1,7 +1,8 @@
-"""The event store: events go in, each user's newest items come out."""
+"""The store: events, items and slates go in; users' newest items and changed items come out."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -11,8 +12,11 @@ from raysys.errors import StateError
 from raysys.state.database import Database
 from raysys.state.events import Event
 from raysys.state.failures import WriteConflict
+from raysys.state.item_delta import ItemDelta
+from raysys.state.items import Changes, Item, merged
+from raysys.state.migrations import prepare_schema
+from raysys.state.slates import Slate
 from raysys.state.statements import Statements
-from raysys.state.tables import prepare_schema
 from raysys.state.user_state import NO_STATE, UserState
 
 
@@ -25,7 +29,7 @@ class PutResult:
 
 
 class StateStore:
-    """Events and user states of one dataset group. Safe to use from several threads.
+    """Events, user states, items and slates of one dataset group; any thread may use it.
 
     Args:
         url: a SQLAlchemy URL, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
@@ -46,6 +50,7 @@ class StateStore:
         self._max_items_per_user = max_items_per_user
         self._database = Database(url)
         self._statements = Statements(self._database.dialect_name)
+        self._delta = ItemDelta(self._database.dialect_name, dataset_group)
         try:
             self._database.write(lambda connection: prepare_schema(connection, self._database.name))
         except BaseException:
@@ -57,21 +62,56 @@ class StateStore:
 
         Of equal events (`Event.identity`) the first is stored, whether the others come in the
         same call, in a later one or from another process. A user's version grows by one for all
-        that one call changes.
+        that one call changes. Items that are counted (see `changes`) get a click for each new event
+        that names them, and an impression for each whose `impression` does.
         """
         distinct: dict[str, Event] = {}
-        try:
+        with _refusal_of("An event"):
             for event in events:
                 distinct.setdefault(event.identity(), event)
             if not distinct:
                 return PutResult(0, 0)
             stored = self._database.write(lambda connection: self._put(connection, distinct))
-        except (OverflowError, UnicodeEncodeError) as error:  # drivers let these through as is
-            raise StateError(
-                f"An event holds a value that no database stores ({error}), so none of its call "
-                f"was stored."
-            ) from error
         return PutResult(stored, len(events) - stored)
+
+    def put_items(self, items: Sequence[Item]) -> int:
+        """Store items, all of them or none, and return the delta version that holds them.
+
+        What an earlier put said of an item is replaced, but for the time of its creation where
+        this one names none; an item that was never put before is created now. From here on its
+        impressions and clicks are counted.
+        """
+        distinct = merged(items)
+        if not distinct:
+            return self._database.read(self._delta.version)
+        now_us = time.time_ns() // 1000
+        with _refusal_of("An item"):
+            return self._database.write(
+                lambda connection: self._delta.put(connection, distinct, now_us)
+            )
+
+    def put_slates(self, slates: Sequence[Slate]) -> int:
+        """Store slates, all of them or none, and return how many are new.
+
+        Of equal recommendation ids the first is stored. A new slate adds one impression to each of
+        its `fresh_item_ids`; an item that was not counted before begins here.
+        """
+        distinct: dict[str, Slate] = {}
+        for slate in slates:
+            distinct.setdefault(slate.recommendation_id, slate)
+        if not distinct:
+            return 0
+        with _refusal_of("A slate"):
+            return self._database.write(lambda connection: self._put_slates(connection, distinct))
+
+    def changes(self, since: int) -> Changes:
+        """Return the items and counts that changed after the delta version `since`; 0 means all.
+
+        What one call shows is of one moment, and who asks next with the version that it got misses
+        nothing and sees nothing twice. Counted are items that were put and items that a slate
+        named as fresh, each from then on.
+        """
+        return self._database.read(lambda connection: self._delta.changes(connection, since))
 
     def user_states(self, user_ids: Iterable[str]) -> dict[str, UserState]:
         """Return the states of those users of whom there is one; the others have no key."""
@@ -103,7 +143,17 @@ class StateStore:
                 for user_id, items in sorted(items_by_user.items())
             }
             self._upsert_states(connection, changed)
+        new_events = (event for identity, event in distinct.items() if identity in new_identities)
+        self._delta.count_events(connection, new_events)
         return len(new_identities)
+
+    def _put_slates(self, connection: Connection, distinct: dict[str, Slate]) -> int:
+        rows = [
+            {"dataset_group": self._dataset_group, **slate.to_row()} for slate in distinct.values()
+        ]
+        new_ids = set(connection.execute(self._statements.insert_slates, rows).scalars())
+        self._delta.count_slates(connection, (distinct[new_id] for new_id in new_ids))
+        return len(new_ids)
 
     def _insert_events(self, connection: Connection, distinct: dict[str, Event]) -> set[str]:
         received_at_us = time.time_ns() // 1000
@@ -152,6 +202,18 @@ class StateStore:
             user_id: UserState.unpack(version, packed)
             for user_id, version, packed in connection.execute(query, parameters)
         }
+
+
+@contextmanager
+def _refusal_of(thing: str) -> Iterator[None]:
+    """Turn what drivers let through as it is into a StateError."""
+    try:
+        yield
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise StateError(
+            f"{thing} holds a value that no database stores ({error}), so none of its call was "
+            f"stored."
+        ) from error
 
 
 def _json_or_none(value: tuple[str, ...] | None) -> str | None:

@@ -1,10 +1,11 @@
-"""The tables of the database, and how an empty or older one becomes what this code expects."""
+"""The tables of the database. A change of one needs a migration: see `raysys.state.migrations`."""
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
-    Connection,
     Double,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -12,17 +13,10 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
-    func,
-    inspect,
-    select,
 )
 
-from raysys.errors import StateError
-
-SCHEMA_VERSION = 1
-"""Grows with every change of a table; a database remembers the one that it was made with."""
-
-_SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
+# Counts up by itself. SQLite does that for an INTEGER key only, which holds 64 bits there.
+_COUNTING_KEY = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
@@ -32,9 +26,7 @@ schema_version = Table("schema_version", metadata, Column("version", Integer, pr
 events = Table(
     "events",
     metadata,
-    Column(
-        "event_num", BigInteger().with_variant(Integer, "sqlite"), primary_key=True
-    ),  # only an INTEGER key counts up by itself in SQLite; it holds 64 bits there
+    Column("event_num", _COUNTING_KEY, primary_key=True),
     Column("dataset_group", String, nullable=False),
     Column("identity", String, nullable=False),  # Event.identity(); sent twice is still one event
     Column("user_id", String, nullable=False),
@@ -51,6 +43,15 @@ events = Table(
     UniqueConstraint("dataset_group", "identity", name="events_are_stored_once"),
 )
 
+# Finds the events that followed a slate.
+events_by_recommendation = Index(
+    "events_by_recommendation",
+    events.c.dataset_group,
+    events.c.recommendation_id,
+    sqlite_where=events.c.recommendation_id.is_not(None),
+    postgresql_where=events.c.recommendation_id.is_not(None),
+)
+
 # One row per user with an event that names an item.
 user_states = Table(
     "user_states",
@@ -62,33 +63,62 @@ user_states = Table(
     PrimaryKeyConstraint("dataset_group", "user_id"),
 )
 
+# One row per dataset group. Whoever changes an item or a count raises it first and so holds its row
+# until the commit: versions become visible in their own order, and who has read one has read all
+# that came before.
+delta_versions = Table(
+    "delta_versions",
+    metadata,
+    Column("dataset_group", String, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
 
-def prepare_schema(connection: Connection, database: str) -> None:
-    """Create what is missing, inside the caller's write transaction.
+# One row per item that a client put.
+items = Table(
+    "items",
+    metadata,
+    Column("dataset_group", String, nullable=False),
+    Column("item_id", String, nullable=False),
+    Column("properties", String),  # the text of a JSON object
+    Column("created_at_us", BigInteger, nullable=False),  # microseconds since 1970 UTC
+    Column("version", BigInteger, nullable=False),  # the delta version of its last change
+    PrimaryKeyConstraint("dataset_group", "item_id"),
+    Index("items_by_version", "dataset_group", "version"),
+)
 
-    Args:
-        database: how errors name the database.
+# One row per item whose impressions matter: it was put, or shown while it was fresh.
+item_counts = Table(
+    "item_counts",
+    metadata,
+    Column("dataset_group", String, nullable=False),
+    Column("item_id", String, nullable=False),
+    Column("impressions", BigInteger, nullable=False),
+    Column("clicks", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),  # the delta version of its last change
+    PrimaryKeyConstraint("dataset_group", "item_id"),
+    Index("item_counts_by_version", "dataset_group", "version"),
+)
 
-    Raises:
-        StateError: a newer raysys made the tables, or another program did.
-    """
-    if connection.dialect.name == "postgresql":
-        # Two processes that create a table at once fail there, IF NOT EXISTS or not.
-        connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-    present = set(inspect(connection).get_table_names())
-    if schema_version.name not in present:
-        strangers = present & {events.name, user_states.name}
-        if strangers:
-            raise StateError(
-                f"The database {database} has a table {min(strangers)!r} that raysys did not make, "
-                f"so its rows could be damaged. Name a database of raysys's own."
-            )
-        metadata.create_all(connection)
-        connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
-    found = connection.execute(select(func.max(schema_version.c.version))).scalar_one()
-    if found != SCHEMA_VERSION:
-        raise StateError(
-            f"The database {database} has schema version {found}, this raysys knows "
-            f"{SCHEMA_VERSION}, so it could misread or damage what is stored. Install the raysys "
-            f"that last used it, or name another database."
-        )
+# One row per answer, in the order of storing (slate_num). Rows are never changed.
+slates = Table(
+    "slates",
+    metadata,
+    Column("slate_num", _COUNTING_KEY, primary_key=True),
+    Column("dataset_group", String, nullable=False),
+    Column("recommendation_id", String, nullable=False),
+    Column("user_id", String),
+    Column("item_id", String),  # the item that similar ones were asked for
+    Column("shown_at_us", BigInteger, nullable=False),  # microseconds since 1970 UTC
+    Column("release", String, nullable=False),
+    Column("delta_version", BigInteger, nullable=False),
+    Column("source", String, nullable=False),
+    Column("policy", String, nullable=False),
+    Column("exploration_weight", Double, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("item_ids", String, nullable=False),  # these four: JSON lists
+    Column("propensities", String, nullable=False),
+    Column("explored", String, nullable=False),
+    Column("fresh_item_ids", String, nullable=False),
+    Column("is_degraded", Boolean, nullable=False),
+    UniqueConstraint("dataset_group", "recommendation_id", name="slates_are_stored_once"),
+)

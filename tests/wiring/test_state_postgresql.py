@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
+from raysys.state.items import Changes, Item, ItemCount, StoredItem
+from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
 from raysys.state.tables import user_states
 from raysys.state.user_state import UserState
@@ -48,8 +51,54 @@ def store(url: str) -> Iterator[StateStore]:
     store.close()
 
 
+# As schema version 1 was made.
+VERSION_1 = """
+CREATE TABLE schema_version (version SERIAL NOT NULL, PRIMARY KEY (version));
+CREATE TABLE events (
+    event_num BIGSERIAL NOT NULL, dataset_group VARCHAR NOT NULL, identity VARCHAR NOT NULL,
+    user_id VARCHAR NOT NULL, session_id VARCHAR NOT NULL, item_id VARCHAR,
+    event_type VARCHAR NOT NULL, occurred_at_us BIGINT NOT NULL, received_at_us BIGINT NOT NULL,
+    event_id VARCHAR, event_value DOUBLE PRECISION, properties VARCHAR,
+    recommendation_id VARCHAR, impression VARCHAR, PRIMARY KEY (event_num),
+    CONSTRAINT events_are_stored_once UNIQUE (dataset_group, identity)
+);
+CREATE TABLE user_states (
+    dataset_group VARCHAR NOT NULL, user_id VARCHAR NOT NULL, version BIGINT NOT NULL,
+    packed BYTEA NOT NULL, PRIMARY KEY (dataset_group, user_id)
+);
+INSERT INTO schema_version VALUES (1);
+INSERT INTO user_states VALUES ('films', 'ann', 1, decode('9291a1619101', 'hex'));
+INSERT INTO events
+    (dataset_group, identity, user_id, session_id, item_id, event_type, occurred_at_us,
+     received_at_us, event_id, recommendation_id, impression)
+VALUES
+    ('films', 'id:e-1', 'ann', 's', 'a', 'click', 1, 2, 'e-1', 'RID-0', '["a"]'),
+    ('films', 'id:e-2', 'ann', 's', NULL, 'search', 3, 4, 'e-2', NULL, NULL);
+"""
+
+
 def event(item_id: str, at_us: int, user_id: str = "ann", event_id: str | None = None) -> Event:
     return Event(user_id, "s", item_id, "click", at_us, event_id)
+
+
+def slate(recommendation_id: str, fresh_item_ids: tuple[str, ...] = ("b",)) -> Slate:
+    return Slate(
+        recommendation_id=recommendation_id,
+        user_id="ann",
+        item_id=None,
+        shown_at_us=1_700_000_000_000_000,
+        release="r-1",
+        delta_version=2,
+        source="model",
+        policy="slot-mixture",
+        exploration_weight=0.25,
+        seed=2**63 - 1,
+        item_ids=("a", "b"),
+        propensities=(0.1, 0.2 + 0.1),
+        explored=(1,),
+        fresh_item_ids=fresh_item_ids,
+        is_degraded=False,
+    )
 
 
 def test_events_become_states_in_order_of_time_and_the_newest_stay(store: StateStore) -> None:
@@ -159,8 +208,99 @@ def test_a_newer_schema_is_refused(url: str, server: Any) -> None:
         lambda connection: connection.execute(text("update schema_version set version = 99"))
     )
     store.close()
-    with pytest.raises(StateError, match="schema version 99, this raysys knows 1"):
+    with pytest.raises(StateError, match="schema version 99, this raysys knows 2"):
         StateStore(url, "films")
+
+
+def test_a_database_of_version_1_keeps_every_row_and_works_on(url: str, server: Any) -> None:
+    connect = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    every_row = text("select * from events order by event_num")
+    with connect.begin() as connection:
+        for statement in VERSION_1.split(";"):
+            if statement.strip():
+                connection.exec_driver_sql(statement)
+        before = connection.execute(every_row).all()
+    assert len(before) == 2
+    with ThreadPoolExecutor(4) as threads:  # all of them migrate at once
+        stores = list(threads.map(lambda _: StateStore(url, "films"), range(4)))
+    with connect.connect() as connection:
+        assert connection.execute(every_row).all() == before
+        versions = connection.execute(text("select version from schema_version")).all()
+        assert versions == [(2,)]
+    assert stores[0].user_states(["ann"]) == {"ann": UserState(1, ("a",), (1,))}
+    assert stores[1].put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
+    assert stores[2].put_slates([slate("RID-1")]) == 1
+    assert stores[3].changes(0) == Changes(1, [], [ItemCount("b", 1, 0)])
+    for store in stores:
+        store.close()
+    connect.dispose()
+
+
+def test_items_and_counts_become_changes(store: StateStore) -> None:
+    assert store.changes(0) == Changes(0, [], [])
+    assert store.put_items([Item("b", '{"t":"ü"}', 20), Item("a", None, 10)]) == 1
+    seen = Event("ann", "s", "a", "click", 1, impression=("a", "b", "b", "released"))
+    store.put_events([seen, seen, event("released", 2)])
+    assert store.put_slates([slate("RID-1"), slate("RID-1"), slate("RID-2", ("b", "c"))]) == 2
+    assert store.put_slates([slate("RID-2")]) == 0
+    assert store.put_items([Item("a", "{}"), Item("b", None, 21)]) == 4
+    counts = [ItemCount("a", 1, 1), ItemCount("b", 3, 0), ItemCount("c", 1, 0)]
+    assert store.changes(0) == Changes(
+        4, [StoredItem("a", "{}", 10), StoredItem("b", None, 21)], counts
+    )
+    assert store.changes(2) == Changes(
+        4, [StoredItem("a", "{}", 10), StoredItem("b", None, 21)], counts[1:]
+    )
+    assert store.changes(4) == Changes(4, [], [])
+
+
+def test_a_poller_misses_nothing_that_writers_at_once_change(url: str) -> None:
+    """Eight writers and one poller that adds up what it hears of: it ends with every change."""
+    items = [f"item-{number}" for number in range(5)]
+    is_over = threading.Event()
+
+    def write(writer: int) -> None:
+        store = StateStore(url, "films")
+        for number in range(10):
+            name = f"{writer}-{number}"
+            ordered = items if writer % 2 else items[::-1]
+            store.put_items([Item(name, "{}", 1)])
+            store.put_events([event(item, number, f"user-{writer}") for item in (*ordered, name)])
+            store.put_slates([slate(f"RID-{name}", (name, *ordered))])
+        store.close()
+
+    def poll() -> tuple[dict[str, StoredItem], dict[str, ItemCount]]:
+        store = StateStore(url, "films")
+        stored: dict[str, StoredItem] = {}
+        counts: dict[str, ItemCount] = {}
+        version, is_last = 0, False
+        while not is_last:
+            is_last = is_over.is_set()  # what came before it is in the next answer
+            changes = store.changes(version)
+            assert changes.version >= version
+            version = changes.version
+            stored |= {item.item_id: item for item in changes.items}
+            counts |= {count.item_id: count for count in changes.counts}
+        assert store.changes(version) == Changes(version, [], [])
+        everything = store.changes(0)
+        assert stored == {item.item_id: item for item in everything.items}
+        assert counts == {count.item_id: count for count in everything.counts}
+        store.close()
+        return stored, counts
+
+    first = StateStore(url, "films")
+    first.put_items([Item(item, "{}", 1) for item in items])
+    first.close()
+    with ThreadPoolExecutor(9) as threads:
+        poller = threads.submit(poll)
+        list(threads.map(write, range(8)))
+        is_over.set()
+        stored, counts = poller.result(60)
+    assert len(stored) == 5 + 80
+    assert {counts[item] for item in items} == {ItemCount(item, 80, 80) for item in items}
+    assert {count for name, count in counts.items() if name not in items} == {
+        ItemCount(f"{writer}-{number}", 1, 1) for writer in range(8) for number in range(10)
+    }
 
 
 def test_a_connection_that_the_server_closed_is_replaced(store: StateStore) -> None:

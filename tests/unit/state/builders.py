@@ -1,8 +1,10 @@
 """What the tests of the state room share."""
 
 from pathlib import Path
+from typing import Any
 
 from raysys.state.events import Event
+from raysys.state.slates import Slate
 
 
 def sqlite_url(directory: Path) -> str:
@@ -17,6 +19,8 @@ def event(
     event_id: str | None = None,
     event_type: str = "click",
     properties: str | None = None,
+    recommendation_id: str | None = None,
+    impression: tuple[str, ...] | None = None,
 ) -> Event:
     return Event(
         user_id=user_id,
@@ -26,4 +30,27 @@ def event(
         occurred_at_us=at_us,
         event_id=event_id,
         properties=properties,
+        recommendation_id=recommendation_id,
+        impression=impression,
     )
+
+
+def slate(recommendation_id: str = "RID-1", **members: Any) -> Slate:
+    """Return a slate of "a" and "b" for ann, "b" explored; `members` say what is different."""
+    usual: dict[str, Any] = {
+        "user_id": "ann",
+        "item_id": None,
+        "shown_at_us": 1_700_000_000_000_000,
+        "release": "r-1",
+        "delta_version": 0,
+        "source": "model",
+        "policy": "slot-mixture",
+        "exploration_weight": 0.25,
+        "seed": 2**63 - 1,
+        "item_ids": ("a", "b"),
+        "propensities": (0.75, 0.1),
+        "explored": (1,),
+        "fresh_item_ids": ("b",),
+        "is_degraded": False,
+    }
+    return Slate(recommendation_id=recommendation_id, **{**usual, **members})

@@ -1,0 +1,207 @@
+"""What changed among the items since the release: puts, impressions and clicks, under one version.
+
+A version is one transaction. Its row of `delta_versions` is locked from before the first change
+until the commit, so versions appear in their order and a poller that asks for what changed since
+the version that it knows misses nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    Executable,
+    String,
+    bindparam,
+    func,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
+
+from raysys.state.events import Event
+from raysys.state.items import Changes, Item, ItemCount, StoredItem
+from raysys.state.slates import Slate
+from raysys.state.statements import insert_of
+from raysys.state.tables import delta_versions, item_counts, items
+
+_KEY = ["dataset_group", "item_id"]
+_VERSION, _ITEM, _COUNT = 0, 1, 2  # the kinds of rows of `changes`
+
+
+class DeltaStatements:
+    """The statements on items and counts for one dialect."""
+
+    def __init__(self, dialect_name: str) -> None:
+        insert = insert_of(dialect_name)
+        raised = insert(delta_versions).values(version=1)
+        self.raise_version: Executable = raised.on_conflict_do_update(
+            index_elements=["dataset_group"], set_={"version": delta_versions.c.version + 1}
+        ).returning(delta_versions.c.version)
+
+        put = insert(items)
+        given = bindparam("given_created_at_us", type_=BigInteger)
+        self.put_items: Executable = put.on_conflict_do_update(
+            index_elements=_KEY,
+            set_={
+                "properties": put.excluded.properties,
+                "created_at_us": func.coalesce(given, items.c.created_at_us),
+                "version": put.excluded.version,
+            },
+        )
+        self.begin_counts: Executable = insert(item_counts).on_conflict_do_nothing(
+            index_elements=_KEY
+        )
+
+        add, counts = insert(item_counts), item_counts.c
+        self.add_counts: Executable = add.on_conflict_do_update(
+            index_elements=_KEY,
+            set_={
+                "impressions": counts.impressions + add.excluded.impressions,
+                "clicks": counts.clicks + add.excluded.clicks,
+                "version": add.excluded.version,
+            },
+        )
+        self.select_counted: Executable = select(counts.item_id).where(
+            counts.dataset_group == bindparam("dataset_group"),
+            counts.item_id.in_(bindparam("item_ids", expanding=True)),
+        )
+        self.version: Executable = select(delta_versions.c.version).where(
+            delta_versions.c.dataset_group == bindparam("dataset_group")
+        )
+        self.changes: Executable = _changes()
+
+
+class ItemDelta:
+    """The items and counts of one dataset group. Every method runs inside its caller's transaction.
+
+    Whoever changes something here locks nothing afterwards that another transaction may hold while
+    it waits for this one: the version comes last, so nobody waits in a circle.
+    """
+
+    def __init__(self, dialect_name: str, dataset_group: str) -> None:
+        self._statements = DeltaStatements(dialect_name)
+        self._dataset_group = dataset_group
+
+    def version(self, connection: Connection) -> int:
+        """Return the newest version; 0 where nothing ever changed."""
+        row = {"dataset_group": self._dataset_group}
+        return int(connection.execute(self._statements.version, row).scalar_one_or_none() or 0)
+
+    def put(self, connection: Connection, items: Sequence[Item], now_us: int) -> int:
+        """Store items of distinct ids and begin to count them; return the new version."""
+        version = self._raise_version(connection)
+        rows = [
+            {
+                **self._row(item.item_id, version),
+                "properties": item.properties,
+                "created_at_us": now_us if item.created_at_us is None else item.created_at_us,
+                "given_created_at_us": item.created_at_us,
+            }
+            for item in items
+        ]
+        connection.execute(self._statements.put_items, rows)
+        begun = [
+            {**self._row(item.item_id, version), "impressions": 0, "clicks": 0} for item in items
+        ]
+        connection.execute(self._statements.begin_counts, begun)
+        return version
+
+    def count_events(self, connection: Connection, events: Iterable[Event]) -> None:
+        """Add clicks and impressions that new events name, for the items that are counted."""
+        clicks: Counter[str] = Counter()
+        impressions: Counter[str] = Counter()
+        for event in events:
+            if event.item_id is not None:
+                clicks[event.item_id] += 1
+            impressions.update(set(event.impression or ()))
+        named = clicks.keys() | impressions.keys()
+        if not named:
+            return
+        parameters = {"dataset_group": self._dataset_group, "item_ids": list(named)}
+        counted = set(connection.execute(self._statements.select_counted, parameters).scalars())
+        self._add(connection, counted, impressions, clicks)
+
+    def count_slates(self, connection: Connection, slates: Iterable[Slate]) -> None:
+        """Add an impression to every fresh item of new slates; one not counted yet begins here."""
+        impressions = Counter(item_id for slate in slates for item_id in slate.fresh_item_ids)
+        self._add(connection, impressions, impressions, {})
+
+    def changes(self, connection: Connection, since: int) -> Changes:
+        """Return what changed after the version `since`, as of one moment."""
+        version = 0
+        stored: list[StoredItem] = []
+        counts: list[ItemCount] = []
+        parameters = {"dataset_group": self._dataset_group, "since": since}
+        for row in connection.execute(self._statements.changes, parameters):
+            kind, _, item_id, properties, first, second = row
+            if kind == _ITEM:
+                stored.append(StoredItem(item_id, properties, first))
+            elif kind == _COUNT:
+                counts.append(ItemCount(item_id, first, second))
+            else:
+                version = first
+        return Changes(version, stored, counts)
+
+    def _add(
+        self,
+        connection: Connection,
+        item_ids: Iterable[str],
+        impressions: Mapping[str, int],
+        clicks: Mapping[str, int],
+    ) -> None:
+        ordered = sorted(item_ids)
+        if not ordered:
+            return
+        version = self._raise_version(connection)
+        rows = [
+            {
+                **self._row(item_id, version),
+                "impressions": impressions.get(item_id, 0),
+                "clicks": clicks.get(item_id, 0),
+            }
+            for item_id in ordered
+        ]
+        connection.execute(self._statements.add_counts, rows)
+
+    def _raise_version(self, connection: Connection) -> int:
+        row = {"dataset_group": self._dataset_group}
+        return int(connection.execute(self._statements.raise_version, row).scalar_one())
+
+    def _row(self, item_id: str, version: int) -> dict[str, object]:
+        return {"dataset_group": self._dataset_group, "item_id": item_id, "version": version}
+
+
+def _changes() -> Executable:
+    """One statement for the version, the items and the counts, so that all are of one moment."""
+    dataset_group: BindParameter[str] = bindparam("dataset_group")
+    since = bindparam("since", type_=BigInteger)
+    no_text, no_number = null().cast(String), literal_column("0", BigInteger)
+    versions = select(
+        literal_column(str(_VERSION)).label("kind"),
+        delta_versions.c.version.label("version"),
+        no_text.label("item_id"),
+        no_text.label("properties"),
+        delta_versions.c.version.label("first"),
+        no_number.label("second"),
+    ).where(delta_versions.c.dataset_group == dataset_group)
+    changed_items = select(
+        literal_column(str(_ITEM)),
+        items.c.version,
+        items.c.item_id,
+        items.c.properties,
+        items.c.created_at_us,
+        no_number,
+    ).where(items.c.dataset_group == dataset_group, items.c.version > since)
+    changed_counts = select(
+        literal_column(str(_COUNT)),
+        item_counts.c.version,
+        item_counts.c.item_id,
+        no_text,
+        item_counts.c.impressions,
+        item_counts.c.clicks,
+    ).where(item_counts.c.dataset_group == dataset_group, item_counts.c.version > since)
+    return union_all(versions, changed_items, changed_counts).order_by("kind", "version", "item_id")

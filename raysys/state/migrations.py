@@ -1,0 +1,80 @@
+"""How an empty or older database becomes what this code expects, and which ones are refused."""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, func, inspect, select, text
+
+from raysys.errors import StateError
+from raysys.state.tables import (
+    delta_versions,
+    events_by_recommendation,
+    item_counts,
+    items,
+    metadata,
+    schema_version,
+    slates,
+)
+
+SCHEMA_VERSION = 2
+"""Grows with every change of a table; a database remembers the one that it was made with."""
+
+_SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
+
+
+def prepare_schema(connection: Connection, database: str, *, must_exist: bool = False) -> None:
+    """Create what is missing, inside the caller's write transaction: all of it or nothing.
+
+    Args:
+        database: how errors name the database.
+        must_exist: refuse a database without raysys's tables instead of making them.
+
+    Raises:
+        StateError: a newer raysys made the tables, or another program did, or nobody.
+    """
+    if connection.dialect.name == "postgresql":
+        # Two processes that create a table at once fail there, IF NOT EXISTS or not.
+        connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+    present = set(inspect(connection).get_table_names())
+    if schema_version.name not in present:
+        if must_exist:
+            raise StateError(
+                f"The database {database} has no tables of raysys, so there is nothing to read. "
+                f"Name the database that `raysys serve` was started with."
+            )
+        _refuse_strangers(present & set(metadata.tables), database)
+        metadata.create_all(connection)
+        connection.execute(schema_version.insert().values(version=SCHEMA_VERSION))
+        return
+    found = connection.execute(select(func.max(schema_version.c.version))).scalar_one()
+    if found is None or not 1 <= found <= SCHEMA_VERSION:
+        raise StateError(
+            f"The database {database} has schema version {found}, this raysys knows "
+            f"{SCHEMA_VERSION}, so it could misread or damage what is stored. Install the raysys "
+            f"that last used it, or name another database."
+        )
+    for version in range(found, SCHEMA_VERSION):
+        _MIGRATIONS[version](connection, database, present)
+        connection.execute(schema_version.update().values(version=version + 1))
+
+
+def _add_items_and_slates(connection: Connection, database: str, present: set[str]) -> None:
+    """From 1 to 2: tables and an index are added, no row is touched."""
+    new = [delta_versions, items, item_counts, slates]
+    _refuse_strangers(present & {table.name for table in new}, database)
+    if connection.dialect.name == "postgresql":
+        # The index reads every event, which may take longer than a statement of serving may.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+    metadata.create_all(connection, tables=new)
+    events_by_recommendation.create(connection)
+
+
+_MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {1: _add_items_and_slates}
+"""By the version that each starts from; each leads to the next one."""
+
+
+def _refuse_strangers(strangers: set[str], database: str) -> None:
+    if strangers:
+        raise StateError(
+            f"The database {database} has a table {min(strangers)!r} that raysys did not make, "
+            f"so its rows could be damaged. Name a database of raysys's own."
+        )

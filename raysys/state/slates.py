@@ -1,0 +1,77 @@
+"""A slate: one list as it was shown, with the chance that each position had of being so."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+_STRINGS = msgspec.json.Decoder(tuple[str, ...])
+_CHANCES = msgspec.json.Decoder(tuple[float, ...])
+_POSITIONS = msgspec.json.Decoder(tuple[int, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """One answer, as it is remembered.
+
+    Args:
+        user_id: None where similar items were asked for.
+        item_id: the item that similar ones were asked for, else None.
+        shown_at_us: microseconds since 1970 UTC.
+        release: the release's name.
+        delta_version: the `Changes.version` that the answer knew.
+        source: where the relevant items come from: the model, the popular list, similar items.
+        policy: how relevance became what was shown, "none" where it was shown as it is.
+        item_ids: what was shown, from the top.
+        propensities: one for each position, P(this item here | the items above).
+        explored: the positions whose coin chose to explore; 0 is the top.
+        fresh_item_ids: those of `item_ids` that were eligible for exploration, wherever they came
+            from. Their impressions are counted.
+        is_degraded: a part of the system was away, so the list is not what it would have been.
+    """
+
+    recommendation_id: str
+    user_id: str | None
+    item_id: str | None
+    shown_at_us: int
+    release: str
+    delta_version: int
+    source: str
+    policy: str
+    exploration_weight: float
+    seed: int
+    item_ids: tuple[str, ...]
+    propensities: tuple[float, ...]
+    explored: tuple[int, ...]
+    fresh_item_ids: tuple[str, ...]
+    is_degraded: bool
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the columns of the table of slates, lists as JSON text."""
+        row = {name: getattr(self, name) for name in self.__slots__}
+        for name in _DECODERS:
+            row[name] = msgspec.json.encode(row[name]).decode()
+        return row
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "Slate":
+        """Return the slate whose `to_row` this is, every float the same to the last bit."""
+        lists = {name: decoder.decode(row[name]) for name, decoder in _DECODERS.items()}
+        return cls(**{**row, **lists})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSlate:
+    """A slate, its place among all slates, and those of its items that an event names with it."""
+
+    slate_num: int
+    slate: Slate
+    clicked_item_ids: frozenset[str]
+
+
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    "item_ids": _STRINGS,
+    "propensities": _CHANCES,
+    "explored": _POSITIONS,
+    "fresh_item_ids": _STRINGS,
+}

@@ -1,0 +1,147 @@
+"""Items that came later, what is counted of them, and what a poller sees."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raysys.errors import StateError
+from raysys.state.items import Changes, Item, ItemCount, StoredItem, merged
+from raysys.state.store import StateStore
+from tests.unit.state.builders import event, slate, sqlite_url
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(sqlite_url(tmp_path), "films")
+    yield store
+    store.close()
+
+
+def test_nothing_has_changed_in_an_empty_store(store: StateStore) -> None:
+    assert store.changes(0) == Changes(0, [], [])
+    assert store.put_items([]) == 0
+
+
+def test_items_of_one_call_share_a_version_and_begin_to_be_counted(store: StateStore) -> None:
+    version = store.put_items([Item("b", '{"title":"B"}', 20), Item("a", None, 10)])
+    assert version == 1
+    assert store.changes(0) == Changes(
+        1,
+        [StoredItem("a", None, 10), StoredItem("b", '{"title":"B"}', 20)],
+        [ItemCount("a", 0, 0), ItemCount("b", 0, 0)],
+    )
+
+
+def test_only_what_changed_after_the_known_version_is_shown(store: StateStore) -> None:
+    store.put_items([Item("a", "{}", 1)])
+    store.put_items([Item("b", "{}", 2)])
+    assert store.changes(1) == Changes(2, [StoredItem("b", "{}", 2)], [ItemCount("b", 0, 0)])
+    assert store.changes(2) == Changes(2, [], [])
+    assert store.put_items([]) == 2
+
+
+def test_an_item_that_is_put_again_is_replaced_and_keeps_its_counts(store: StateStore) -> None:
+    store.put_items([Item("a", '{"title":"A"}', 5)])
+    store.put_events([event("a", 1)])
+    assert store.put_items([Item("a", '{"title":"new"}')]) == 3
+    assert store.changes(0) == Changes(
+        3, [StoredItem("a", '{"title":"new"}', 5)], [ItemCount("a", 0, 1)]
+    )
+    store.put_items([Item("a", None, 7)])
+    assert store.changes(3) == Changes(4, [StoredItem("a", None, 7)], [])
+
+
+def test_an_item_without_a_time_is_created_when_it_is_first_put(store: StateStore) -> None:
+    before = time.time_ns() // 1000
+    store.put_items([Item("a")])
+    after = time.time_ns() // 1000
+    (first,) = store.changes(0).items
+    assert before <= first.created_at_us <= after
+    store.put_items([Item("a", "{}")])
+    assert store.changes(1).items == [StoredItem("a", "{}", first.created_at_us)]
+
+
+def test_one_call_that_names_an_item_twice_is_as_two_calls(store: StateStore) -> None:
+    assert merged([Item("a", "1", 9), Item("b"), Item("a", "2")]) == [Item("a", "2", 9), Item("b")]
+    store.put_items([Item("a", "1", 9), Item("a", "2")])
+    assert store.changes(0).items == [StoredItem("a", "2", 9)]
+
+
+@pytest.mark.parametrize("bad", [Item("\ud800"), Item("x", "\ud800"), Item("x", None, 2**63)])
+def test_an_item_that_cannot_be_stored_takes_its_whole_call_with_it(
+    store: StateStore, bad: Item
+) -> None:
+    with pytest.raises(StateError, match="none of its call was stored"):
+        store.put_items([Item("a"), bad])
+    assert store.changes(0) == Changes(0, [], [])
+
+
+def test_every_new_event_is_a_click_on_its_item_if_that_is_counted(store: StateStore) -> None:
+    store.put_items([Item("a", "{}", 1)])
+    events = [event("a", 1), event("a", 2), event("released", 3), event("a", 1)]
+    store.put_events(events)
+    assert store.changes(1) == Changes(2, [], [ItemCount("a", 0, 2)])
+    store.put_events(events)  # sent again: nothing is new
+    assert store.changes(2) == Changes(2, [], [])
+    store.put_events([event("released", 4), event(None, 5, event_type="search")])
+    assert store.changes(2) == Changes(2, [], [])
+
+
+def test_an_event_shows_each_counted_item_of_its_impression_once(store: StateStore) -> None:
+    store.put_items([Item("a", "{}", 1), Item("b", "{}", 1), Item("c", "{}", 1)])
+    store.put_events(
+        [
+            event("a", 1, impression=("b", "a", "b", "released")),
+            event(None, 2, event_type="view", impression=("b",)),
+            event("a", 1, impression=("c",)),  # the first again
+        ]
+    )
+    assert store.changes(1) == Changes(2, [], [ItemCount("a", 1, 1), ItemCount("b", 2, 0)])
+
+
+def test_a_slate_shows_its_fresh_items_and_they_are_counted_from_then_on(
+    store: StateStore,
+) -> None:
+    store.put_events([event("b", 1)])  # too early: nobody counts it
+    assert store.put_slates([slate("RID-1"), slate("RID-2", fresh_item_ids=("a", "b"))]) == 2
+    assert store.changes(0) == Changes(1, [], [ItemCount("a", 1, 0), ItemCount("b", 2, 0)])
+    store.put_events([event("b", 2)])
+    assert store.changes(1) == Changes(2, [], [ItemCount("b", 2, 1)])
+
+
+def test_a_slate_that_is_stored_again_changes_nothing(store: StateStore, tmp_path: Path) -> None:
+    slates = [slate("RID-1"), slate("RID-1", fresh_item_ids=("a",))]
+    assert store.put_slates(slates) == 1
+    assert store.put_slates([*slates, slate("RID-2")]) == 1
+    assert store.changes(0) == Changes(2, [], [ItemCount("b", 2, 0)])
+    assert store.put_slates([]) == 0
+
+
+def test_slates_without_fresh_items_change_no_version(store: StateStore) -> None:
+    assert store.put_slates([slate(fresh_item_ids=())]) == 1
+    assert store.changes(0) == Changes(0, [], [])
+
+
+def test_a_slate_that_cannot_be_stored_takes_its_whole_call_with_it(store: StateStore) -> None:
+    for bad in (slate("RID-2", user_id="\ud800"), slate("RID-2", item_ids=("\ud800",))):
+        with pytest.raises(StateError, match="none of its call was stored"):
+            store.put_slates([slate("RID-1"), bad])
+    assert store.changes(0) == Changes(0, [], [])
+    assert store.put_slates([slate("RID-1")]) == 1
+
+
+def test_dataset_groups_count_apart(store: StateStore, tmp_path: Path) -> None:
+    books = StateStore(sqlite_url(tmp_path), "books")
+    store.put_items([Item("a", "film", 1)])
+    store.put_items([Item("b", "film", 1)])
+    assert books.put_items([Item("a", "book", 2)]) == 1
+    books.put_events([event("a", 1)])
+    assert books.put_slates([slate("RID-1")]) == 1
+    assert books.changes(0) == Changes(
+        3, [StoredItem("a", "book", 2)], [ItemCount("a", 0, 1), ItemCount("b", 1, 0)]
+    )
+    assert store.changes(1) == Changes(2, [StoredItem("b", "film", 1)], [ItemCount("b", 0, 0)])
+    assert store.put_slates([slate("RID-1")]) == 1  # the id is another's in another group
+    books.close()

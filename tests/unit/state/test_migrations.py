@@ -1,0 +1,98 @@
+"""An older database becomes what this code expects, every row kept; others are refused."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from raysys.errors import StateError
+from raysys.state.items import Changes, Item, ItemCount
+from raysys.state.store import PutResult, StateStore
+from raysys.state.user_state import UserState
+from tests.unit.state.builders import event, slate, sqlite_url
+
+# As schema version 1 was made.
+VERSION_1 = """
+CREATE TABLE schema_version (version INTEGER NOT NULL, PRIMARY KEY (version));
+CREATE TABLE events (
+    event_num INTEGER NOT NULL, dataset_group VARCHAR NOT NULL, identity VARCHAR NOT NULL,
+    user_id VARCHAR NOT NULL, session_id VARCHAR NOT NULL, item_id VARCHAR,
+    event_type VARCHAR NOT NULL, occurred_at_us BIGINT NOT NULL, received_at_us BIGINT NOT NULL,
+    event_id VARCHAR, event_value DOUBLE, properties VARCHAR, recommendation_id VARCHAR,
+    impression VARCHAR, PRIMARY KEY (event_num),
+    CONSTRAINT events_are_stored_once UNIQUE (dataset_group, identity)
+);
+CREATE TABLE user_states (
+    dataset_group VARCHAR NOT NULL, user_id VARCHAR NOT NULL, version BIGINT NOT NULL,
+    packed BLOB NOT NULL, PRIMARY KEY (dataset_group, user_id)
+);
+INSERT INTO schema_version VALUES (1);
+INSERT INTO events VALUES
+    (7, 'films', 'id:e-1', 'ann', 's', 'a', 'click', 1, 2, 'e-1', 4.5, '{}', 'RID-0', '["a"]'),
+    (9, 'films', 'id:e-2', 'ann', 's', NULL, 'search', 3, 4, 'e-2', NULL, NULL, NULL, NULL);
+"""
+EVERY_EVENT = "select * from events order by event_num"
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(tmp_path / "state.db")
+    connection.executescript(VERSION_1)
+    state = UserState(1, ("a",), (1,))
+    connection.execute("insert into user_states values ('films', 'ann', 1, ?)", [state.pack()])
+    connection.commit()
+    return connection
+
+
+def version_of(connection: sqlite3.Connection) -> list[tuple[int]]:
+    return connection.execute("select version from schema_version").fetchall()
+
+
+def test_a_database_of_version_1_keeps_every_row_and_works_on(
+    tmp_path: Path, connection: sqlite3.Connection
+) -> None:
+    before = connection.execute(EVERY_EVENT).fetchall()
+    for _ in range(2):  # the second opening finds version 2
+        StateStore(sqlite_url(tmp_path), "films").close()
+        assert version_of(connection) == [(2,)]
+        assert connection.execute(EVERY_EVENT).fetchall() == before
+    store = StateStore(sqlite_url(tmp_path), "films")
+    assert store.user_states(["ann"]) == {"ann": UserState(1, ("a",), (1,))}
+    assert store.put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
+    store.put_items([Item("b", None, 1)])
+    store.put_events([event("b", 2)])
+    store.put_slates([slate(fresh_item_ids=("b",))])
+    assert store.changes(2) == Changes(3, [], [ItemCount("b", 1, 1)])
+    store.close()
+    connection.close()
+
+
+def test_a_migrated_database_has_the_tables_of_a_new_one(
+    tmp_path: Path, connection: sqlite3.Connection
+) -> None:
+    connection.close()
+    (tmp_path / "new").mkdir()
+
+    def names(directory: Path) -> list[tuple[str, ...]]:
+        StateStore(sqlite_url(directory), "films").close()
+        opened = sqlite3.connect(directory / "state.db")
+        found = opened.execute("select type, name, tbl_name from sqlite_master order by name")
+        result = found.fetchall()
+        opened.close()
+        return result
+
+    assert names(tmp_path) == names(tmp_path / "new")
+    assert ("index", "events_by_recommendation", "events") in names(tmp_path)
+
+
+def test_a_strangers_table_stops_the_migration_and_nothing_is_changed(
+    tmp_path: Path, connection: sqlite3.Connection
+) -> None:
+    connection.execute("create table items (mine text)")
+    connection.commit()
+    before = connection.execute("select name from sqlite_master").fetchall()
+    with pytest.raises(StateError, match="'items' that raysys did not make"):
+        StateStore(sqlite_url(tmp_path), "films")
+    assert version_of(connection) == [(1,)]
+    assert connection.execute("select name from sqlite_master").fetchall() == before
+    connection.close()
