@@ -29,6 +29,7 @@ from raysys.logs.assembly import Assembly
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.manifest import DatasetManifest
+from raysys.logs.metrics import count_rows
 from raysys.logs.progress import ImportProgress, OnProgress
 from raysys.logs.publish import check_destination, publish_import
 from raysys.logs.readers import inspect_source
@@ -99,6 +100,7 @@ def import_log(
         _write_shards(assembly, progress)
         manifest = assembly.finish()
         publish_import(staging, destination, manifest)
+        count_rows(manifest)
     finally:
         storage.remove_tree(staging)
     return manifest

@@ -101,6 +101,7 @@ class Gateway:
     ) -> None:
         from raysys.serving.engine import Engine  # imports SQLAlchemy, which no other part needs
         from raysys.serving.release_parts import ReleaseParts
+        from raysys.serving.metrics import GatewayMetrics
         from raysys.state.store import StateStore
 
         listen_on_node_address()
@@ -114,7 +115,12 @@ class Gateway:
             max(config.max_seen_items, parts.history_length),
         )
         self._engine = Engine(
-            config, parts, store, _Remote(encoder), [_Remote(shard) for shard in shards]
+            config,
+            parts,
+            store,
+            _Remote(encoder),
+            [_Remote(shard) for shard in shards],
+            observer=GatewayMetrics(),
         )
         self._app = build_asgi(self._engine, config)
 

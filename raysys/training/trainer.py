@@ -31,6 +31,7 @@ from raysys.models.build import build_model
 from raysys.models.weights import save_model
 from raysys.training.checkpoint import Checkpoint, EpochResult
 from raysys.training.loop import fit
+from raysys.training.metrics import report_epoch
 from raysys.training.pieces import Pieces, needs_all_users, pieces_of, pieces_of_all
 from raysys.training.run_files import RunFiles, followed
 from raysys.training.shares import ReadShares, Share, shares_of
@@ -282,6 +283,7 @@ def _save(
 ) -> None:
     staging = files_on_storage.staging_directory(job.directory)
     save_model(model, staging, num_users=num_users, vocabulary=vocabulary)
+    report_epoch(result)
     files_on_storage.remove_tree(job.directory)
     files_on_storage.publish_directory(staging, job.directory)
     job.files.finish(results)
