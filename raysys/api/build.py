@@ -7,7 +7,8 @@ from raysys.api.app import build_asgi
 from raysys.config import ServingConfig, parse_config
 from raysys.errors import ServingError
 from raysys.release import Release, open_release
-from raysys.serving.deployments import AsgiBuilder, application, check_proxy_address
+from raysys.serving.deployments import AsgiBuilder, application
+from raysys.serving.nodes import check_database, check_proxy_address
 
 _SQLITE = "sqlite:///"
 
@@ -23,8 +24,8 @@ def build_app(args: dict[str, Any]) -> Any:
     Raises:
         ConfigError: a field is wrong.
         ReleaseError: the release cannot be used.
-        ServingError: there are more shards than partitions, or Serve listens on an address that
-            others can reach.
+        ServingError: there are more shards than partitions, Serve listens on an address that
+            others can reach, or the database is SQLite and the cluster has several nodes.
     """
     return build_application(parse_config(args, ServingConfig, source="The arguments of build_app"))
 
@@ -36,6 +37,7 @@ def build_application(config: ServingConfig, asgi: AsgiBuilder = build_asgi) -> 
         asgi: puts an engine on the wire; picklable.
     """
     check_proxy_address()
+    check_database(config.database)
     release = open_release(Path(config.release).resolve())
     _check_shards(config, release)
     # Every replica gets this very release, even if a newer one is published meanwhile.

@@ -9,14 +9,12 @@ What only one part needs is imported where that part starts, so that the others 
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 from ray import serve
 
@@ -24,12 +22,15 @@ from raysys.config import ServingConfig
 from raysys.errors import ReleaseMismatchError
 from raysys.release import Release, open_release
 from raysys.serving.exchange import EncodeRequest, SearchRequest, SearchResult
-from raysys.serving.listen import check_listen_address
+from raysys.serving.nodes import (
+    check_database,
+    check_proxy_address,
+    listen_for_proxy_of_head,
+    listen_on_node_address,
+)
 
 if TYPE_CHECKING:
     from raysys.serving.engine import Engine
-
-_LOG = logging.getLogger("raysys.serving")
 
 # Serve answers 503 in plain text beyond this; the gateway answers 429 in the wire format long
 # before. Requests for events and for health come on top of the queue for recommendations.
@@ -100,12 +101,14 @@ class Gateway:
         *shards: Any,
     ) -> None:
         from raysys.serving.engine import Engine  # imports SQLAlchemy, which no other part needs
-        from raysys.serving.release_parts import ReleaseParts
         from raysys.serving.metrics import GatewayMetrics
+        from raysys.serving.release_parts import ReleaseParts
         from raysys.state.store import StateStore
 
         listen_on_node_address()
+        listen_for_proxy_of_head()
         await asyncio.to_thread(check_proxy_address)
+        await asyncio.to_thread(check_database, config.database)
         release = await asyncio.to_thread(open_release, Path(release_path))
         parts = await asyncio.to_thread(ReleaseParts.load, release)
         store = await asyncio.to_thread(
@@ -162,41 +165,6 @@ def application(
     )
     bound: serve.Application = gateway.bind(config, path, build_asgi, encoder, *shards)
     return bound
-
-
-def check_proxy_address() -> None:
-    """Refuse to serve behind a proxy that others could reach; ServingError.
-
-    Where no Serve runs yet there is nothing to refuse: every gateway asks again when it starts.
-    """
-    from ray.serve.context import _get_global_client  # Serve has no public way to ask for it
-
-    if not ray.is_initialized():  # asking would start a Ray
-        return
-    client = _get_global_client(raise_if_no_controller_running=False)
-    if client is not None:
-        check_listen_address(client.http_config.host)
-
-
-def listen_on_node_address() -> None:
-    """Keep the port on which Serve's replicas call each other from every interface but the node's.
-
-    Serve binds it to all of them and unpickles what it gets there, so whoever reaches it runs code
-    here. On a single machine the node's address is 127.0.0.1 (`serving.cluster`). To be called in
-    a replica's constructor, after which Serve opens the port.
-    """
-    from ray.serve._private import replica
-
-    module: Any = replica
-    bind: Callable[[Any, str], int] | None = getattr(module, "add_port_to_grpc_server", None)
-    if bind is None:
-        _LOG.warning("This Ray opens ports in another way: look at what its replicas listen on.")
-        return
-    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    shown = f"[{host}]" if ":" in host else host
-    module.add_port_to_grpc_server = lambda server, address: bind(
-        server, address.replace("[::]", shown)
-    )
 
 
 class _Worker:

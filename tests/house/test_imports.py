@@ -38,6 +38,7 @@ MAY_IMPORT_RAY = {
     "training/trainer.py",
     "training/metrics.py",
     "serving/deployments.py",
+    "serving/nodes.py",
     "serving/metrics.py",
     "api/build.py",
 }
