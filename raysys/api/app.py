@@ -1,5 +1,6 @@
 """What each path does: the operations of the runtime and the events, health and the document."""
 
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -8,7 +9,14 @@ from raysys.api.asgi import Application, Header, Headers, Response, Route
 from raysys.api.exploration_headers import parse_exploration
 from raysys.api.openapi import openapi_document
 from raysys.api.shapes import DEFAULT_NUM_RESULTS
-from raysys.api.wire import campaign_name, encode_answer, parse_events, parse_recommendations
+from raysys.api.wire import (
+    campaign_name,
+    check_items_dataset,
+    encode_answer,
+    parse_events,
+    parse_items,
+    parse_recommendations,
+)
 from raysys.config import ServingConfig
 from raysys.errors import (
     InvalidInputError,
@@ -39,12 +47,14 @@ class _Operations:
         self._engine = engine
         self._campaign = config.campaign
         self._tracking_id = config.tracking_id
+        self._dataset_group = config.dataset_group
         self._document = msgspec.json.encode(openapi_document(config.max_body_bytes))
 
     def routes(self) -> list[Route]:
         return [
             Route("POST", "/recommendations", self.get_recommendations),
             Route("POST", "/events", self.put_events),
+            Route("POST", "/items", self.put_items),
             Route("GET", "/healthz", self.healthz),
             Route("GET", "/readyz", self.readyz),
             Route("GET", "/openapi.json", self.openapi),
@@ -68,6 +78,12 @@ class _Operations:
             # The AWS model declares no other error here, so an SDK knows no 404.
             raise InvalidInputError(f"There is no event tracker with trackingId {tracking_id!r}.")
         await self._engine.put_events(events)
+        return Response(b"")
+
+    async def put_items(self, body: bytes, _: Headers) -> Response:
+        dataset_arn, items = parse_items(body, now_s=time.time())
+        check_items_dataset(dataset_arn, self._dataset_group)
+        await self._engine.put_items(items)
         return Response(b"")
 
     async def healthz(self, _body: bytes, _: Headers) -> Response:

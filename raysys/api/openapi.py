@@ -9,6 +9,7 @@ from raysys.api.exploration_headers import LARGEST_SEED, SEED, WEIGHT
 from raysys.api.shapes import (
     ErrorAnswer,
     EventsRequest,
+    ItemsRequest,
     RecommendationsAnswer,
     RecommendationsRequest,
 )
@@ -18,7 +19,13 @@ _COMPONENTS = "#/components/schemas/{name}"
 
 def openapi_document(max_body_bytes: int) -> dict[str, Any]:
     """Return the document for every path of the API, as a JSON value."""
-    shapes = (RecommendationsRequest, RecommendationsAnswer, EventsRequest, ErrorAnswer)
+    shapes = (
+        RecommendationsRequest,
+        RecommendationsAnswer,
+        EventsRequest,
+        ItemsRequest,
+        ErrorAnswer,
+    )
     _, schemas = msgspec.json.schema_components(shapes, ref_template=_COMPONENTS)
     return {
         "openapi": "3.1.0",
@@ -34,6 +41,7 @@ def openapi_document(max_body_bytes: int) -> dict[str, Any]:
         "paths": {
             "/recommendations": {"post": _get_recommendations(max_body_bytes)},
             "/events": {"post": _put_events(max_body_bytes)},
+            "/items": {"post": _put_items(max_body_bytes)},
             "/healthz": {"get": _health("Say that the process lives", "healthz", ready=False)},
             "/readyz": {"get": _health("Say what is served", "readyz", ready=True)},
             "/openapi.json": {"get": _document()},
@@ -97,6 +105,21 @@ def _put_events(max_body_bytes: int) -> dict[str, Any]:
     }
 
 
+def _put_items(max_body_bytes: int) -> dict[str, Any]:
+    return {
+        "operationId": "PutItems",
+        "summary": "Store items that the release does not know, or what is new about them",
+        "requestBody": _request_body("ItemsRequest"),
+        "responses": {
+            "200": {
+                "description": "The items are committed; users' lists may explore them soon after",
+                "headers": _request_id(),
+            },
+            **_errors(400, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+        },
+    }
+
+
 def _health(summary: str, operation_id: str, *, ready: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {"status": {"const": "ready" if ready else "ok"}}
     if ready:
@@ -133,7 +156,7 @@ def _document() -> dict[str, Any]:
 
 _ERRORS = {
     400: ("The request is malformed or a member is out of bounds", "InvalidInputException"),
-    404: ("The campaign or filter does not exist", "ResourceNotFoundException"),
+    404: ("What the request names does not exist", "ResourceNotFoundException"),
     405: ("The path does not take this method", "MethodNotAllowedException"),
     413: ("The body is larger than {max_body_bytes} bytes", "RequestTooLargeException"),
     429: ("Too many requests wait; SDKs try again", "ThrottlingException"),

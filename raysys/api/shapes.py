@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 MAX_NUM_RESULTS = 500
 DEFAULT_NUM_RESULTS = 25
 MAX_PROPERTIES_LENGTH = 1024
+MAX_ITEM_PROPERTIES_LENGTH = 32_000
 YEAR_9999_S = 253_370_764_800
 """Seconds from 1970 to the year 9999: past it are milliseconds that were taken for seconds."""
 
@@ -36,6 +37,7 @@ Context = Annotated[
     Meta(max_length=150),
 ]
 PropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_PROPERTIES_LENGTH)]
+ItemPropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_ITEM_PROPERTIES_LENGTH)]
 RecommendationId = Annotated[str, Meta(min_length=1, max_length=40, pattern=_NO_CONTROL_CHARACTERS)]
 
 
@@ -75,6 +77,20 @@ class EventsRequest(Struct, rename="camel"):
     session_id: Id
     event_list: Annotated[list[EventRequest], Meta(min_length=1, max_length=10)]
     user_id: Id | None = None
+
+
+class ItemRequest(Struct, rename="camel"):
+    """One member of `items`. `creationTimestamp` among its properties is in seconds since 1970."""
+
+    item_id: Id
+    properties: ItemPropertiesText | dict[str, Any] | None = None
+
+
+class ItemsRequest(Struct, rename="camel"):
+    """What `POST /items` takes."""
+
+    dataset_arn: Id
+    items: Annotated[list[ItemRequest], Meta(min_length=1, max_length=10)]
 
 
 class PredictedItem(Struct, rename="camel", omit_defaults=True):

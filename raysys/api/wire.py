@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from raysys.api.shapes import (
+    MAX_ITEM_PROPERTIES_LENGTH,
     MAX_PROPERTIES_LENGTH,
     ErrorAnswer,
-    EventRequest,
     EventsRequest,
+    ItemsRequest,
     PredictedItem,
     RecommendationsAnswer,
     RecommendationsRequest,
@@ -24,14 +25,20 @@ from raysys.api.violations import explain_violations, violation
 from raysys.errors import InvalidInputError, ResourceNotFoundError
 from raysys.serving.messages import Answer
 from raysys.state.events import Event
+from raysys.state.items import Item
 
-ShapeT = TypeVar("ShapeT", RecommendationsRequest, EventsRequest)
+ShapeT = TypeVar("ShapeT", RecommendationsRequest, EventsRequest, ItemsRequest)
 
 _RECOMMENDATIONS = msgspec.json.Decoder(RecommendationsRequest)
 _EVENTS = msgspec.json.Decoder(EventsRequest)
+_ITEMS = msgspec.json.Decoder(ItemsRequest)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _ENCODER = msgspec.json.Encoder()
 
+_CREATION_TIME_KEYS = ("creationTimestamp", "CREATION_TIMESTAMP")
+_LARGEST_CLOCK_ERROR_S = 86_400
+
+_ARN = re.compile(r"arn:[a-z\d-]+:personalize:[^:]*:[^:]*:(.+)")
 _CAMPAIGN_ARN = re.compile(r"arn:[a-z\d-]+:personalize:[^:]*:[^:]*:campaign/([^:/]+)")
 
 
@@ -79,13 +86,48 @@ def parse_events(body: bytes) -> tuple[str, list[Event]]:
             occurred_at_us=round(event.sent_at * 1_000_000),
             event_id=event.event_id,
             event_value=event.event_value,
-            properties=_properties_text(event, number),
+            properties=_properties_text(
+                event.properties, f"eventList.{number}", MAX_PROPERTIES_LENGTH
+            ),
             recommendation_id=event.recommendation_id,
             impression=None if event.impression is None else tuple(event.impression),
         )
         for number, event in enumerate(request.event_list, start=1)
     ]
     return request.tracking_id, events
+
+
+def parse_items(body: bytes, *, now_s: float) -> tuple[str, list[Item]]:
+    """Return the dataset's ARN and the items, 1 to 10; InvalidInputError when the body is not that.
+
+    An item whose properties have no creation time has none here.
+    """
+    request = _parsed(body, _ITEMS)
+    items = []
+    for number, item in enumerate(request.items, start=1):
+        path = f"items.{number}"
+        text = _properties_text(item.properties, path, MAX_ITEM_PROPERTIES_LENGTH)
+        created_at_us = None if text is None else _created_at_us(text, path, now_s)
+        items.append(Item(item.item_id, text, created_at_us))
+    return request.dataset_arn, items
+
+
+def check_items_dataset(arn: str, dataset_group: str) -> None:
+    """Return if `arn` names the items of `dataset_group`.
+
+    Raises:
+        InvalidInputError: it is no ARN.
+        ResourceNotFoundError: it names something else.
+    """
+    match = _ARN.fullmatch(arn)
+    if match is None:
+        constraint = "be an ARN arn:aws:personalize:REGION:ACCOUNT:dataset/GROUP/ITEMS"
+        raise _refused(arn, "datasetArn", constraint)
+    if match.group(1) != f"dataset/{dataset_group}/ITEMS":
+        raise ResourceNotFoundError(
+            f"There is no {match.group(1)!r} to put items into; this server has "
+            f"'dataset/{dataset_group}/ITEMS'."
+        )
 
 
 def campaign_name(campaign: str) -> str:
@@ -101,9 +143,7 @@ def campaign_name(campaign: str) -> str:
         constraint = (
             "be a campaign's name, or its ARN arn:aws:personalize:REGION:ACCOUNT:campaign/NAME"
         )
-        raise InvalidInputError(
-            f"1 validation error detected: {violation(campaign, 'campaignArn', constraint)}"
-        )
+        raise _refused(campaign, "campaignArn", constraint)
     return match.group(1)
 
 
@@ -141,25 +181,45 @@ def _explained(body: bytes, shape: type, cause: str) -> str:
     return explain_violations(value, shape) or f"1 validation error detected: {cause}"
 
 
-def _properties_text(event: EventRequest, number: int) -> str | None:
+def _properties_text(
+    properties: str | dict[str, Any] | None, owner: str, max_length: int
+) -> str | None:
     """Return the properties as JSON text: as they came, or those of an object written out."""
-    properties = event.properties
     if properties is None:
         return None
-    path = f"eventList.{number}.member.properties"
+    path = f"{owner}.member.properties"
     if isinstance(properties, str):
         try:
             _OBJECT.decode(properties)
         except (msgspec.DecodeError, RecursionError):
-            constraint = "be a JSON object, or a string that holds one"
-            raise InvalidInputError(
-                f"1 validation error detected: {violation(properties, path, constraint)}"
+            raise _refused(
+                properties, path, "be a JSON object, or a string that holds one"
             ) from None
         return properties
     text = _ENCODER.encode(properties).decode()
-    if len(text) > MAX_PROPERTIES_LENGTH:
-        constraint = f"have length less than or equal to {MAX_PROPERTIES_LENGTH} as JSON"
-        raise InvalidInputError(
-            f"1 validation error detected: {violation(properties, path, constraint)}"
-        )
+    if len(text) > max_length:
+        raise _refused(properties, path, f"have length less than or equal to {max_length} as JSON")
     return text
+
+
+def _created_at_us(properties: str, owner: str, now_s: float) -> int | None:
+    """Return when the item was created, as its properties say; None where they say nothing."""
+    known = _OBJECT.decode(properties)
+    for key in _CREATION_TIME_KEYS:
+        seconds = known.get(key)
+        if seconds is None:
+            continue
+        path = f"{owner}.member.properties.{key}"
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise _refused(seconds, path, "be a number of seconds since 1970")
+        if not 0 < seconds <= now_s + _LARGEST_CLOCK_ERROR_S:
+            constraint = (
+                "lie between 1970 and now, in seconds since 1970 UTC; divide milliseconds by 1000"
+            )
+            raise _refused(seconds, path, constraint)
+        return round(seconds * 1_000_000)
+    return None
+
+
+def _refused(value: object, path: str, constraint: str) -> InvalidInputError:
+    return InvalidInputError(f"1 validation error detected: {violation(value, path, constraint)}")

@@ -17,6 +17,7 @@ from raysys.config import ServingConfig
 from raysys.errors import UnavailableError
 from raysys.serving.batcher import Batcher
 from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard
+from raysys.serving.item_intake import ItemIntake
 from raysys.serving.messages import Answer, Query, Source
 from raysys.serving.observer import NoObserver, Observer, report_of
 from raysys.serving.parts import Parts
@@ -25,6 +26,7 @@ from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.visitors import NO_ITEMS, Visitor, Visitors
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
+from raysys.state.items import Item
 from raysys.state.store import StateStore
 
 _MAX_BATCHES_IN_FLIGHT = 4
@@ -71,6 +73,7 @@ class Engine:
         self._parts = Parts(release.name, release.num_partitions, store, encoder, shards)
         self._observer = observer or NoObserver()
         self._committer = GroupCommitter(store, on_commit=self._observer.events)
+        self._intake = ItemIntake(store)
         self._visitors = Visitors(
             release.items,
             release.histories,
@@ -101,6 +104,10 @@ class Engine:
         """Return when the events are committed; the next answer of every gateway knows them."""
         await self._committer.submit(events)
 
+    async def put_items(self, items: Sequence[Item]) -> None:
+        """Return when the items are committed; the shards hear of them within a second."""
+        await self._intake.put(items)
+
     async def ready(self) -> Mapping[str, str | int]:
         """Return what is served; UnavailableError, naming every part that does not answer."""
         missing = await self._parts.missing()
@@ -114,8 +121,9 @@ class Engine:
         }
 
     async def close(self) -> None:
-        """Commit the events that wait, then let go of everything."""
+        """Commit what waits, then let go of everything."""
         await self._committer.close()
+        await self._intake.close()
         await self._parts.close()
 
     async def _answer(self, queries: list[Query]) -> list[Answer]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from raysys.state.events import Event
+from raysys.state.items import Item
 
 Source = Literal["model", "popular", "similar-items"]
 """What chose the items: the model for this user, the popular list, or likeness to an item."""
@@ -70,6 +71,9 @@ class Recommender(Protocol):
 
     async def put_events(self, events: Sequence[Event]) -> None:
         """Return when the events are committed, and seen by the next answer."""
+
+    async def put_items(self, items: Sequence[Item]) -> None:
+        """Return when the items are committed; every shard hears of them soon after."""
 
     async def ready(self) -> Mapping[str, str | int]:
         """Return what is served (`release` at least); ServingError or RequestError if none is."""

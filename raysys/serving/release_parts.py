@@ -22,6 +22,7 @@ class ReleaseParts:
     popular: NDArray[np.int32]
     """(N,) every item number: most interactions first, then lowest number."""
     num_partitions: int
+    embedding_dim: int
     history_length: int
     """The newest interactions that the query encoder reads."""
 
@@ -50,6 +51,7 @@ class ReleaseParts:
             histories=histories,
             popular=by_popularity(counts),
             num_partitions=manifest.num_partitions,
+            embedding_dim=manifest.embedding_dim,
             history_length=manifest.history_length,
         )
 

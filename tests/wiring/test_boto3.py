@@ -21,9 +21,11 @@ from botocore.exceptions import ClientError
 from raysys.api.app import build_asgi
 from raysys.config import ServingConfig
 from raysys.errors import TooManyRequestsError
+from raysys.serving.item_intake import ItemIntake
 from raysys.serving.messages import Answer, Query
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
+from raysys.state.items import Item, StoredItem
 from raysys.state.store import StateStore
 
 CATALOGUE = [f"film-{number}" for number in range(40)]
@@ -37,6 +39,7 @@ class CatalogueEngine:
     def __init__(self, store: StateStore) -> None:
         self._store = store
         self._committer = GroupCommitter(store)
+        self._intake = ItemIntake(store)
         self.num_requests = 0
         self.is_overloaded = False
 
@@ -54,6 +57,10 @@ class CatalogueEngine:
     async def put_events(self, events: Sequence[Event]) -> None:
         self.num_requests += 1
         await self._committer.submit(events)
+
+    async def put_items(self, items: Sequence[Item]) -> None:
+        self.num_requests += 1
+        await self._intake.put(items)
 
     async def ready(self) -> Mapping[str, str | int]:
         return {"release": "r-1"}
@@ -159,6 +166,25 @@ def test_time_arrives_with_its_microseconds(events: Any, engine: CatalogueEngine
     put(events, "film-3")
     state = engine._store.user_states(["ann"])["ann"]
     assert state.occurred_at_us == (1767323045678901,)
+
+
+def test_an_item_is_put_as_the_sdk_sends_it(events: Any, engine: CatalogueEngine) -> None:
+    dataset = "arn:aws:personalize:eu-central-1:000000000000:dataset/default/ITEMS"
+    properties = '{"genres": "Drama|Western", "creationTimestamp": 1767323045.5}'
+    response = events.put_items(
+        datasetArn=dataset, items=[{"itemId": "new", "properties": properties}]
+    )
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 200
+    stored = engine._store.changes(0).items
+    assert stored == [StoredItem("new", properties, 1_767_323_045_500_000)]
+    with pytest.raises(events.exceptions.ResourceNotFoundException, match="dataset/other/ITEMS"):
+        events.put_items(datasetArn=dataset.replace("default", "other"), items=[{"itemId": "new"}])
+    with pytest.raises(events.exceptions.InvalidInputException, match="divide milliseconds"):
+        events.put_items(
+            datasetArn=dataset,
+            items=[{"itemId": "x", "properties": '{"CREATION_TIMESTAMP": 1767323045500}'}],
+        )
+    assert engine._store.changes(0).items == stored
 
 
 def test_the_session_stands_for_a_user_without_an_id(runtime: Any, events: Any) -> None:

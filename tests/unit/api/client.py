@@ -11,6 +11,7 @@ from raysys.api.asgi import Application, Message, Route
 from raysys.config import ServingConfig
 from raysys.serving.messages import Answer, Query
 from raysys.state.events import Event
+from raysys.state.items import Item
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class FakeEngine:
     failure: Exception | None = None
     queries: list[Query] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
 
     async def recommend(self, query: Query) -> Answer:
         self.queries.append(query)
@@ -39,6 +41,10 @@ class FakeEngine:
     async def put_events(self, events: Sequence[Event]) -> None:
         self._fail()
         self.events += events
+
+    async def put_items(self, items: Sequence[Item]) -> None:
+        self._fail()
+        self.items += items
 
     async def ready(self) -> Mapping[str, str | int]:
         self._fail()

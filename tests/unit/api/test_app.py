@@ -4,6 +4,7 @@ import pytest
 
 from raysys.errors import ReleaseNotFoundError, ServingError, UnavailableError
 from raysys.serving.messages import Answer, Query
+from raysys.state.items import Item
 from tests.unit.api.client import RECOMMENDATION_ID, FakeEngine, application, call, post
 
 
@@ -125,6 +126,23 @@ def test_events_reach_the_engine_and_are_acknowledged_with_nothing() -> None:
     assert [(event.user_id, event.item_id) for event in engine.events] == [
         ("ann", "i"),
         ("ann", None),
+    ]
+
+
+def test_items_reach_the_engine_and_are_acknowledged_with_nothing() -> None:
+    engine = FakeEngine()
+    arn = "arn:aws:personalize:eu-central-1:000000000000:dataset/default/ITEMS"
+    body = (
+        b'{"datasetArn": "' + arn.encode() + b'", "items": ['
+        b'{"itemId": "a", "properties": "{\\"genres\\": \\"Drama\\"}"},'
+        b'{"itemId": "b"}, {"itemId": "c", "properties": {"creationTimestamp": 0.5}}]}'
+    )
+    reply = post("/items", body, engine)
+    assert (reply.status, reply.body) == (200, b"")
+    assert engine.items == [
+        Item("a", '{"genres": "Drama"}'),
+        Item("b"),
+        Item("c", '{"creationTimestamp":0.5}', 500_000),
     ]
 
 

@@ -69,14 +69,14 @@ NOT_JSON = {
 }
 
 
-@pytest.mark.parametrize("path", ["/recommendations", "/events"])
+@pytest.mark.parametrize("path", ["/recommendations", "/events", "/items"])
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
 def test_a_body_that_is_no_json_object_is_refused(path: str, body: bytes) -> None:
     engine = FakeEngine()
     reply = post(path, body, engine)
     assert (reply.status, reply.error) == INVALID
     assert reply.message
-    assert (engine.queries, engine.events) == ([], [])
+    assert (engine.queries, engine.events, engine.items) == ([], [], [])
 
 
 RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
@@ -247,6 +247,71 @@ def test_a_request_with_events(body: bytes, outcome: tuple[int, str | None], mes
     assert bool(engine.events) == (outcome == ACCEPTED)
 
 
+def item(properties: object = None, **members: object) -> bytes:
+    """A request with one item; `members` replace or, when None, remove the request's own."""
+    request = {
+        "datasetArn": ARN + "dataset/default/ITEMS",
+        "items": [{"itemId": "new", "properties": properties}],
+        **members,
+    }
+    return encoded({name: value for name, value in request.items() if value is not None})
+
+
+def created(value: object) -> bytes:
+    return item({"CREATION_TIMESTAMP": value})
+
+
+ITEMS: dict[str, tuple[bytes, tuple[int, str | None], str]] = {
+    "an item that nothing is known of": (item(), ACCEPTED, ""),
+    "ten items": (item(items=[{"itemId": str(number)} for number in range(10)]), ACCEPTED, ""),
+    "eleven items": (
+        item(items=[{"itemId": str(number)} for number in range(11)]),
+        INVALID,
+        r"Value \[11 members\] at 'items'.*less than or equal to 10",
+    ),
+    "no items": (item(items=[]), INVALID, "at 'items'.*greater than or equal to 1"),
+    "no list of items": (item(items=None), INVALID, "null at 'items'.*not be null"),
+    "an item without an id": (item(items=[{}]), INVALID, "null at 'items.1.member.itemId'"),
+    "an item of 257": (item(items=[{"itemId": "i" * 257}]), INVALID, "'items.1.member.itemId'"),
+    "a NUL in an item": (item(items=[{"itemId": "a\0"}]), INVALID, "'items.1.member.itemId'"),
+    "no dataset": (item(datasetArn=None), INVALID, "null at 'datasetArn'.*not be null"),
+    "a word for a dataset": (item(datasetArn="default"), INVALID, "at 'datasetArn'.*be an ARN"),
+    "a bucket's ARN": (item(datasetArn="arn:aws:s3:::films"), INVALID, "at 'datasetArn'"),
+    "another group's items": (
+        item(datasetArn=ARN + "dataset/books/ITEMS"),
+        NOT_FOUND,
+        "no 'dataset/books/ITEMS'.*'dataset/default/ITEMS'",
+    ),
+    "users": (item(datasetArn=ARN + "dataset/default/USERS"), NOT_FOUND, "dataset/default/USERS"),
+    "a campaign": (item(datasetArn=ARN + "campaign/films"), NOT_FOUND, "campaign/films"),
+    "item properties as text": (item('{"genres": "Drama|War"}'), ACCEPTED, ""),
+    "item properties that are not JSON": (item("no"), INVALID, "'items.1.member.properties'"),
+    "item properties that are a list": (item("[]"), INVALID, "be a JSON object"),
+    "item properties of 32,000": (item('{"a":"' + "b" * 31_992 + '"}'), ACCEPTED, ""),
+    "item properties of 32,001": (item('{"a":"' + "b" * 31_993 + '"}'), INVALID, "equal to 32000"),
+    "an item object of 32,001": (item({"a": "b" * 31_993}), INVALID, "equal to 32000 as JSON"),
+    "empty item properties": (item(""), INVALID, "'items.1.member.properties'"),
+    "created in 1970": (created(0.000001), ACCEPTED, ""),
+    "created at no time": (created(None), ACCEPTED, ""),
+    "created at 0": (created(0), INVALID, "properties.CREATION_TIMESTAMP.*between 1970 and now"),
+    "created before 1970": (created(-1), INVALID, "between 1970 and now"),
+    "created in milliseconds": (created(1767323045123), INVALID, "divide milliseconds by 1000"),
+    "created on a day": (created("2026-01-02"), INVALID, "be a number of seconds"),
+    "created true": (created(True), INVALID, "Value true.*be a number of seconds"),
+    "created at a list": (created([1]), INVALID, "be a number of seconds"),
+    "created at infinity": (item('{"CREATION_TIMESTAMP": 1e999}'), INVALID, "properties"),
+    "created in camel case": (item({"creationTimestamp": -5}), INVALID, "creationTimestamp"),
+}
+
+
+@pytest.mark.parametrize(("body", "outcome", "message"), ITEMS.values(), ids=ITEMS.keys())
+def test_a_request_with_items(body: bytes, outcome: tuple[int, str | None], message: str) -> None:
+    engine = FakeEngine()
+    reply = post("/items", body, engine)
+    check(reply, outcome, message)
+    assert bool(engine.items) == (outcome == ACCEPTED)
+
+
 def check(reply: Reply, outcome: tuple[int, str | None], message: str) -> None:
     assert (reply.status, reply.error) == outcome
     if outcome != ACCEPTED:
@@ -287,7 +352,15 @@ def test_any_events_get_an_answer_of_the_wire_format(events: list[Any]) -> None:
     assert post("/events", msgspec.json.encode(request)).status in (200, 400)
 
 
+@given(properties=JSON, item_id=JSON | st.just("new"))
+def test_any_items_get_an_answer_of_the_wire_format(properties: Any, item_id: Any) -> None:
+    arn = ARN + "dataset/default/ITEMS"
+    request = {"datasetArn": arn, "items": [{"itemId": item_id, "properties": properties}]}
+    assert post("/items", msgspec.json.encode(request)).status in (200, 400)
+    assert post("/items", created(properties)).status in (200, 400)
+
+
 @given(body=st.binary(max_size=60))
 def test_any_bytes_get_an_answer_of_the_wire_format(body: bytes) -> None:
-    for path in ("/recommendations", "/events"):
+    for path in ("/recommendations", "/events", "/items"):
         assert post(path, body).status in (200, 400, 404)

@@ -8,7 +8,13 @@ import pytest
 
 from raysys.api.app import _Operations
 from raysys.api.openapi import openapi_document
-from raysys.api.shapes import EventRequest, EventsRequest, RecommendationsRequest
+from raysys.api.shapes import (
+    EventRequest,
+    EventsRequest,
+    ItemRequest,
+    ItemsRequest,
+    RecommendationsRequest,
+)
 from tests.unit.api.client import CONFIG, FakeEngine, application, call
 
 DOCUMENT = openapi_document(65_536)
@@ -86,7 +92,9 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over() -> None:
     assert references == {f"#/components/schemas/{name}" for name in schemas}
 
 
-@pytest.mark.parametrize("shape", [RecommendationsRequest, EventsRequest, EventRequest])
+@pytest.mark.parametrize(
+    "shape", [RecommendationsRequest, EventsRequest, EventRequest, ItemsRequest, ItemRequest]
+)
 def test_its_schemas_have_the_members_that_requests_are_checked_for(
     shape: type[msgspec.Struct],
 ) -> None:

@@ -146,6 +146,7 @@ class World:
             histories=histories,
             popular=by_popularity(popularity_counts(histories, NUM_ITEMS)),
             num_partitions=NUM_PARTITIONS,
+            embedding_dim=DIM,
             history_length=4,
         )
         self.config = ServingConfig.model_validate(
