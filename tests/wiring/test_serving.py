@@ -2,17 +2,22 @@
 
 import contextlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -42,7 +47,11 @@ class Server:
 
     release: Release
     port: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    output: Path
+    replies: list[Reply] = field(default_factory=list)
+    """To every request for recommendations that it was sent."""
+    num_events: int = 0
 
     @property
     def url(self) -> str:
@@ -50,10 +59,14 @@ class Server:
 
     def recommend(self, user_id: str, num_results: int = LENGTH) -> Reply:
         with contextlib.closing(ApiClient(self.url)) as client:
-            return client.recommend(user_id, num_results=num_results)
+            reply = client.recommend(user_id, num_results=num_results)
+        self.replies.append(reply)
+        return reply
 
     def parts(self) -> list[psutil.Process]:
-        """Return every process that belongs to it."""
+        """Return every process that belongs to it; none once it has ended."""
+        if self.process.poll() is not None:
+            return []
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
@@ -70,8 +83,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, "-m", "raysys", "serve", "--port", str(port)]
     command += ["--release", str(release.path), "--database", f"sqlite:///{directory}/state.db"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    server = Server(release, port, process)
+    output = directory / "output"
+    # Metrics reach Prometheus's endpoint every second instead of every ten.
+    environment = {**os.environ, "RAY_metrics_report_interval_ms": "1000"}
+    with output.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+    server = Server(release, port, process, output)
     parts: list[psutil.Process] = []
     try:
         wait_until(lambda: is_ready(server), 180, server)
@@ -80,14 +97,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         parts = server.parts()
         process.send_signal(signal.SIGINT)  # as Ctrl-C does
         try:
-            output, _ = process.communicate(timeout=120)
+            process.wait(timeout=120)
         finally:
             _, alive = psutil.wait_procs(parts, timeout=20)
             names = [part.name() for part in alive]
             for part in alive:
                 part.kill()
-    assert names == [], output
-    assert process.returncode == 0, output
+    assert names == [], output.read_text()
+    assert process.returncode == 0, output.read_text()
     assert is_port_free(port)
 
 
@@ -95,8 +112,8 @@ def wait_until(condition: Any, timeout_s: float, server: Server) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         if server.process.poll() is not None:
-            output, _ = server.process.communicate()
-            raise AssertionError(f"raysys serve ended with {server.process.returncode}:\n{output}")
+            code, output = server.process.returncode, server.output.read_text()
+            raise AssertionError(f"raysys serve ended with {code}:\n{output}")
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
 
@@ -173,6 +190,7 @@ def test_events_sent_with_boto3_change_the_next_answer(server: Server) -> None:
             {"eventType": "click", "itemId": item_id, "sentAt": sent_at} for item_id in clicked
         ],
     )
+    server.num_events += len(clicked)
     old_nums, old_times = histories.of(7)
     times = [*old_times.tolist(), *[int(sent_at.timestamp() * 1e6)] * 3]
     nums = [*old_nums.tolist(), *items.numbers(clicked).tolist()]
@@ -213,6 +231,55 @@ def test_gateways_and_shards_run_without_torch(server: Server) -> None:
     }
     assert sorted(libraries) == ["Gateway", "IndexShard-0", "IndexShard-1", "QueryEncoder"]
     assert with_torch == {"QueryEncoder"}
+
+
+def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> None:
+    known, stranger = server.recommend("user-3", 5), server.recommend("a stranger", 2)
+    assert [reply.headers["x-raysys-source"] for reply in (known, stranger)] == ["model", "popular"]
+    expected = {
+        **{
+            f"requests_total {source} answered": count
+            for source, count in Counter(
+                reply.headers["x-raysys-source"] for reply in server.replies
+            ).items()
+        },
+        "shown_total": sum(len(reply.body["itemList"]) for reply in server.replies),
+        "explored_total": sum(
+            item.get("reason") == ["Exploration"]
+            for reply in server.replies
+            for item in reply.body["itemList"]
+        ),
+        "events_total": server.num_events,
+        "degraded_total": sum("x-raysys-degraded" in reply.headers for reply in server.replies),
+    }
+    found: dict[str, float] = {}
+
+    def arrived() -> bool:
+        found.clear()
+        found.update(scraped(server))
+        return {name: found.get(name, 0) for name in expected} == expected
+
+    wait_until(arrived, 30, server)
+    assert 0 < found["batch_size_count"] == found["latency_ms_count"] <= len(server.replies)
+    assert found["latency_ms_bucket +Inf"] == found["latency_ms_count"]
+
+
+def scraped(server: Server) -> dict[str, float]:
+    """Return raysys's metrics as Prometheus would: by the targets that the dashboard names."""
+    dashboard = re.search(r"dashboard: (http://\S+)", server.output.read_text())
+    assert dashboard is not None
+    token = (Path.home() / ".ray" / "auth_token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    [group] = httpx.get(f"{dashboard[1]}/api/prometheus/sd", headers=headers).json()
+    values: dict[str, float] = {}
+    for target in group["targets"]:
+        for line in httpx.get(f"http://{target}/metrics").text.splitlines():
+            match = re.fullmatch(r"ray_raysys_(\w+)\{(.*)\} (\S+)", line)
+            if match is not None:
+                tags = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
+                own = [tags[name] for name in ("source", "outcome", "le") if name in tags]
+                values[" ".join([match[1], *own])] = float(match[3])
+    return values
 
 
 def test_a_killed_shard_degrades_the_answers_until_it_is_back(server: Server) -> None:
