@@ -1,0 +1,61 @@
+"""Random numbers that are pure functions of a seed and of what they are for.
+
+Counted, not drawn one after the other: the number of an item does not depend on which other items
+there are, in what order they come, or on which machine they lie.
+
+Letters for shapes:
+    B  seeds    n  items    k  places of a list
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_COINS = np.uint64(0xD1B54A32D192ED03)  # any two odd numbers: they keep the two streams apart
+_NOISE = np.uint64(0x8CB92BA72F3D8DD7)
+
+
+def coins(seeds: int | NDArray[np.integer], k: int) -> NDArray[np.float64]:
+    """Return k numbers in (0, 1) for one seed, (k,), or for each of several, (B, k)."""
+    steps = np.arange(1, k + 1, dtype=np.uint64) * _GOLDEN
+    return _unit(_scrambled(_stream(seeds, _COINS) + steps))
+
+
+def gumbel_noise(
+    seeds: int | NDArray[np.integer], hashes: NDArray[np.uint64]
+) -> NDArray[np.float64]:
+    """Return Gumbel noise of location 0 and scale 1 for items, (n,), or (B, n) for several seeds.
+
+    Args:
+        hashes: (n,) `raysys.hashing.stable_hash` of the items' ids.
+    """
+    noise = _unit(_scrambled(_stream(seeds, _NOISE) ^ hashes))
+    for _ in range(2):
+        np.log(noise, out=noise)
+        np.negative(noise, out=noise)
+    return noise
+
+
+def _stream(seeds: int | NDArray[np.integer], name: np.uint64) -> NDArray[np.uint64]:
+    """Return 64 bits that no other seed and no other stream shares: (1,) or (B, 1)."""
+    numbers = np.asarray(seeds, dtype=np.uint64)[..., None]
+    return _scrambled(_scrambled(numbers) ^ name)
+
+
+def _scrambled(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return other bits for each: the step of splitmix64 (Steele et al., OOPSLA 2014)."""
+    bits = bits + _GOLDEN
+    bits ^= bits >> np.uint64(30)
+    bits *= np.uint64(0xBF58476D1CE4E5B9)
+    bits ^= bits >> np.uint64(27)
+    bits *= np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    return bits
+
+
+def _unit(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return numbers strictly between 0 and 1: the middles of 2^52 equal parts."""
+    numbers = (bits >> np.uint64(12)).astype(np.float64)
+    numbers += 0.5
+    numbers *= 2.0**-52
+    return numbers

@@ -1,0 +1,227 @@
+"""The slot mixture: each place of a list shows the next relevant item, or explores a fresh one.
+
+With w the exploration weight and A the items placed above, a place shows item i with probability
+
+    P(i | A) = w * softmax(logits of the fresh items not in A)[i] + (1 - w) * [i is next relevant]
+
+while there are both a fresh and a relevant item not in A; where only one of the two is left, it
+fills the place. Weight 0 never explores, so that its list is the relevance order, exactly.
+
+Everything random is a pure function of a seed. The softmax is drawn without replacement by
+perturbing every logit once with Gumbel noise and taking the highest first (Kool et al., Stochastic
+Beams and Where to Find Them, ICML 2019): the first arrival among those that are left has, whatever
+arrived before it, the softmax over those that are left. The noise of an item depends on the seed
+and the item alone, so the pool may be cut into any shards, each of which gives its highest.
+
+Letters for shapes:
+    B  queries    n  items of a pool    M  candidates of a query    R  relevant items    k  places
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.policy.candidates import FreshBatch, FreshCandidates, rows_of
+
+_NONE = 0  # no item has this key
+_CLICK_GAIN = 3.0
+"""How many impressions without a click one click outweighs in an item's bonus."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MixedSlate:
+    """What is shown, from the top; shorter than k only when every item has been placed."""
+
+    keys: NDArray[np.int64]
+    is_explored: NDArray[np.bool_]
+    """The place drew a fresh item, rather than taking the next relevant one."""
+    propensities: NDArray[np.float64]
+    """Chance of this item at its place, given the items above, in (0, 1]."""
+
+
+def mix(
+    relevant: NDArray[np.integer],
+    fresh: FreshCandidates,
+    k: int,
+    weight: float,
+    coins: NDArray[np.float64],
+) -> MixedSlate:
+    """Return the list of k places that the coins and the candidates' noise decide.
+
+    Args:
+        relevant: (R,) distinct keys, best first; k of them, or all there are.
+        weight: chance of a place to explore, in [0, 1].
+        coins: (k,) in [0, 1); a place explores when its coin is below the weight.
+
+    Raises:
+        ValueError: a weight outside [0, 1], fewer coins than places, or too few candidates.
+    """
+    batch = FreshBatch.of_queries([fresh])
+    return mix_all([relevant], batch, [k], np.array([weight]), coins[None, :])[0]
+
+
+def mix_all(
+    relevant: Sequence[NDArray[np.integer]],
+    fresh: FreshBatch,
+    ks: Sequence[int],
+    weights: NDArray[np.float64],
+    coins: NDArray[np.float64],
+) -> list[MixedSlate]:
+    """Return `mix` of each of B queries, for a fifth of the time.
+
+    Args:
+        relevant: B arrays.
+        ks: (B,)
+        weights: (B,)
+        coins: (B, K), K at least the largest k.
+    """
+    _check(fresh, ks, weights, coins)
+    order = np.lexsort((fresh.keys, -fresh.perturbed, rows_of(fresh.offsets)))
+    keys, logits = fresh.keys[order].tolist(), fresh.logits[order]
+    offsets = fresh.offsets.tolist()
+    wants_to_explore = (coins < weights[:, None]).tolist()
+    slates = _Slates([], [], [], [])
+    ends = [0]
+    for row, k in enumerate(ks):
+        start, end = offsets[row], offsets[row + 1]
+        ranked = keys[start:end] if weights[row] > 0 else []
+        slates.fill(relevant[row].tolist(), ranked, start, wants_to_explore[row][:k])
+        ends.append(len(slates.keys))
+    shown, is_explored = np.array(slates.keys, np.int64), np.array(slates.is_explored, bool)
+    propensities = _propensities(slates, shown, np.array(ends), logits, fresh, weights)
+    spans = [slice(*span) for span in itertools.pairwise(ends)]
+    return [MixedSlate(shown[span], is_explored[span], propensities[span]) for span in spans]
+
+
+@dataclass(slots=True)
+class _Slates:
+    """Lists of several queries, laid end to end, from the top to the bottom."""
+
+    keys: list[int]
+    is_explored: list[bool]
+    next_relevant: list[int]
+    """The key that was the next relevant one when the place was filled; 0: there was none."""
+    fresh_rows: list[int]
+    """The row, among all candidates, of what stands at each place; -1 where it is not fresh."""
+
+    def fill(
+        self, relevant: list[int], ranked: list[int], start: int, wants_to_explore: list[bool]
+    ) -> None:
+        """Add the list of one query, whose candidates `ranked` begin at row `start`.
+
+        Plain Python: what stands at a place depends on every place above it.
+        """
+        relevant.append(_NONE)
+        candidates = [*ranked, _NONE]
+        placed: dict[int, None] = {}
+        of_relevant, of_fresh = 0, 0
+        for explores in wants_to_explore:
+            while (next_relevant := relevant[of_relevant]) in placed:
+                of_relevant += 1
+            while (next_fresh := candidates[of_fresh]) in placed:
+                of_fresh += 1
+            if next_fresh == next_relevant == _NONE:
+                break
+            explores = next_fresh != _NONE and (explores or next_relevant == _NONE)
+            placed[next_fresh if explores else next_relevant] = None
+            self.is_explored.append(explores)
+            self.next_relevant.append(next_relevant)
+        self.keys.extend(placed)
+        row_of = dict(zip(ranked, range(start, start + len(ranked)), strict=True))
+        self.fresh_rows.extend([row_of.get(key, -1) for key in placed])
+
+
+def _propensities(
+    slates: _Slates,
+    shown: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    logits: NDArray[np.float64],
+    fresh: FreshBatch,
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the propensity of what stands at each place of all lists, laid end to end."""
+    found = np.array(slates.fresh_rows, np.int64)
+    next_relevant = np.array(slates.next_relevant, np.int64)
+    rows = rows_of(ends)
+    places = np.arange(len(rows)) - ends[rows]
+    num_places = int(places.max(initial=-1)) + 1
+    explorable = weights > 0
+    by_place = np.full((len(weights), num_places + 1), -np.inf)  # the last: all that is not shown
+    is_fresh = found >= 0
+    by_place[rows[is_fresh], places[is_fresh]] = logits[found[is_fresh]]
+    not_shown = logits.copy()
+    not_shown[found[is_fresh]] = -np.inf
+    sums = np.logaddexp(_log_sums(not_shown, fresh.offsets), fresh.log_rest)
+    by_place[explorable, num_places] = sums[explorable]
+    # Adding up what is left, from the end, instead of subtracting what is gone: when nearly all of
+    # the sum stands at the top, a difference would be rounding error.
+    left = np.logaddexp.accumulate(by_place[:, ::-1], axis=1)[:, ::-1][rows, places]
+    has_fresh = left > -np.inf
+    explores = np.where(has_fresh, np.where(next_relevant == _NONE, 1.0, weights[rows]), 0.0)
+    drawn = np.exp(by_place[rows, places] - np.where(has_fresh, left, 0.0))
+    propensities: NDArray[np.float64] = explores * drawn + (1 - explores) * (shown == next_relevant)
+    return propensities
+
+
+def _log_sums(logits: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return log(sum(exp(logit))) of each query, (B,); -inf where there is none."""
+    rows, count = rows_of(offsets), len(offsets) - 1
+    highest = np.full(count, -np.inf)
+    np.maximum.at(highest, rows, logits)
+    highest[np.isneginf(highest)] = 0.0
+    sums = np.bincount(rows, np.exp(logits - highest[rows]), minlength=count)
+    with np.errstate(divide="ignore"):
+        logs: NDArray[np.float64] = np.add(np.log(sums), highest, dtype=np.float64)
+    return logs
+
+
+def exploration_logits(
+    scores: NDArray[np.floating],
+    impressions: NDArray[np.integer],
+    clicks: NDArray[np.integer],
+    interactions: NDArray[np.integer],
+    *,
+    temperature: float,
+    bonus: float,
+) -> NDArray[np.float64]:
+    """Return how much each query is drawn to each fresh item, (B, n), as logits.
+
+    An item that nobody has seen has the full bonus. Being shown and ignored divides it, being
+    clicked raises it, and what the release knows of the item needs no exploring.
+
+    Args:
+        scores: (B, n) of the model; zeros for a query without a vector.
+        impressions: (n,) times that the item was shown.
+        clicks: (n,) of those; may exceed the impressions, where those were lost.
+        interactions: (n,) with the item in the log that the release was made from.
+        temperature: divides the scores. > 0.
+        bonus: in units of a logit.
+    """
+    doubt = (1 + _CLICK_GAIN * clicks) / (1 + np.maximum(impressions, clicks) + interactions)
+    logits: NDArray[np.float64] = scores / temperature + bonus * doubt
+    return logits
+
+
+def _check(
+    fresh: FreshBatch,
+    ks: Sequence[int],
+    weights: NDArray[np.float64],
+    coins: NDArray[np.float64],
+) -> None:
+    outside = weights[~((weights >= 0) & (weights <= 1))]
+    if len(outside):
+        raise ValueError(f"The exploration weight is a chance, in [0, 1], but got {outside[0]}.")
+    wanted = np.asarray(ks, np.int64)
+    if coins.shape[1] < wanted.max(initial=0):
+        raise ValueError(f"{wanted.max()} places need as many coins, but got {coins.shape[1]}.")
+    found = np.diff(fresh.offsets)
+    short = np.flatnonzero((found < wanted) & (fresh.log_rest > -np.inf) & (weights > 0))
+    if len(short):
+        raise ValueError(
+            f"A list of {wanted[short[0]]} places may draw as many fresh items, but got "
+            f"{found[short[0]]} candidates and a sum over others. Ask the pool for those of "
+            f"highest perturbed logit."
+        )
