@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _PARTIAL = ".partial-"
+_SQLITE = "sqlite:///"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -41,6 +42,20 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Return the value of a JSON file. OSError and ValueError pass through."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def relative_sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLAlchemy URL if it is SQLite's and relative, else None."""
+    path = url.removeprefix(_SQLITE)
+    if path == url or path.startswith(("/", ":")) or not path:
+        return None
+    return Path(path)
+
+
+def absolute_database(url: str) -> str:
+    """Return a SQLAlchemy URL that means the same in every working directory."""
+    file = relative_sqlite_file(url)
+    return url if file is None else f"{_SQLITE}{file.resolve()}"
 
 
 def staging_directory(path: Path) -> Path:
@@ -76,14 +91,17 @@ def move_directory(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a directory, which other processes of this machine wait for.
 
     It leaves no file behind and ends with the process, however that ends.
+
+    Raises:
+        BlockingIOError: another process holds it, and `wait` is false.
     """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

@@ -46,6 +46,10 @@ _ENVIRONMENT = {
 """For Ray Train's processes, where the user has not set them."""
 
 
+OnWorkerEpoch = Callable[[EmbeddingModel, list[EpochResult]], None]
+"""Called in worker 0 after each epoch, before it is reported: the model, and every epoch so far."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
     """`directory` holds what `models.weights.load_model` reads; `results` every epoch's."""
@@ -65,6 +69,7 @@ class _Job:
     directory: Path
     files: RunFiles
     make_validate: MakeValidate | None
+    on_worker_epoch: OnWorkerEpoch | None
     all_pieces: "ray.ObjectRef[Pieces] | None"
 
 
@@ -76,6 +81,7 @@ def train_on_ray(
     *,
     directory: Path,
     make_validate: MakeValidate | None = None,
+    on_worker_epoch: OnWorkerEpoch | None = None,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
     storage: Path | None = None,
 ) -> TrainedModel:
@@ -90,6 +96,7 @@ def train_on_ray(
         make_validate: called in each worker with the held-out users that it has, returns what
             measures a model on them; metrics are averaged over the users of all workers. It is
             sent to the workers, so it must be picklable.
+        on_worker_epoch: must be picklable too.
         on_epoch: called in this process, from another thread, as each epoch ends.
         storage: where checkpoints are kept, so that the same call goes on after it was stopped.
             None: in a temporary directory of this node, for the time of the call.
@@ -103,7 +110,7 @@ def train_on_ray(
         if storage is None:
             storage = Path(stack.enter_context(_temporary_directory()))
         files = RunFiles(storage.absolute())
-        job = _job(dataset, items, users, config, directory, files, make_validate)
+        job = _job(dataset, items, users, config, directory, files, make_validate, on_worker_epoch)
         _run(job, on_epoch)
         return TrainedModel(directory, files.results())
 
@@ -116,6 +123,7 @@ def _job(
     directory: Path,
     files: RunFiles,
     make_validate: MakeValidate | None,
+    on_worker_epoch: OnWorkerEpoch | None,
 ) -> _Job:
     opened, vocabulary = open_dataset(dataset), Vocabulary.open(items)
     files.claim(
@@ -137,6 +145,7 @@ def _job(
         directory=directory.absolute(),
         files=files,
         make_validate=make_validate,
+        on_worker_epoch=on_worker_epoch,
         all_pieces=all_pieces,
     )
 
@@ -218,7 +227,7 @@ def _train(job: _Job, workers: Workers) -> None:
         config=job.config,
         user_nums=users.numbers(pieces.train.user_ids),
         validate=workers.validation(pieces.validation, job.make_validate),
-        on_epoch=lambda result, checkpoint: _report(job, result, checkpoint, workers),
+        on_epoch=lambda result, checkpoint: _report(job, model, result, checkpoint, workers),
         comm=workers.comm,
         start=None if found is None else _load(found, workers.device),
     )
@@ -252,7 +261,13 @@ def _read(job: _Job, shares: list[Share], items: Vocabulary) -> list[Histories]:
     return [Histories.from_table(table, vocabulary_hash=items.hash) for table in tables]
 
 
-def _report(job: _Job, result: EpochResult, checkpoint: Checkpoint, workers: Workers) -> None:
+def _report(
+    job: _Job,
+    model: EmbeddingModel,
+    result: EpochResult,
+    checkpoint: Checkpoint,
+    workers: Workers,
+) -> None:
     metrics = {
         "epoch": result.epoch,
         "loss": result.loss,
@@ -262,10 +277,13 @@ def _report(job: _Job, result: EpochResult, checkpoint: Checkpoint, workers: Wor
     if workers.comm.rank != 0:
         ray.train.report(metrics)
         return
+    if job.on_worker_epoch is not None:
+        job.on_worker_epoch(model, checkpoint.results)
     with tempfile.TemporaryDirectory() as directory:
         checkpoint.save(Path(directory) / _CHECKPOINT_NAME)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
     job.files.add_progress(result)
+    report_epoch(result)
 
 
 def _load(checkpoint: ray.train.Checkpoint, device: torch.device) -> Checkpoint:
@@ -283,7 +301,6 @@ def _save(
 ) -> None:
     staging = files_on_storage.staging_directory(job.directory)
     save_model(model, staging, num_users=num_users, vocabulary=vocabulary)
-    report_epoch(result)
     files_on_storage.remove_tree(job.directory)
     files_on_storage.publish_directory(staging, job.directory)
     job.files.finish(results)
