@@ -4,9 +4,10 @@ A record costs 2 to 3 µs of the event loop; Ray collects them in the background
 name starts with `ray_`, and a counter's ends with `_total`.
 """
 
-from ray.util.metrics import Counter, Gauge, Histogram
+from ray.util.metrics import Counter, Histogram
 
 from raysys.serving.observer import BatchReport
+from raysys.state.slate_recorder import Outcome
 
 _LATENCIES_MS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000]
 _BATCH_SIZES = [1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024]
@@ -35,6 +36,11 @@ class GatewayMetrics:
         self._shown = Counter("raysys_shown", "Positions of all lists.")
         self._explored = Counter("raysys_explored", "Positions of all lists that explored.")
         self._events = Counter("raysys_events", "Events that were committed.")
+        self._slates = Counter(
+            "raysys_slates",
+            "Lists as they were shown. Outcome: recorded, or dropped while the database was away.",
+            ("outcome",),
+        )
 
     def batch(self, report: BatchReport) -> None:
         for source, count in report.by_source.items():
@@ -54,3 +60,6 @@ class GatewayMetrics:
 
     def events(self, num_events: int) -> None:
         self._events.inc(num_events)
+
+    def slates(self, outcome: Outcome, num_slates: int) -> None:
+        self._slates.inc(num_slates, {"outcome": outcome})

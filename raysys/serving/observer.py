@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from raysys.serving.messages import Answer, Source
+from raysys.state.slate_recorder import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,16 @@ class BatchReport:
 
 
 class Observer(Protocol):
-    """Is told what happens. Called on the event loop, so it returns at once and never raises."""
+    """Is told what happens, by the event loop and by threads: it returns at once, never raises."""
 
     def batch(self, report: BatchReport) -> None:
         """A micro-batch ended."""
 
     def events(self, num_events: int) -> None:
         """A transaction with these events was committed."""
+
+    def slates(self, outcome: Outcome, num_slates: int) -> None:
+        """Slates were stored, or given up."""
 
 
 class NoObserver:
@@ -52,6 +56,9 @@ class NoObserver:
         pass
 
     def events(self, num_events: int) -> None:
+        pass
+
+    def slates(self, outcome: Outcome, num_slates: int) -> None:
         pass
 
 

@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from raysys.errors import StateUnavailableError
 from raysys.state.slates import Slate
@@ -13,6 +14,8 @@ from raysys.state.store import StateStore
 _LOG = logging.getLogger(__name__)
 
 _MAX_SLATES_PER_COMMIT = 500
+Outcome = Literal["recorded", "dropped"]
+
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
@@ -29,14 +32,22 @@ class SlateRecorder:
     Args:
         max_waiting: slates that may wait. One of ten items takes about 2 KB.
         pace_s: seconds from the beginning of a commit to that of the next, at least.
+        on_outcome: told, in any thread, what became of how many slates together. It must return at
+            once and not raise.
     """
 
     def __init__(
-        self, store: StateStore, *, max_waiting: int = 20_000, pace_s: float = 0.05
+        self,
+        store: StateStore,
+        *,
+        max_waiting: int = 20_000,
+        pace_s: float = 0.05,
+        on_outcome: Callable[[Outcome, int], None] | None = None,
     ) -> None:
         self._store = store
         self._max_waiting = max_waiting
         self._pace_s = pace_s
+        self._on_outcome = on_outcome
         self._changed = threading.Condition()  # guards the queue and the counters
         self._waiting: deque[Slate] = deque()
         self._recorded = 0
@@ -124,6 +135,7 @@ class SlateRecorder:
             else:
                 is_any_stored = True
                 self._recorded += len(part)
+                self._tell("recorded", len(part))
         return is_any_stored
 
     def _put_back(self, slates: Sequence[Slate], reason: str) -> None:
@@ -157,3 +169,7 @@ class SlateRecorder:
                 self._dropped,
                 reason,
             )
+
+    def _tell(self, outcome: Outcome, number: int) -> None:
+        if self._on_outcome is not None:
+            self._on_outcome(outcome, number)

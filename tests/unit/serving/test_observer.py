@@ -1,6 +1,7 @@
 """What an observer is told. Run: pytest tests/unit/serving/test_observer.py"""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 from raysys.serving.engine import Engine
@@ -15,12 +16,16 @@ class Notebook:
     def __init__(self) -> None:
         self.batches: list[BatchReport] = []
         self.num_events: list[int] = []
+        self.num_slates: Counter[str] = Counter()
 
     def batch(self, report: BatchReport) -> None:
         self.batches.append(report)
 
     def events(self, num_events: int) -> None:
         self.num_events.append(num_events)
+
+    def slates(self, outcome: str, num_slates: int) -> None:
+        self.num_slates[outcome] += num_slates
 
 
 def watched(world: World) -> tuple[Engine, Notebook]:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.unit.state.builders import slate, sqlite_url
 
 
 class FakeStore(StateStore):
-    """Remembers each transaction; `gate` holds it open, `failures` break the next ones (None: not)."""
+    """Remembers each transaction; `gate` holds it open, `failures` break the next ones, None does not."""
 
     def __init__(self) -> None:
         self.commits: list[list[str]] = []
@@ -189,3 +190,13 @@ def test_the_real_store_holds_what_was_recorded(tmp_path: Path) -> None:
     assert store.changes(0).counts == [ItemCount("b", 101, 0)]
     assert (recorder.recorded, recorder.dropped) == (200, 1)
     store.close()
+
+
+def test_who_wants_to_know_is_told_what_became_of_each_slate(store: FakeStore) -> None:
+    told: Counter[str] = Counter()
+    store.refused["b"] = StateError("no")
+    recorder = SlateRecorder(store, on_outcome=lambda outcome, n: told.update({outcome: n}))
+    recorder.record(slates("a", "b", "c", "d"))
+    recorder.close()
+    recorder.record(slates("e", "f"))  # too late
+    assert told == {"recorded": 3, "dropped": 3}
