@@ -162,6 +162,7 @@ class SlateRecorder:
             is_news = now >= self._next_warning_at
             if is_news:
                 self._next_warning_at = now + _SECONDS_BETWEEN_WARNINGS
+        self._tell("dropped", number)
         if is_news:
             _LOG.warning(
                 "Slates are lost, %d so far: %s. Exports will lack what these answers showed; "
