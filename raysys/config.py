@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from raysys.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+DEFAULT_DATASET_GROUP = "default"
+DatasetGroupName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")]
 
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 LabelSelector = Annotated[
@@ -160,7 +163,8 @@ class ServingConfig(Config):
     """Path of one release, or of the directory that holds releases: then the newest is served."""
     database: str = "sqlite:///raysys.db"
     """A SQLAlchemy URL; the events and the users' state live there."""
-    dataset_group: str = Field("default", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")
+    dataset_group: DatasetGroupName = DEFAULT_DATASET_GROUP
+    """That of the release; a release of another one is refused."""
     campaign: str = Field("default", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")
     tracking_id: str = Field("default", min_length=1, max_length=256)
     """What clients send as `trackingId` with their events."""
@@ -196,6 +200,17 @@ class ServingConfig(Config):
     `in(a, b)`, or either with `!` before it. Empty: any node."""
 
 
+def check_dataset_group_name(name: str) -> None:
+    """Raise ConfigError unless `name` can be that of a dataset group."""
+    try:
+        TypeAdapter(DatasetGroupName).validate_python(name)
+    except ValidationError as error:
+        raise ConfigError(
+            f"A dataset group cannot be named {name!r}: 1 to 63 letters, digits, hyphens and "
+            f"underscores, the first a letter or digit."
+        ) from error
+
+
 def load_config(path: Path, config_class: type[ConfigT]) -> ConfigT:
     """Read a YAML file into `config_class`; an empty file means every default.
 
@@ -203,6 +218,11 @@ def load_config(path: Path, config_class: type[ConfigT]) -> ConfigT:
         ConfigError: the file cannot be read, is not YAML, or does not fit the class. An unknown key
             is named together with the nearest known one.
     """
+    return parse_config(load_yaml(path), config_class, source=str(path))
+
+
+def load_yaml(path: Path) -> Any:
+    """Return the value of a YAML file, an empty mapping for an empty one (ConfigError)."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -211,7 +231,7 @@ def load_config(path: Path, config_class: type[ConfigT]) -> ConfigT:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"Config file {path} is not valid YAML: {error}") from error
-    return parse_config({} if value is None else value, config_class, source=str(path))
+    return {} if value is None else value
 
 
 def parse_config(value: Any, config_class: type[ConfigT], *, source: str) -> ConfigT:

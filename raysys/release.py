@@ -26,6 +26,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys import storage
+from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError, ReleaseNotFoundError
 from raysys.hashing import sha256_of_file
 
@@ -95,6 +96,21 @@ class Release:
     @property
     def name(self) -> str:
         return self.manifest.name
+
+    @property
+    def dataset_group(self) -> str:
+        """Return the dataset group of the dataset that the release was made from."""
+        return str(self.manifest.lineage.get("dataset_group", DEFAULT_DATASET_GROUP))
+
+    def check_dataset_group(self, name: str | None) -> None:
+        """Raise ReleaseMismatchError unless the release is of this group; None is every group."""
+        if name is not None and self.dataset_group != name:
+            raise ReleaseMismatchError(
+                f"Release {self.name} belongs to the dataset group {self.dataset_group!r}, but "
+                f"{name!r} was asked for: its users and items are those of another catalogue. Name "
+                f"a release of {name!r}, or say --dataset-group {self.dataset_group} "
+                f"(`dataset_group` in a config file)."
+            )
 
     def file(self, name: str) -> Path:
         """Return the path of a file, unread; DamagedReleaseError unless the manifest lists it."""

@@ -59,6 +59,7 @@ class Material:
         """Return where the interactions come from."""
         manifest = self.dataset.manifest
         return {
+            "dataset_group": manifest.dataset_group,
             "import_id": manifest.import_id,
             "sources": [source.model_dump(mode="json") for source in manifest.sources],
             "rows_accepted": manifest.rows_accepted,

@@ -49,6 +49,15 @@ class Dataset:
         """Return every user's history, ordered by user id, in the numbers of `vocabulary`."""
         return concatenated([shard_histories(table, vocabulary) for table in self._shards()])
 
+    def check_dataset_group(self, name: str | None) -> None:
+        """Raise DatasetError unless the dataset belongs to this group; None is every group."""
+        found = self.manifest.dataset_group
+        if name is not None and found != name:
+            raise DatasetError(
+                f"Dataset {self.path} belongs to the dataset group {found!r}, but {name!r} was "
+                f"asked for. Name a dataset of {name!r}, or say --dataset-group {found}."
+            )
+
     def verify(self) -> None:
         """Read every file and compare it with its hash in the manifest (DatasetError)."""
         for name, written in self.manifest.files.items():

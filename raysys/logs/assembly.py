@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from raysys import storage
+from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.errors import DatasetError, NothingUsableError
 from raysys.hashing import sha256_of_file
 from raysys.logs.header import ITEM_ID
@@ -26,11 +27,14 @@ class Assembly:
     Tasks write below `work`, which is gone when `finish` returns.
     """
 
-    def __init__(self, staging: Path, num_shards: int) -> None:
+    def __init__(
+        self, staging: Path, num_shards: int, dataset_group: str = DEFAULT_DATASET_GROUP
+    ) -> None:
         self.work = staging / "work"
         self.num_shards = num_shards
         self.repeated: list[str] = []
         self._staging = staging
+        self._dataset_group = dataset_group
         self._import_id = new_import_id()
         self._sources: dict[int, SourceReport] = {}
         self._catalogues: list[CatalogueReport] = []
@@ -116,6 +120,7 @@ class Assembly:
             format_version=FORMAT_VERSION,
             import_id=self._import_id,
             created_at=datetime.now(UTC),
+            dataset_group=self._dataset_group,
             sources=[report.source for report in self._in_order()],
             num_shards=self.num_shards,
             rows_in=rows_in,

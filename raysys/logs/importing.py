@@ -24,6 +24,7 @@ import ray
 import ray.data
 
 from raysys import storage
+from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
 from raysys.errors import ConfigError, DatasetError, RaysysError
 from raysys.logs.assembly import Assembly
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
@@ -56,6 +57,7 @@ def import_log(
     items: Path | None = None,
     users: Path | None = None,
     num_shards: int = 8,
+    dataset_group: str = DEFAULT_DATASET_GROUP,
     on_progress: OnProgress | None = None,
 ) -> DatasetManifest:
     """Import logs into a dataset directory, on the Ray that runs (or on a new local one).
@@ -67,18 +69,21 @@ def import_log(
         destination: the dataset directory; what is beside it must be on the same file system.
         items: a table of items; users: a table of users. See `raysys.logs.catalogue`.
         num_shards: the number of files that users are spread over, at most `MAX_SHARDS`.
+        dataset_group: what the dataset belongs to. An existing dataset of another one stays.
 
     Returns:
         The manifest, in which rows_in = rows_accepted + rows_quarantined + rows_duplicate.
 
     Raises:
-        ConfigError: `num_shards` is out of bounds.
-        DatasetError: `destination` holds something that is not a dataset, or cannot be written.
+        ConfigError: `num_shards` is out of bounds, or `dataset_group` is no name for one.
+        DatasetError: `destination` holds something that is not a dataset of this group, or cannot
+            be written.
         SourceError: a file is missing, unreadable or lacks a column.
         NothingUsableError: no row of all the files could be used.
     """
     if not 1 <= num_shards <= MAX_SHARDS:
         raise ConfigError(f"num_shards must be between 1 and {MAX_SHARDS}, but got {num_shards}.")
+    check_dataset_group_name(dataset_group)
     sources = find_sources(interactions)
     for path in sources:
         inspect_source(path, str(path))
@@ -87,13 +92,13 @@ def import_log(
         if table is not None:
             inspect_catalogue(table, str(table), column)
     destination = destination.absolute()
-    check_destination(destination)
+    check_destination(destination, dataset_group)
     try:
         staging = storage.staging_directory(destination)
     except OSError as error:
         raise DatasetError(f"Nothing can be written beside {destination}: {error}") from error
     try:
-        assembly = Assembly(staging, num_shards)
+        assembly = Assembly(staging, num_shards, dataset_group)
         progress = ImportProgress(sources, on_progress)
         _read_sources(sources, catalogues, assembly, progress)
         assembly.check_usable()

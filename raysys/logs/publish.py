@@ -23,11 +23,12 @@ def new_import_id() -> str:
     return f"{_PREFIX}{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
 
 
-def check_destination(destination: Path) -> None:
+def check_destination(destination: Path, dataset_group: str) -> None:
     """Refuse to write where something else lies.
 
     Raises:
-        DatasetError: `destination` is a file, or a directory with other things in it.
+        DatasetError: `destination` is a file, a directory with other things in it, or the dataset
+            of another dataset group.
     """
     if not destination.exists() or _is_empty_directory(destination):
         return
@@ -38,7 +39,13 @@ def check_destination(destination: Path) -> None:
             f"{destination} is a directory with other things in it, not a dataset (it has no "
             f"{manifest_path(destination).name}). Choose another; nothing was changed."
         )
-    _import_id(destination)
+    found = _manifest(destination).dataset_group
+    if found != dataset_group:
+        raise DatasetError(
+            f"{destination} is a dataset of the dataset group {found!r}, so an import into the "
+            f"group {dataset_group!r} does not replace it: releases and campaigns of {found!r} "
+            f"rest on it. Choose another directory, or import with --dataset-group {found}."
+        )
 
 
 def publish_import(staging: Path, destination: Path, manifest: DatasetManifest) -> None:
@@ -49,7 +56,7 @@ def publish_import(staging: Path, destination: Path, manifest: DatasetManifest) 
     """
     text = manifest.model_dump_json(indent=2) + "\n"
     with storage.locked(destination.parent):  # two imports at once: one after the other
-        check_destination(destination)
+        check_destination(destination, manifest.dataset_group)
         if not manifest_path(destination).exists():
             storage.write_text(manifest_path(staging), text)
             if destination.exists():
@@ -61,7 +68,7 @@ def publish_import(staging: Path, destination: Path, manifest: DatasetManifest) 
             storage.move_directory(staging / manifest.import_id, folder)
             storage.write_text(manifest_path(destination), text)
         except BaseException:
-            if _import_id(destination) != manifest.import_id:
+            if _manifest(destination).import_id != manifest.import_id:
                 storage.remove_tree(folder)
             raise
         for other in destination.glob(f"{_PREFIX}*"):
@@ -71,10 +78,10 @@ def publish_import(staging: Path, destination: Path, manifest: DatasetManifest) 
         storage.remove_tree(staging)
 
 
-def _import_id(destination: Path) -> str:
+def _manifest(destination: Path) -> DatasetManifest:
     path = manifest_path(destination)
     try:
-        return DatasetManifest.model_validate_json(path.read_bytes()).import_id
+        return DatasetManifest.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise DatasetError(
             f"{path} is not the manifest of a dataset, so {destination} is not written to: it may "

@@ -97,7 +97,7 @@ def test_a_directory_that_holds_something_else_is_never_written_to(tmp_path, nam
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / name).write_text('{"kind": "release"}')
     with pytest.raises(DatasetError, match="data"):
-        check_destination(tmp_path / "data")
+        check_destination(tmp_path / "data", "default")
     staging, manifest = staged(tmp_path / "data")
     with pytest.raises(DatasetError, match="data"):
         publish_import(staging, tmp_path / "data", manifest)
@@ -107,4 +107,4 @@ def test_a_directory_that_holds_something_else_is_never_written_to(tmp_path, nam
 def test_a_file_is_no_place_for_a_dataset(tmp_path):
     (tmp_path / "data").write_text("text")
     with pytest.raises(DatasetError, match="is a file"):
-        check_destination(tmp_path / "data")
+        check_destination(tmp_path / "data", "default")
