@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from raysys.commands.arguments import COMMANDS, build_parser
 from raysys.commands.console import Console
+from raysys.commands.submission import check_outputs
 from raysys.errors import RaysysError
 
 
@@ -18,8 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     console = Console(as_json=arguments.json)
     try:
-        command = importlib.import_module(COMMANDS[arguments.command].module)
-        console.finish(command.run(arguments, console))
+        command = COMMANDS[arguments.command]
+        check_outputs(arguments, command.outputs)
+        console.finish(importlib.import_module(command.module).run(arguments, console))
     except RaysysError as error:
         console.fail(error)
         return 1

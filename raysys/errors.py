@@ -10,6 +10,7 @@
     │   ├── ReleaseNotFoundError  nothing is published under that path
     │   ├── DamagedReleaseError   a file of the release differs from what was published
     │   └── ReleaseMismatchError  parts of the release were not built together
+    ├── ClusterError              the Ray cluster cannot be reached, or not with this token
     ├── TrainingError             a model could not be trained
     ├── StateError                the database cannot be used
     │   └── StateUnavailableError for now: the same call may succeed later
@@ -67,6 +68,10 @@ class DamagedReleaseError(ReleaseError):
 
 class ReleaseMismatchError(ReleaseError):
     """Parts of the release were not built together."""
+
+
+class ClusterError(RaysysError):
+    """The Ray cluster cannot be reached, or not with this token."""
 
 
 class TrainingError(RaysysError):

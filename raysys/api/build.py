@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from raysys import storage
 from raysys.api.app import build_asgi
 from raysys.config import ServingConfig, parse_config
 from raysys.errors import ServingError
 from raysys.release import Release, open_release
 from raysys.serving.deployments import AsgiBuilder, application
 from raysys.serving.nodes import check_database, check_proxy_address
-
-_SQLITE = "sqlite:///"
 
 
 def build_app(args: dict[str, Any]) -> Any:
@@ -23,7 +22,7 @@ def build_app(args: dict[str, Any]) -> Any:
 
     Raises:
         ConfigError: a field is wrong.
-        ReleaseError: the release cannot be used.
+        ReleaseError: the release cannot be used, or belongs to another dataset group.
         ServingError: there are more shards than partitions, Serve listens on an address that
             others can reach, or the database is SQLite and the cluster has several nodes.
     """
@@ -39,20 +38,12 @@ def build_application(config: ServingConfig, asgi: AsgiBuilder = build_asgi) -> 
     check_proxy_address()
     check_database(config.database)
     release = open_release(Path(config.release).resolve())
+    release.check_dataset_group(config.dataset_group)
     _check_shards(config, release)
     # Every replica gets this very release, even if a newer one is published meanwhile.
-    resolved = config.model_copy(
-        update={"release": str(release.path), "database": absolute_database(config.database)}
-    )
+    database = storage.absolute_database(config.database)
+    resolved = config.model_copy(update={"release": str(release.path), "database": database})
     return application(resolved, release, asgi)
-
-
-def absolute_database(url: str) -> str:
-    """Return a SQLAlchemy URL that means the same in every working directory."""
-    path = url.removeprefix(_SQLITE)
-    if path == url or path.startswith(("/", ":")) or not path:
-        return url
-    return f"{_SQLITE}{Path(path).resolve()}"
 
 
 def _check_shards(config: ServingConfig, release: Release) -> None:

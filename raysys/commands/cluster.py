@@ -7,17 +7,21 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import ray
 from ray import serve
 from ray._private import ray_constants
+from ray.job_config import JobConfig
 
 from raysys import storage
+from raysys.commands import job_page
+from raysys.commands.connection import connect, existing_cluster
 from raysys.commands.console import Console
 from raysys.errors import ServingError
 from raysys.serving.cluster import end_haproxy, fast_serve_environment, is_port_free
@@ -33,22 +37,31 @@ class Cluster:
 
 
 @contextmanager
-def ray_cluster(console: Console, *, serving_port: int | None = None) -> Iterator[Cluster]:
+def ray_cluster(
+    console: Console,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    serving_port: int | None = None,
+) -> Iterator[Cluster]:
     """Connect to the cluster that RAY_ADDRESS names, or start a local one for the block.
 
     A local one listens on loopback only, makes its own access token, and leaves no process behind,
     whether the block ends, fails, or is stopped by Ctrl-C or SIGTERM.
 
     Args:
+        metadata: what the command works on, for the dashboard's job page.
         serving_port: the block will serve on this port; a local Ray then gets the settings that
             make Serve fast, which count only when they are set before its processes start.
 
     Raises:
+        ClusterError: the cluster that RAY_ADDRESS names cannot be used.
         ServingError: the port is taken.
     """
-    if os.environ.get("RAY_ADDRESS"):
-        context = ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    shown = job_page.as_text(metadata or {})
+    if (address := existing_cluster()) is not None:
+        context = connect(address, shown)
         try:
+            job_page.add(shown)
             yield Cluster(f"http://{context.dashboard_url}", is_local=False)
         finally:
             ray.shutdown()
@@ -69,6 +82,7 @@ def ray_cluster(console: Console, *, serving_port: int | None = None) -> Iterato
                 dashboard_host="127.0.0.1",
                 logging_level=logging.ERROR,
                 log_to_driver=False,
+                job_config=JobConfig(metadata=shown),
                 _temp_dir=str(directory / "ray"),
             )
             url = f"http://{context.dashboard_url}"

@@ -1,6 +1,7 @@
 """What a command shows: words and tables for people, one JSON line for programs."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from raysys.commands.progress_lines import ProgressLines
 from raysys.errors import RaysysError
 
 
@@ -46,7 +48,17 @@ class Console:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Advance]:
-        """Show a bar on standard error while the block runs; the block calls what it is given."""
+        """Show how far a block is, on standard error; the block calls what it is given.
+
+        A bar where that is a terminal; lines where it is a file, such as the log of a job.
+        """
+        if not self._progress.is_terminal:
+            lines = ProgressLines(label, lambda line: print(line, file=sys.stderr, flush=True))
+            try:
+                yield lines.advance
+            finally:
+                lines.end()
+            return
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(bar_width=20),

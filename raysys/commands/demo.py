@@ -86,7 +86,7 @@ def _serve_and_ask(
     serving = ServingConfig(
         release=str(release.path.resolve()), database=_fresh_database(arguments.workdir)
     )
-    deployer = Deployer(cluster.dashboard_url, host="127.0.0.1", port=arguments.port)
+    deployer = Deployer(cluster, host="127.0.0.1", port=arguments.port)
     num_replicas = serving.num_gateways + serving.num_encoders + serving.num_shards
     empty_s = deployer.deploy(
         empty_application_config(num_replicas, serving.cpus_per_shard), ready_path="/empty"

@@ -1,13 +1,19 @@
 """Deploying an application as `serve deploy` does, and waiting until it answers."""
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import ray
 from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
-from raysys.commands.api_client import ApiClient
+from raysys.commands.api_client import ApiClient, Reply
+from raysys.commands.cluster import Cluster
 from raysys.config import ServingConfig
 from raysys.errors import ServingError
+from raysys.serving.nodes import HEAD_RESOURCE
 
 _POLL_S = 0.05
 
@@ -35,58 +41,128 @@ def empty_application_config(num_replicas: int, cpus_per_replica: float) -> dict
 class Deployer:
     """Talks to the Ray dashboard of one cluster, as the `serve` command does."""
 
-    def __init__(self, dashboard_url: str, *, host: str, port: int) -> None:
-        self._client = ServeSubmissionClient(dashboard_url)
-        self._http_options = {"host": host, "port": port}
-        self.url = f"http://{host}:{port}"
-
-    def deploy(
-        self, application: dict[str, Any] | None, *, ready_path: str, timeout_s: float = 180.0
-    ) -> float:
-        """Make this the only application, wait until it answers, and return the seconds.
-
-        Args:
-            application: an entry of `applications`; None removes what runs.
-            ready_path: answered with 200 once the application is ready.
+    def __init__(self, cluster: Cluster, *, host: str, port: int) -> None:
+        """Connect to the dashboard.
 
         Raises:
-            ServingError: the application failed to start, or was not ready in time.
+            ServingError: it cannot be reached, or refuses this process's token.
+        """
+        self.url = f"http://{host}:{port}"
+        self._http_options = {"host": host, "port": port}
+        self._get = _from_here(self.url) if cluster.is_local else _from_head_node(self.url)
+        with _explained(cluster.dashboard_url):
+            self._client = ServeSubmissionClient(cluster.dashboard_url)
+        self._dashboard_url = cluster.dashboard_url
+
+    def deploy(
+        self,
+        application: dict[str, Any],
+        *,
+        ready_path: str,
+        expect: Mapping[str, Any] | None = None,
+        keep_others: bool = False,
+        timeout_s: float = 180.0,
+    ) -> float:
+        """Deploy an application, wait until it answers, and return the seconds.
+
+        Args:
+            application: an entry of `applications`; it replaces the one of the same name.
+            ready_path: answered with 200 once the application is ready.
+            expect: members that the answer's JSON then has: while one release replaces another,
+                the old one still answers.
+            keep_others: leave other applications as they are; else they are removed.
+
+        Raises:
+            ServingError: the application was refused, failed to start, or was not ready in time.
         """
         started = time.monotonic()
-        self._client.deploy_applications(
-            {
-                "http_options": self._http_options,
-                "proxy_location": "HeadOnly",
-                "applications": [] if application is None else [application],
-            }
-        )
-        if application is None:
-            return time.monotonic() - started
-        client = ApiClient(self.url, timeout_s=10)
-        try:
-            while not self._is_ready(application["name"], client, ready_path):
-                if time.monotonic() - started > timeout_s:
-                    raise ServingError(
-                        f"Application {application['name']} was not ready after {timeout_s:.0f} s: "
-                        f"{self._status(application['name'])}"
-                    )
-                time.sleep(_POLL_S)
-        finally:
-            client.close()
+        name = application["name"]
+        with _explained(self._dashboard_url):
+            others = self._others(name) if keep_others else []
+            self._client.deploy_applications(
+                {
+                    "http_options": self._http_options,
+                    "proxy_location": "HeadOnly",
+                    "applications": [*others, application],
+                }
+            )
+        while not self._is_ready(name, ready_path, expect or {}):
+            if time.monotonic() - started > timeout_s:
+                raise ServingError(
+                    f"Application {name} was not ready after {timeout_s:.0f} s: "
+                    f"{self._status(name)}"
+                )
+            time.sleep(_POLL_S)
         return time.monotonic() - started
 
-    def _is_ready(self, name: str, client: ApiClient, path: str) -> bool:
-        try:
-            if client.get(path).status == 200:
-                return True
-        except ServingError:
-            pass  # nothing listens yet
+    def _others(self, name: str) -> list[dict[str, Any]]:
+        """Return the configs of the other applications, unless Serve listens elsewhere."""
+        details = self._client.get_serve_details()
+        found = details.get("http_options")
+        if found and any(found[key] != value for key, value in self._http_options.items()):
+            raise ServingError(
+                f"Serve of this cluster listens on {found['host']}:{found['port']} already, and "
+                f"keeps that address as long as it runs: {self.url} would never answer. Deploy "
+                f"with --host {found['host']} --port {found['port']}, or end it first with `serve "
+                f"shutdown`, and with it all of its applications."
+            )
+        applications = details["applications"].items()
+        configs = [entry["deployed_app_config"] for other, entry in applications if other != name]
+        return [config for config in configs if config]  # without: not deployed by a config
+
+    def _is_ready(self, name: str, path: str, expect: Mapping[str, Any]) -> bool:
         status = self._status(name)
         if status.get("status") == "DEPLOY_FAILED":
             raise ServingError(f"Application {name} failed to start: {status.get('message')}")
-        return False
+        if status.get("status") != "RUNNING":
+            return False
+        try:
+            reply = self._get(path)
+        except ServingError:
+            return False  # nothing listens yet
+        body = reply.body if isinstance(reply.body, dict) else {}
+        return reply.status == 200 and expect.items() <= body.items()
 
     def _status(self, name: str) -> dict[str, Any]:
-        applications = self._client.get_serve_details()["applications"]
-        details = applications.get(name, {})
+        with _explained(self._dashboard_url):
+            details = self._client.get_serve_details()["applications"].get(name, {})
         return {key: details.get(key) for key in ("status", "message")}
+
+
+@contextmanager
+def _explained(dashboard_url: str) -> Iterator[None]:
+    """Turn what the dashboard's client raises into a ServingError."""
+    try:
+        yield
+    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ServingError(
+            f"The Ray dashboard at {dashboard_url}, through which applications are deployed, "
+            f"refused or did not answer: {error}"
+        ) from error
+
+
+def _from_here(url: str) -> Callable[[str], Reply]:
+    """Return what asks an application whose proxy runs on this machine."""
+
+    def get(path: str) -> Reply:
+        with contextlib.closing(ApiClient(url, timeout_s=10)) as client:
+            return client.get(path)
+
+    return get
+
+
+def _from_head_node(url: str) -> Callable[[str], Reply]:
+    """Return what asks an application of the cluster that this process is connected to.
+
+    Its proxy listens on the loopback address of the head node; this process may run on another.
+    """
+
+    @ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001})
+    def ask(path: str) -> Reply:
+        return _from_here(url)(path)
+
+    def get(path: str) -> Reply:
+        reply: Reply = ray.get(ask.remote(path))
+        return reply
+
+    return get

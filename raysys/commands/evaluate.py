@@ -6,7 +6,7 @@ from typing import Any
 from raysys.commands.console import Console
 from raysys.commands.measuring import measure
 from raysys.commands.released_model import ReleasedModel
-from raysys.commands.train import show_report
+from raysys.commands.train import show_on_job_page, show_report
 from raysys.config import PipelineConfig, parse_config
 from raysys.dataset.dataset import open_dataset
 from raysys.errors import ReleaseMismatchError
@@ -16,6 +16,7 @@ from raysys.release import CONFIG, open_release
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Split the dataset as the release's training did, and rank the test part."""
     release = open_release(arguments.release)
+    release.check_dataset_group(arguments.dataset_group)
     model = ReleasedModel(release)
     config = parse_config(
         release.read_json(CONFIG), PipelineConfig, source=f"{release.name}/{CONFIG}"
@@ -38,4 +39,5 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             advance,
         )
     show_report(report, console)
+    show_on_job_page(release, report, dataset=arguments.dataset)
     return {"release": release.name, "evaluation": report.to_json()}

@@ -5,22 +5,38 @@ import time
 from pathlib import Path
 from typing import Any
 
+from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
+from raysys.config import DEFAULT_DATASET_GROUP
+from raysys.errors import ConfigError
 from raysys.logs.manifest import DatasetManifest
+from raysys.logs.movielens import fetch_movielens_100k
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Import and report every row."""
-    with ray_cluster(console):
-        return import_and_report(
-            arguments.interactions,
+    interactions, items, users = arguments.interactions, arguments.items, arguments.users
+    if arguments.movielens_100k:
+        if items is not None or users is not None:
+            raise ConfigError("--movielens-100k brings its own --items and --users.")
+        files = fetch_movielens_100k(arguments.cache)
+        console.say(f"  {files.name}, checked by hash, in {arguments.cache}")
+        interactions, items, users = [files.interactions], files.items, files.users
+    shown = {"dataset": arguments.to, "dataset_group": arguments.dataset_group}
+    with ray_cluster(console, metadata={"command": "import", **shown}):
+        result = import_and_report(
+            interactions,
             arguments.to,
             console,
-            items=arguments.items,
-            users=arguments.users,
+            items=items,
+            users=users,
             num_shards=arguments.shards,
+            dataset_group=arguments.dataset_group,
         )
+        counts = ("rows_accepted", "rows_quarantined", "rows_duplicate", "users", "items")
+        job_page.add({name: result[name] for name in counts})
+    return result
 
 
 def import_and_report(
@@ -31,6 +47,7 @@ def import_and_report(
     items: Path | None = None,
     users: Path | None = None,
     num_shards: int = 8,
+    dataset_group: str = DEFAULT_DATASET_GROUP,
 ) -> dict[str, Any]:
     """Import on the Ray that runs, show a bar and the counts, return them for the JSON line."""
     from raysys.logs.importing import import_log
@@ -43,12 +60,14 @@ def import_and_report(
             items=items,
             users=users,
             num_shards=num_shards,
+            dataset_group=dataset_group,
             on_progress=advance,
         )
     seconds = time.perf_counter() - started
     _show(manifest, destination, seconds, console)
     return {
         "dataset": str(destination),
+        "dataset_group": manifest.dataset_group,
         "import_id": manifest.import_id,
         "rows_in": manifest.rows_in,
         "rows_accepted": manifest.rows_accepted,

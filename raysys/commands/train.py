@@ -7,11 +7,13 @@ from typing import Any
 
 import yaml
 
+from raysys.commands import job_page
 from raysys.commands.building import build_release, training_now
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.config import PipelineConfig, load_config
+from raysys.dataset.dataset import open_dataset
 from raysys.errors import ConfigError
 from raysys.evaluation.report import Report
 from raysys.recipes import recipe_named
@@ -21,7 +23,10 @@ from raysys.release import Release
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Train and publish; the JSON line has the release and its metrics."""
     recipe, config = _settings(arguments)
-    with ray_cluster(console):
+    dataset = open_dataset(arguments.dataset)
+    dataset.check_dataset_group(arguments.dataset_group)
+    shown = {"dataset": arguments.dataset, "dataset_group": dataset.manifest.dataset_group}
+    with ray_cluster(console, metadata={"command": "train", "recipe": recipe, **shown}):
         _, result = train_and_report(
             arguments.dataset, arguments.releases, config, console, recipe=recipe
         )
@@ -43,6 +48,7 @@ def train_and_report(
     )
     show_report(report, console)
     console.say(f"  release {release.name} in {releases}")
+    show_on_job_page(release, report)
     result = {
         "release": str(release.path),
         "name": release.name,
@@ -51,6 +57,12 @@ def train_and_report(
         "seconds": round(time.perf_counter() - started, 3),
     }
     return release, result
+
+
+def show_on_job_page(release: Release, report: Report, **more: Any) -> None:
+    """Show on the dashboard's job page which release this job made or measured, and how good."""
+    values = report.evaluations[release.manifest.model_kind].means()
+    job_page.add({"release": release.name, report.metric: values[report.metric], **more})
 
 
 def show_report(report: Report, console: Console) -> None:

@@ -14,7 +14,7 @@ from raysys.serving.listen import check_listen_address
 
 _LOG = logging.getLogger("raysys.serving")
 
-_HEAD_RESOURCE = "node:__internal_head__"  # every head node has it, and no other node
+HEAD_RESOURCE = "node:__internal_head__"  # every head node has it, and no other node
 
 
 def check_proxy_address() -> None:
@@ -113,7 +113,7 @@ def _node_address() -> str:
 
 def _is_on_head_node() -> bool:
     here = ray.get_runtime_context().get_node_id()
-    return any(node["NodeID"] == here and _HEAD_RESOURCE in node["Resources"] for node in _nodes())
+    return any(node["NodeID"] == here and HEAD_RESOURCE in node["Resources"] for node in _nodes())
 
 
 def _nodes() -> list[dict[str, Any]]:

@@ -54,3 +54,17 @@ def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_kept(
     assert alive.exists()
     assert not dead.exists()
     assert other.exists()
+
+
+def test_a_relative_database_means_the_same_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.absolute_database("sqlite:///state.db") == f"sqlite:///{tmp_path}/state.db"
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////var/state.db", "sqlite:///:memory:", "postgresql://user@host/name"]
+)
+def test_an_absolute_database_stays_as_it_is(url: str) -> None:
+    assert storage.absolute_database(url) == url

@@ -4,23 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from raysys.api.build import absolute_database, build_app
+from raysys.api.build import build_app
 from raysys.errors import ConfigError, ReleaseNotFoundError, ServingError
 from raysys.release import publishing
-
-
-def test_a_relative_database_means_the_same_in_every_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert absolute_database("sqlite:///state.db") == f"sqlite:///{tmp_path}/state.db"
-
-
-@pytest.mark.parametrize(
-    "url", ["sqlite:////var/state.db", "sqlite:///:memory:", "postgresql://user@host/name"]
-)
-def test_an_absolute_database_stays_as_it_is(url: str) -> None:
-    assert absolute_database(url) == url
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_known_one() -> None:
