@@ -23,15 +23,18 @@ class Database:
     """Two engines on one database: `write` transactions and `read` statements, from any thread.
 
     Both raise StateError, or StateUnavailableError where the same call may succeed later.
+
+    Args:
+        must_exist: refuse an SQLite file that is not there instead of making it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, must_exist: bool = False) -> None:
         parsed = _parsed(url)
         self.name = parsed.render_as_string(hide_password=True)
         self.dialect_name = parsed.get_backend_name()
         is_sqlite = self.dialect_name == "sqlite"
         if is_sqlite:
-            _check_sqlite_place(parsed, self.name)
+            _check_sqlite_place(parsed, self.name, must_exist=must_exist)
         try:
             self._writer = create_engine(parsed, **_arguments(is_sqlite, pool_size=2))
             # A read is one statement, so it needs no BEGIN and no ROLLBACK, each a round trip.
@@ -105,7 +108,7 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _check_sqlite_place(url: URL, name: str) -> None:
+def _check_sqlite_place(url: URL, name: str, *, must_exist: bool) -> None:
     if not url.database or url.database == ":memory:" or "mode" in url.query:
         raise StateError(
             f"The database {name} lies in memory, where each connection sees its own and nothing "
@@ -116,6 +119,11 @@ def _check_sqlite_place(url: URL, name: str) -> None:
         raise StateError(
             f"The database {name} cannot be opened: there is no directory {directory}. Create it, "
             f"or name a file in another one."
+        )
+    if must_exist and not Path(url.database).exists():
+        raise StateError(
+            f"The database {name} does not exist, so there is nothing to read. Name the database "
+            f"that `raysys serve` was started with."
         )
 
 

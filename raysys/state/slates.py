@@ -60,15 +60,6 @@ class Slate:
         return cls(**{**row, **lists})
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSlate:
-    """A slate, its place among all slates, and those of its items that an event names with it."""
-
-    slate_num: int
-    slate: Slate
-    clicked_item_ids: frozenset[str]
-
-
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "item_ids": _STRINGS,
     "propensities": _CHANCES,

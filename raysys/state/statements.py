@@ -64,7 +64,7 @@ def insert_of(dialect_name: str) -> Any:
     return _DIALECTS[dialect_name].insert
 
 
-class ReadingStatements:
+class LogStatements:
     """The statements that read everything of a dataset group, block by block."""
 
     def __init__(self, dialect_name: str) -> None:
@@ -81,8 +81,8 @@ class ReadingStatements:
             events.c.event_num <= bindparam("up_to", type_=BigInteger),
         )
         # PostgreSQL gives out numbers before the commit, so a smaller one may appear after a larger
-        # one was read. Nobody holds this lock while a writer is at work, and whoever writes later
-        # gets a larger number. SQLite has one writer at a time.
+        # one was read. Nobody gets this lock while a writer is at work, and whoever writes after it
+        # gets larger numbers. SQLite has one writer at a time.
         self.wait_for_writers: Executable | None = None
         if dialect_name == "postgresql":
             self.wait_for_writers = text("LOCK TABLE events, slates IN SHARE MODE")

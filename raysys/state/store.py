@@ -14,6 +14,7 @@ from raysys.state.events import Event
 from raysys.state.failures import WriteConflict
 from raysys.state.item_delta import ItemDelta
 from raysys.state.items import Changes, Item, merged
+from raysys.state.log_reader import LogReader
 from raysys.state.migrations import prepare_schema
 from raysys.state.slates import Slate
 from raysys.state.statements import Statements
@@ -35,24 +36,38 @@ class StateStore:
         url: a SQLAlchemy URL, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
         dataset_group: what is stored under another name is neither seen nor changed.
         max_items_per_user: the newest items kept in a user's state. Events are all kept.
+        must_exist: refuse a database that no raysys made yet instead of making it.
 
     Raises:
         StateError: the database cannot be opened, or was made by a newer raysys.
         StateUnavailableError: it does not answer now, or another process keeps it locked.
     """
 
-    def __init__(self, url: str, dataset_group: str, max_items_per_user: int = 2000) -> None:
+    def __init__(
+        self,
+        url: str,
+        dataset_group: str,
+        max_items_per_user: int = 2000,
+        *,
+        must_exist: bool = False,
+    ) -> None:
         if max_items_per_user < 1:
             raise StateError(
                 f"max_items_per_user must be at least 1, but got {max_items_per_user}."
             )
         self._dataset_group = dataset_group
         self._max_items_per_user = max_items_per_user
-        self._database = Database(url)
+        self._database = Database(url, must_exist=must_exist)
         self._statements = Statements(self._database.dialect_name)
         self._delta = ItemDelta(self._database.dialect_name, dataset_group)
+        self.log = LogReader(self._database, dataset_group)
+        """All events and slates, to be read from the first to the last."""
         try:
-            self._database.write(lambda connection: prepare_schema(connection, self._database.name))
+            self._database.write(
+                lambda connection: prepare_schema(
+                    connection, self._database.name, must_exist=must_exist
+                )
+            )
         except BaseException:
             self._database.close()
             raise

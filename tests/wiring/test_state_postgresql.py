@@ -19,7 +19,7 @@ from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Changes, Item, ItemCount, StoredItem
 from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
-from raysys.state.tables import user_states
+from raysys.state.tables import events, user_states
 from raysys.state.user_state import UserState
 
 
@@ -50,6 +50,11 @@ def store(url: str) -> Iterator[StateStore]:
     yield store
     store.close()
 
+
+WAITS_FOR_A_LOCK = text(
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and wait_event_type = 'Lock'"
+)
 
 # As schema version 1 was made.
 VERSION_1 = """
@@ -185,16 +190,12 @@ def test_stores_that_open_and_write_at_once_lose_nothing_and_repeat_nothing(url:
 
 def test_the_first_events_of_a_user_in_two_processes_are_both_kept(store: StateStore) -> None:
     """There is no row to lock yet, so both believe that they make it."""
-    waits_for_a_lock = text(
-        "select count(*) from pg_stat_activity"
-        " where datname = current_database() and wait_event_type = 'Lock'"
-    )
     first = UserState(1, ("first",), (1,))
     row = {"dataset_group": "films", "user_id": "ann", "version": 1, "packed": first.pack()}
     with ThreadPoolExecutor(1) as thread, store._database._writer.connect() as other:
         other.execute(user_states.insert(), row)
         second = thread.submit(store.put_events, [event("second", 2)])
-        while not store._database.read(lambda link: link.execute(waits_for_a_lock).scalar_one()):
+        while not store._database.read(lambda link: link.execute(WAITS_FOR_A_LOCK).scalar_one()):
             assert not second.done()
         other.commit()
         assert second.result(20) == PutResult(1, 0)
@@ -301,6 +302,42 @@ def test_a_poller_misses_nothing_that_writers_at_once_change(url: str) -> None:
     assert {count for name, count in counts.items() if name not in items} == {
         ItemCount(f"{writer}-{number}", 1, 1) for writer in range(8) for number in range(10)
     }
+
+
+def test_the_log_is_read_back_as_it_was_stored(store: StateStore) -> None:
+    whole = Event("ann", "s", "a", "watch", 7, "e", 4.5, '{"a":"b"}', "RID-1", ("a", "ü"))
+    store.put_events([whole, event("b", 8)])
+    shown = [slate("RID-1"), slate("RID-2")]
+    store.put_slates(shown)
+    end = store.log.end()
+    store.put_events([event("c", 9)])
+    blocks = list(store.log.events(end, block_size=1))
+    assert [stored.event for (stored,) in blocks] == [whole, event("b", 8)]
+    read = [stored for block in store.log.slates(end, block_size=1) for stored in block]
+    assert [stored.slate for stored in read] == shown
+    assert [stored.clicked_item_ids for stored in read] == [{"a"}, set()]
+
+
+def test_no_event_appears_before_the_end_of_a_log_that_was_read(store: StateStore) -> None:
+    """One writer has its number and is not committed; the next one is: that is no end yet."""
+    row = {
+        "dataset_group": "films",
+        "identity": "id:slow",
+        "user_id": "bob",
+        "session_id": "s",
+        "event_type": "click",
+        "occurred_at_us": 1,
+        "received_at_us": 1,
+    }
+    with ThreadPoolExecutor(1) as thread, store._database._writer.connect() as slow:
+        slow.execute(events.insert(), row)
+        store.put_events([event("quick", 2)])
+        end = thread.submit(store.log.end)
+        while not store._database.read(lambda link: link.execute(WAITS_FOR_A_LOCK).scalar_one()):
+            assert not end.done()
+        slow.commit()
+        blocks = list(store.log.events(end.result(20)))
+    assert [stored.event.user_id for block in blocks for stored in block] == ["bob", "ann"]
 
 
 def test_a_connection_that_the_server_closed_is_replaced(store: StateStore) -> None:

@@ -18,7 +18,7 @@ from tests.unit.state.builders import slate, sqlite_url
 
 
 class FakeStore(StateStore):
-    """Remembers each transaction; `gate` holds it open, `failures` break the next ones, None does not."""
+    """Remembers each transaction; `gate` holds it open, `failures` are met by the next ones."""
 
     def __init__(self) -> None:
         self.commits: list[list[str]] = []

@@ -1,0 +1,141 @@
+"""Reads all events and slates of a dataset group, block by block, however many there are."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Executable
+
+from raysys.state.database import Database
+from raysys.state.events import Event
+from raysys.state.slates import Slate
+from raysys.state.statements import LogStatements
+
+_IMPRESSION = msgspec.json.Decoder(tuple[str, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """The newest event and the newest slate at one moment; 0 where there is none.
+
+    What is stored later has larger numbers, so reading up to here twice finds the same twice.
+    """
+
+    event_num: int
+    slate_num: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event and its place among all events; numbers grow, with gaps."""
+
+    event_num: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSlate:
+    """A slate, its place among all slates, and those of its items that an event names with it."""
+
+    slate_num: int
+    slate: Slate
+    clicked_item_ids: frozenset[str]
+
+
+class LogReader:
+    """The events and slates of one dataset group in the order in which they were stored.
+
+    Each block is a statement of its own: nobody is held up, and memory holds one block.
+    """
+
+    def __init__(self, database: Database, dataset_group: str) -> None:
+        self._database = database
+        self._dataset_group = dataset_group
+        self._statements = LogStatements(database.dialect_name)
+
+    def end(self) -> LogEnd:
+        """Return where the log ends now; on PostgreSQL writers wait for each other meanwhile."""
+        wait = self._statements.wait_for_writers
+
+        def read(connection: Connection) -> LogEnd:
+            if wait is not None:
+                connection.execute(wait)
+            numbers = [
+                connection.execute(statement, {"dataset_group": self._dataset_group}).scalar_one()
+                for statement in (self._statements.last_event_num, self._statements.last_slate_num)
+            ]
+            return LogEnd(*numbers)
+
+        return self._database.write(read)
+
+    def events(
+        self, end: LogEnd, *, after: int = 0, block_size: int = 20_000
+    ) -> Iterator[list[StoredEvent]]:
+        """Yield the events whose numbers are larger than `after`, up to `end`; no empty block."""
+        for rows in self._blocks(
+            self._statements.event_block, "event_num", after, end.event_num, block_size
+        ):
+            yield [_stored_event(row) for row in rows]
+
+    def slates(self, end: LogEnd, *, block_size: int = 2_000) -> Iterator[list[StoredSlate]]:
+        """Yield all slates up to `end`, each with the clicks of events up to `end`."""
+        for rows in self._blocks(
+            self._statements.slate_block, "slate_num", 0, end.slate_num, block_size
+        ):
+            clicks = self._clicks([row["recommendation_id"] for row in rows], end.event_num)
+            yield [_stored_slate(row, clicks) for row in rows]
+
+    def dataset_groups(self) -> list[str]:
+        """Return the groups of which the database holds events or slates. Reads all of it."""
+        statement = self._statements.dataset_groups
+        return sorted(
+            self._database.read(lambda connection: connection.execute(statement).scalars().all())
+        )
+
+    def _blocks(
+        self, statement: Executable, number: str, after: int, up_to: int, block_size: int
+    ) -> Iterator[list[Mapping[str, Any]]]:
+        while after < up_to:
+            parameters = {
+                "dataset_group": self._dataset_group,
+                "after": after,
+                "up_to": up_to,
+                "num_rows": block_size,
+            }
+            rows = self._read(statement, parameters)
+            if not rows:
+                return
+            yield rows
+            after = rows[-1][number]
+
+    def _clicks(self, recommendation_ids: list[str], up_to: int) -> dict[str, set[str]]:
+        parameters = {
+            "dataset_group": self._dataset_group,
+            "recommendation_ids": recommendation_ids,
+            "up_to": up_to,
+        }
+        clicks: dict[str, set[str]] = {}
+        for row in self._read(self._statements.clicks, parameters):
+            clicks.setdefault(row["recommendation_id"], set()).add(row["item_id"])
+        return clicks
+
+    def _read(
+        self, statement: Executable, parameters: Mapping[str, Any]
+    ) -> list[Mapping[str, Any]]:
+        return self._database.read(
+            lambda connection: [*connection.execute(statement, parameters).mappings()]
+        )
+
+
+def _stored_event(row: Mapping[str, Any]) -> StoredEvent:
+    members = {name: row[name] for name in Event.__slots__}
+    if members["impression"] is not None:
+        members["impression"] = _IMPRESSION.decode(members["impression"])
+    return StoredEvent(row["event_num"], Event(**members))
+
+
+def _stored_slate(row: Mapping[str, Any], clicks: Mapping[str, set[str]]) -> StoredSlate:
+    slate = Slate.from_row({name: row[name] for name in Slate.__slots__})
+    shown = clicks.get(slate.recommendation_id, set()) & set(slate.item_ids)
+    return StoredSlate(row["slate_num"], slate, frozenset(shown))
