@@ -1,59 +1,40 @@
 """The engine: queries in, answers out, each hop once per micro-batch. Plain asyncio.
 
 For a batch of B queries: one read of the users' states, one call to the query encoder for the
-histories that are not cached, one call to each index shard, one merge. Whatever blocks (SQL) runs
-in threads.
+histories that are not cached, one call to each index shard, one merge, one mixing of fresh items.
+Whatever blocks (SQL) runs in threads.
 """
 
 import asyncio
-import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import ServingConfig
 from raysys.errors import UnavailableError
+from raysys.serving.answering import answers_of, popular_list
+from raysys.serving.asked import Asked
 from raysys.serving.batcher import Batcher
-from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard
+from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard, SearchResult
+from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
 from raysys.serving.item_intake import ItemIntake
-from raysys.serving.messages import Answer, Query, Source
+from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import NoObserver, Observer, report_of
 from raysys.serving.parts import Parts
-from raysys.serving.ranking import Ranked, merged_results, popular_without, search_request
+from raysys.serving.ranking import merged_results, search_request
 from raysys.serving.release_parts import ReleaseParts
-from raysys.serving.visitors import NO_ITEMS, Visitor, Visitors
+from raysys.serving.visitors import Visitor, Visitors
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Item
+from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.store import StateStore
 
 _MAX_BATCHES_IN_FLIGHT = 4
 _MAX_CACHED_VISITORS = 16_384  # about 1.5 KB each at width 160 and 150 seen items
 _MAX_CACHED_ITEMS = 16_384
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """One query of a batch, on its way to an answer: the popular list, until more is known."""
-
-    query: Query
-    visitor: Visitor | None = None
-    vector: NDArray[np.float32] | None = None
-    """(D,) what to search with."""
-    banned: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
-    source: Source = "popular"
-    reason: str | None = None
-    is_degraded: bool = False
-    ranked: Ranked | None = None
-
-    def search_with(self, vector: NDArray[np.float32], source: Source) -> None:
-        self.vector, self.source = vector, source
-
-    def go_without(self, reason: str) -> None:
-        """A part is away: give the popular list, and say so."""
-        self.source, self.reason, self.is_degraded = "popular", reason, True
 
 
 class Engine:
@@ -74,6 +55,7 @@ class Engine:
         self._observer = observer or NoObserver()
         self._committer = GroupCommitter(store, on_commit=self._observer.events)
         self._intake = ItemIntake(store)
+        self._recorder = SlateRecorder(store, on_outcome=self._observer.slates)
         self._visitors = Visitors(
             release.items,
             release.histories,
@@ -124,16 +106,24 @@ class Engine:
         """Commit what waits, then let go of everything."""
         await self._committer.close()
         await self._intake.close()
+        await asyncio.to_thread(self._recorder.close)
         await self._parts.close()
 
     async def _answer(self, queries: list[Query]) -> list[Answer]:
-        batch = [_Asked(query) for query in queries]
+        batch = [Asked(query) for query in queries]
+        for asked in batch:
+            decide_to_explore(asked, self.config.exploration_weight)
         by_user = [asked for asked in batch if asked.query.user_id is not None]
         by_item = [asked for asked in batch if asked.query.user_id is None]
         await asyncio.gather(self._place_users(by_user), self._place_items(by_item))
-        await self._search([asked for asked in batch if asked.vector is not None])
+        new_ids = await self._search(
+            [asked for asked in batch if asked.vector is not None or asked.weight > 0]
+        )
         await asyncio.sleep(0)  # merging took its half millisecond: let others have their turn
-        return self._answers(batch)
+        now_us = time.time_ns() // 1000
+        answers, slates = answers_of(batch, self._release, new_ids, now_us)
+        self._recorder.record(slates)
+        return answers
 
     def _report(self, answers: Sequence[Answer] | None, size: int, seconds: float) -> None:
         num_refused = self._batcher.num_refused - self._num_refused
@@ -142,7 +132,7 @@ class Engine:
             report_of(answers, size=size, latency_s=seconds, num_refused=num_refused)
         )
 
-    async def _place_users(self, batch: list[_Asked]) -> None:
+    async def _place_users(self, batch: list[Asked]) -> None:
         """Find out who asks, and give a vector to each query of a known user."""
         if not batch:
             return
@@ -161,7 +151,7 @@ class Engine:
             visitor = visitors[user_id]
             asked.is_degraded = states is None
             if self.config.exclude_seen:
-                asked.banned = visitor.seen
+                asked.banned, asked.banned_keys = visitor.seen, visitor.seen_keys
             if not visitor.is_known:
                 asked.reason = "unknown-user"
             elif visitor.vector is None:
@@ -187,7 +177,7 @@ class Engine:
             visitor.is_known = bool(vector.any())
             visitor.vector = vector
 
-    async def _place_items(self, batch: list[_Asked]) -> None:
+    async def _place_items(self, batch: list[Asked]) -> None:
         """Give the vector of its item to each query for similar items."""
         if not batch:
             return
@@ -212,47 +202,46 @@ class Engine:
                 asked.banned = np.array([num], dtype=np.int32)
                 asked.search_with(vector, "similar-items")
 
-    async def _search(self, batch: list[_Asked]) -> None:
-        """Give the best of all shards that answer to each query with a vector."""
+    async def _search(self, batch: list[Asked]) -> dict[int, str]:
+        """Give what the shards that answer find to each query that searches or explores.
+
+        Returns the ids of the items among it that the release does not know, by key.
+        """
         if not batch:
-            return
+            return {}
+        for asked in batch:
+            if asked.vector is None:
+                asked.ranked = popular_list(asked, self._release)
+        nowhere = np.zeros(self._release.embedding_dim, np.float32)
         request = search_request(
             self._release.name,
-            [asked.vector for asked in batch if asked.vector is not None],
-            ks=[asked.query.num_results for asked in batch],
+            [nowhere if asked.vector is None else asked.vector for asked in batch],
+            ks=[0 if asked.vector is None else asked.query.num_results for asked in batch],
             by_cosine=[asked.source == "similar-items" for asked in batch],
             banned=[asked.banned for asked in batch],
+            exploration=exploration_of(batch, time.time_ns() // 1000),
         )
         results = await self._parts.search(request)
+        is_degraded = len(results) < self._parts.num_shards
+        for asked in batch:
+            asked.is_degraded |= is_degraded
         if not results:
             for asked in batch:
-                asked.go_without("index-unavailable")
-            return
-        is_degraded = len(results) < self._parts.num_shards
+                if asked.vector is not None:
+                    asked.go_without("index-unavailable")
+            return {}
         for asked, ranked in zip(batch, merged_results(results, request), strict=True):
-            asked.ranked = ranked
-            asked.is_degraded |= is_degraded
+            if asked.vector is not None:
+                asked.ranked = ranked
+        return await self._explore([asked for asked in batch if asked.weight > 0], results)
 
-    def _answers(self, batch: list[_Asked]) -> list[Answer]:
-        lists = [asked.ranked or self._popular(asked) for asked in batch]
-        item_ids = self._release.items.ids_of(np.concatenate([one.item_nums for one in lists]))
-        answers, start = [], 0
-        for asked, one in zip(batch, lists, strict=True):
-            end = start + len(one.item_nums)
-            answers.append(
-                Answer(
-                    item_ids=item_ids[start:end],
-                    scores=one.scores,
-                    recommendation_id=os.urandom(16).hex(),
-                    release=self._release.name,
-                    source=asked.source,
-                    reason=asked.reason or (None if end > start else "nothing-left"),
-                    degraded=asked.is_degraded,
-                )
-            )
-            start = end
-        return answers
-
-    def _popular(self, asked: _Asked) -> Ranked:
-        nums = popular_without(self._release.popular, asked.banned, asked.query.num_results)
-        return Ranked(nums)
+    async def _explore(self, batch: list[Asked], results: Sequence[SearchResult]) -> dict[int, str]:
+        """Mix fresh items into the lists that explore; return the ids of those that are new."""
+        fresh = [result.fresh for result in results if result.fresh is not None]
+        if not batch or not fresh:
+            return {}
+        await asyncio.sleep(0)
+        show_mixed(batch, [part.candidates for part in fresh])
+        for asked in batch:
+            asked.delta_version = min(part.delta_version for part in fresh)
+        return {key: item_id for part in fresh for key, item_id in part.new_ids.items()}

@@ -3,6 +3,7 @@
 Letters for shapes:
     B  queries of a micro-batch    D  width of an embedding    K  results of a query
     T  interactions of all histories    E  excluded items of all queries    M  items found
+    X  those of the queries that explore
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from raysys.policy.candidates import FreshBatch
 
 
 @dataclass(slots=True)
@@ -27,6 +30,28 @@ class EncodeRequest:
 
 
 @dataclass(slots=True)
+class Exploration:
+    """What X of a request's queries need to explore. An item's key is its number, or below 0."""
+
+    rows: NDArray[np.int64]
+    """(X,) which of the B queries, ascending."""
+    ks: NDArray[np.int64]
+    """(X,) places of each list."""
+    seeds: NDArray[np.int64]
+    """(X,)"""
+    now_us: int
+    """Microseconds since 1970 UTC, by the gateway's clock: one time for all shards."""
+    relevant_offsets: NDArray[np.int64]
+    """(X + 1,) into `relevant_nums`."""
+    relevant_nums: NDArray[np.int32]
+    """What queries without a vector show by itself; nothing for those that search."""
+    banned_offsets: NDArray[np.int64]
+    """(X + 1,) into `banned_keys`."""
+    banned_keys: NDArray[np.int64]
+    """Items unknown to the release that a query must not get; `item_nums` has the known ones."""
+
+
+@dataclass(slots=True)
 class SearchRequest:
     """B queries, and what each must not get: `evaluation.exclusion.ItemLists` by itself."""
 
@@ -34,13 +59,25 @@ class SearchRequest:
     queries: NDArray[np.float32]
     """(B, D)"""
     ks: NDArray[np.int32]
-    """(B,) how many results each query wants."""
+    """(B,) how many results each query wants; 0 for one that explores without a vector."""
     by_cosine: NDArray[np.bool_]
     """(B,) rank by angle instead of by score."""
     offsets: NDArray[np.int64]
     """(B + 1,) into `item_nums`."""
     item_nums: NDArray[np.int32]
     """(E,)"""
+    exploration: Exploration | None = None
+
+
+@dataclass(slots=True)
+class FreshResult:
+    """What one shard has for the X queries that explore."""
+
+    candidates: FreshBatch
+    new_ids: dict[int, str]
+    """The ids of those of them that the release does not know, by key."""
+    delta_version: int
+    """How much of what was put since the release the shard knows."""
 
 
 @dataclass(slots=True)
@@ -53,6 +90,8 @@ class SearchResult:
     """(B, K), padded with -inf."""
     log_sum_exp: NDArray[np.float64] | None
     """(B,) over all items of the shard; None where the index is approximate."""
+    fresh: FreshResult | None = None
+    """None where no query explores."""
 
 
 class Encoder(Protocol):

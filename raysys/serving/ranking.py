@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.evaluation.topk import TopK, merge_top_k
-from raysys.serving.exchange import SearchRequest, SearchResult
+from raysys.serving.exchange import Exploration, SearchRequest, SearchResult
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ def search_request(
     ks: Sequence[int],
     by_cosine: Sequence[bool],
     banned: Sequence[NDArray[np.int32]],
+    exploration: Exploration | None = None,
 ) -> SearchRequest:
     """Lay what B queries ask end to end."""
     return SearchRequest(
@@ -38,6 +39,7 @@ def search_request(
         np.array(by_cosine, dtype=bool),
         np.cumsum([0, *map(len, banned)], dtype=np.int64),
         np.concatenate(banned).astype(np.int32, copy=False),
+        exploration,
     )
 
 
@@ -47,7 +49,7 @@ def merged_results(results: Sequence[SearchResult], request: SearchRequest) -> I
     Scores become probabilities: the softmax over the catalogue of the shards that answered where
     the index is exact, otherwise over the merged list. A query by cosine keeps its cosines.
     """
-    width = int(request.ks.max())
+    width = max(1, int(request.ks.max()))
     top = merge_top_k([TopK(result.item_nums, result.scores) for result in results], width)
     totals = _log_totals(results, top)
     counts = np.minimum((top.item_nums > 0).sum(axis=1), request.ks)

@@ -9,14 +9,15 @@ from raysys.index.shard import Shard
 from raysys.serving.exchange import SearchRequest, SearchResult
 
 _K_BUCKETS = (32, 128, 512)
+_NO_SEARCH = -1
 
 
 def answer_search(shard: Shard, request: SearchRequest) -> SearchResult:
     """Search for queries that want about as many results together, by score or by cosine."""
-    width = int(request.ks.max())
+    width = max(1, int(request.ks.max()))
     buckets = np.searchsorted(_K_BUCKETS, request.ks)
-    groups = buckets * 2 + request.by_cosine
-    if (groups == groups[0]).all():  # nearly always
+    groups = np.where(request.ks > 0, buckets * 2 + request.by_cosine, _NO_SEARCH)
+    if groups[0] != _NO_SEARCH and (groups == groups[0]).all():  # nearly always
         top = _search(shard, request.queries, width, request, by_cosine=bool(request.by_cosine[0]))
     else:
         top = _searched_in_groups(shard, request, groups, width)
@@ -28,7 +29,7 @@ def _searched_in_groups(
 ) -> TopK:
     count = len(request.ks)
     whole = TopK(np.zeros((count, width), np.int32), np.full((count, width), -np.inf))
-    for group in np.unique(groups):
+    for group in np.unique(groups[groups != _NO_SEARCH]):
         rows = np.flatnonzero(groups == group)
         top = _search(
             shard,

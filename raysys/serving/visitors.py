@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.hashing import stable_hashes
 from raysys.state.user_state import NO_STATE, UserState
 
 NO_ITEMS: NDArray[np.int32] = np.zeros(0, np.int32)
 NO_TIMES: NDArray[np.int64] = np.zeros(0, np.int64)
+NO_KEYS: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +29,7 @@ class Visitor:
         item_nums: (H,) known items of the newest interactions, oldest first.
         occurred_at_us: (H,)
         seen: (E,) distinct.
+        seen_keys: the same, of items that the release does not know: distinct, all below 0.
         is_known: there is something that a query can be made of.
         vector: (D,) the encoded query; None until it was encoded.
     """
@@ -35,6 +38,7 @@ class Visitor:
     item_nums: NDArray[np.int32]
     occurred_at_us: NDArray[np.int64]
     seen: NDArray[np.int32]
+    seen_keys: NDArray[np.int64]
     is_known: bool
     vector: NDArray[np.float32] | None = None
 
@@ -100,16 +104,21 @@ class Visitors:
     def _make(self, row: int, state: UserState) -> Visitor:
         nums, times = self._histories.of(row) if row >= 0 else (NO_ITEMS, NO_TIMES)
         nums, times = _known_only(nums, times)
+        seen_keys = NO_KEYS
         if state.item_ids:
             new_nums = self._items.numbers(state.item_ids)
             new_times = np.array(state.occurred_at_us, dtype=np.int64)
             nums, times = merge_interactions(nums, times, *_known_only(new_nums, new_times))
+            unknown = {state.item_ids[place] for place in np.flatnonzero(new_nums == 0)}
+            if unknown:
+                seen_keys = -1 - (stable_hashes(unknown) >> np.uint64(1)).astype(np.int64)
         length = self._history_length
         return Visitor(
             version=state.version,
             item_nums=nums[-length:],
             occurred_at_us=times[-length:],
             seen=newest_distinct(nums, self._max_seen_items),
+            seen_keys=seen_keys,
             is_known=len(nums) > 0,
         )
 

@@ -1,6 +1,8 @@
 """The engine over a real index in this process. Run: pytest tests/unit/serving"""
 
 import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -455,5 +457,31 @@ def test_ready_names_the_part_that_does_not_answer(tmp_path: Path, part: str, na
     async def scenario() -> None:
         with pytest.raises(UnavailableError, match=named):
             await world.engine.ready()
+
+    run(world, scenario)
+
+
+def test_every_answer_is_remembered_as_a_slate(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        queries = [Query("anna", None, 3), Query("a stranger", "i01", 2), Query(None, "i16", 2)]
+        answers = await asyncio.gather(*map(world.engine.recommend, queries))
+        await world.engine.close()
+        slates = {slate.recommendation_id: slate for slate in world.store.slates}
+        assert len(slates) == 3
+        for query, answer in zip(queries, answers, strict=True):
+            assert re.fullmatch(
+                "RID-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", answer.recommendation_id
+            )
+            slate = slates[answer.recommendation_id]
+            assert (slate.user_id, slate.source) == (query.user_id, answer.source)
+            assert slate.item_id == (None if query.user_id else query.item_id)
+            assert slate.item_ids == tuple(answer.item_ids)
+            assert slate.propensities == (1.0,) * query.num_results
+            assert (slate.policy, slate.exploration_weight, slate.seed) == ("none", 0.0, 0)
+            assert (slate.explored, slate.fresh_item_ids) == ((), ())
+            assert (slate.release, slate.is_degraded) == (RELEASE, False)
+            assert abs(slate.shown_at_us / 1e6 - time.time()) < 60
 
     run(world, scenario)

@@ -19,6 +19,7 @@ from raysys.serving.exchange import EncodeRequest, SearchRequest, SearchResult
 from raysys.serving.release_parts import ReleaseParts, by_popularity
 from raysys.serving.shard import answer_search
 from raysys.state.events import Event
+from raysys.state.slates import Slate
 from raysys.state.store import StateStore
 from raysys.state.user_state import UserState
 
@@ -112,6 +113,14 @@ class CountingStore(StateStore):
     reads = 0
     is_down = False
 
+    def __init__(self, url: str, dataset_group: str) -> None:
+        super().__init__(url, dataset_group)
+        self.slates: list[Slate] = []
+
+    def put_slates(self, slates: Sequence[Slate]) -> int:
+        self.slates += slates
+        return super().put_slates(slates)
+
     def user_states(self, user_ids: object) -> dict[str, UserState]:
         self.reads += 1
         self.ping()
@@ -150,7 +159,12 @@ class World:
             history_length=4,
         )
         self.config = ServingConfig.model_validate(
-            {"release": "unused", "database": f"sqlite:///{directory}/state.db", **settings}
+            {
+                "release": "unused",
+                "database": f"sqlite:///{directory}/state.db",
+                "exploration_weight": 0,
+                **settings,
+            }
         )
         self.encoder = FakeEncoder()
         self.shards = [

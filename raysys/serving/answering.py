@@ -1,0 +1,99 @@
+"""From what is known of a batch's queries to their answers, and the slates that remember them."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.serving.asked import Asked, Mixture, Shown
+from raysys.serving.messages import Answer
+from raysys.serving.ranking import Ranked, popular_without
+from raysys.serving.release_parts import ReleaseParts
+from raysys.state.slates import Slate
+
+EXPLORATION = "Exploration"
+"""What Amazon Personalize calls the reason of an explored item."""
+
+NO_POLICY = "none"
+SLOT_MIXTURE = "slot-mixture"
+
+
+def popular_list(asked: Asked, release: ReleaseParts) -> Ranked:
+    """Return the most popular items that the query may get."""
+    return Ranked(popular_without(release.popular, asked.banned, asked.query.num_results))
+
+
+def answers_of(
+    batch: Sequence[Asked], release: ReleaseParts, new_ids: Mapping[int, str], now_us: int
+) -> tuple[list[Answer], list[Slate]]:
+    """Return an answer to each query, and the slates to be remembered of them.
+
+    Args:
+        new_ids: ids of the items that the release does not know, by key.
+        now_us: microseconds since 1970 UTC.
+    """
+    lists = [
+        asked.shown or Shown.as_ranked(asked.ranked or popular_list(asked, release))
+        for asked in batch
+    ]
+    item_ids = _ids_of(np.concatenate([shown.keys for shown in lists]), release, new_ids)
+    answers, slates, start = [], [], 0
+    for asked, shown in zip(batch, lists, strict=True):
+        end = start + len(shown.keys)
+        answer = Answer(
+            item_ids=item_ids[start:end],
+            scores=shown.scores,
+            recommendation_id=f"RID-{uuid.uuid4()}",
+            release=release.name,
+            source=asked.source,
+            reason=asked.reason or (None if end > start else "nothing-left"),
+            degraded=asked.is_degraded,
+            item_reasons=_item_reasons(shown.mixture),
+            seed=asked.seed if shown.mixture else None,
+            delta_version=asked.delta_version if shown.mixture else None,
+        )
+        answers.append(answer)
+        slates.append(_slate_of(asked, shown.mixture, answer, now_us))
+        start = end
+    return answers, slates
+
+
+def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int) -> Slate:
+    item_ids = tuple(answer.item_ids)
+    is_explored = mixture.is_explored if mixture else ()
+    is_fresh = mixture.is_fresh if mixture else ()
+    return Slate(
+        recommendation_id=answer.recommendation_id,
+        user_id=asked.query.user_id,
+        item_id=asked.query.item_id if asked.query.user_id is None else None,
+        shown_at_us=now_us,
+        release=answer.release,
+        delta_version=answer.delta_version or 0,
+        source=answer.source,
+        policy=SLOT_MIXTURE if mixture else NO_POLICY,
+        exploration_weight=asked.weight if mixture else 0.0,
+        seed=asked.seed if mixture else 0,
+        item_ids=item_ids,
+        propensities=tuple(mixture.propensities) if mixture else (1.0,) * len(item_ids),
+        explored=tuple(compress(range(len(item_ids)), is_explored)),
+        fresh_item_ids=tuple(compress(item_ids, is_fresh)),
+        is_degraded=answer.degraded,
+    )
+
+
+def _item_reasons(mixture: Mixture | None) -> list[str | None] | None:
+    if mixture is None or not any(mixture.is_explored):
+        return None
+    return [EXPLORATION if drawn else None for drawn in mixture.is_explored]
+
+
+def _ids_of(
+    keys: NDArray[np.int64], release: ReleaseParts, new_ids: Mapping[int, str]
+) -> list[str]:
+    is_released = keys > 0
+    if is_released.all():
+        return release.items.ids_of(keys)
+    released = iter(release.items.ids_of(keys[is_released]))
+    return [next(released) if key > 0 else new_ids[key] for key in keys.tolist()]

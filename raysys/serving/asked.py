@@ -1,0 +1,82 @@
+"""One query of a micro-batch, on its way to an answer, and what is shown in the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.serving.messages import Query, Source
+from raysys.serving.ranking import Ranked
+from raysys.serving.visitors import NO_ITEMS, NO_KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """How each item of a list that explored came to its place; one entry per place.
+
+    Args:
+        propensities: chance of the item at its place, given those above.
+        is_explored: the place drew a fresh item.
+        is_fresh: the item might have been drawn, whatever brought it here.
+    """
+
+    propensities: list[float]
+    is_explored: list[bool]
+    is_fresh: list[bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A list as it is shown.
+
+    Args:
+        keys: (k,) item numbers from the top; below 0 for items that were put since the release.
+        scores: (k,) where the source has some; None for an item that was drawn.
+        mixture: None for a list that could not explore: it had to be this one.
+    """
+
+    keys: NDArray[np.int64]
+    scores: Sequence[float | None] | None
+    mixture: Mixture | None = None
+
+    @classmethod
+    def as_ranked(cls, ranked: Ranked) -> "Shown":
+        """Show the relevance order as it is."""
+        return cls(ranked.item_nums.astype(np.int64), ranked.scores)
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """What is known of one query so far: it gets the popular list, until more is known.
+
+    Args:
+        weight: chance of each place to explore; 0 gives the relevance order.
+        seed: of the draws, where there are some.
+        banned: item numbers that the query must not get.
+        banned_keys: the same, of items that the release does not know.
+        ranked: the relevant items.
+        delta_version: how much of what was put since the release all shards knew; None where they
+            were not asked.
+    """
+
+    query: Query
+    weight: float = 0.0
+    seed: int = 0
+    vector: NDArray[np.float32] | None = None
+    """(D,) what to search with."""
+    banned: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
+    banned_keys: NDArray[np.int64] = field(default_factory=lambda: NO_KEYS)
+    source: Source = "popular"
+    reason: str | None = None
+    is_degraded: bool = False
+    ranked: Ranked | None = None
+    shown: Shown | None = None
+    delta_version: int | None = None
+
+    def search_with(self, vector: NDArray[np.float32], source: Source) -> None:
+        self.vector, self.source = vector, source
+
+    def go_without(self, reason: str) -> None:
+        """A part is away: give the popular list, and say so."""
+        self.source, self.reason, self.is_degraded = "popular", reason, True

@@ -1,0 +1,91 @@
+"""What a gateway does about exploration: it asks the shards for fresh items, and mixes them in."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from raysys.policy.candidates import FreshBatch, joined_batches
+from raysys.policy.noise import coins
+from raysys.policy.slot_mixture import MixedSlate, mix_all
+from raysys.serving.asked import Asked, Mixture, Shown
+from raysys.serving.exchange import Exploration
+from raysys.serving.ranking import Ranked
+from raysys.serving.visitors import NO_ITEMS
+
+_SEED_BITS = 63
+
+
+def decide_to_explore(asked: Asked, default_weight: float) -> None:
+    """Set weight and seed of a query for a user; lists of similar items do not explore."""
+    query = asked.query
+    if query.user_id is None:
+        return
+    weight = query.exploration_weight
+    asked.weight = default_weight if weight is None else weight
+    asked.seed = secrets.randbits(_SEED_BITS) if query.seed is None else query.seed
+
+
+def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
+    """Return what the shards need to know of those queries of a batch that explore, if any do."""
+    rows = [row for row, asked in enumerate(batch) if asked.weight > 0]
+    if not rows:
+        return None
+    exploring = [batch[row] for row in rows]
+    # What a shard finds by itself it need not be told.
+    known = [
+        asked.ranked.item_nums if asked.vector is None and asked.ranked else NO_ITEMS
+        for asked in exploring
+    ]
+    banned = [asked.banned_keys for asked in exploring]
+    return Exploration(
+        rows=np.array(rows, dtype=np.int64),
+        ks=np.array([asked.query.num_results for asked in exploring], dtype=np.int64),
+        seeds=np.array([asked.seed for asked in exploring], dtype=np.int64),
+        now_us=now_us,
+        relevant_offsets=np.cumsum([0, *map(len, known)], dtype=np.int64),
+        relevant_nums=np.concatenate(known),
+        banned_offsets=np.cumsum([0, *map(len, banned)], dtype=np.int64),
+        banned_keys=np.concatenate(banned),
+    )
+
+
+def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshBatch]) -> None:
+    """Decide what is shown to queries that explore.
+
+    Args:
+        parts: what each shard that answered has for the same queries, in the same order.
+    """
+    ranked = [asked.ranked or Ranked(NO_ITEMS) for asked in batch]
+    ks = [asked.query.num_results for asked in batch]
+    fresh = joined_batches(parts)
+    slates = mix_all(
+        [one.item_nums for one in ranked],
+        fresh,
+        ks,
+        np.array([asked.weight for asked in batch], dtype=np.float64),
+        coins(np.array([asked.seed for asked in batch], dtype=np.int64), max(ks)),
+    )
+    for asked, one, slate, fresh_keys in zip(
+        batch, ranked, slates, _lists_of_keys(fresh), strict=True
+    ):
+        asked.shown = _shown(one, slate, fresh_keys)
+
+
+def _shown(ranked: Ranked, slate: MixedSlate, fresh_keys: set[int]) -> Shown:
+    is_explored: list[bool] = slate.is_explored.tolist()
+    keys: list[int] = slate.keys.tolist()
+    scores: list[float | None] | None = None
+    if ranked.scores is not None:
+        score_of = dict(zip(ranked.item_nums.tolist(), ranked.scores, strict=True))
+        scores = [
+            None if drawn else score_of[key] for key, drawn in zip(keys, is_explored, strict=True)
+        ]
+    is_fresh = [key in fresh_keys for key in keys]
+    mixture = Mixture(slate.propensities.tolist(), is_explored, is_fresh)
+    return Shown(slate.keys, scores, mixture)
+
+
+def _lists_of_keys(fresh: FreshBatch) -> Iterator[set[int]]:
+    keys, offsets = fresh.keys.tolist(), fresh.offsets.tolist()
+    return (set(keys[start:end]) for start, end in zip(offsets[:-1], offsets[1:], strict=True))
