@@ -1,0 +1,192 @@
+"""The draw of fresh items for a batch of queries: arrays in, candidates of the slot mixture out.
+
+A matrix product preselects and exact scores decide, as in `evaluation.topk`, so that one seed gives
+one list, whatever else is in the batch or the pool.
+
+Letters for shapes:
+    B  queries    n  items    D  width of an embedding    M  pairs of a query and an item
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.dataset.histories import offsets_of
+from raysys.evaluation.scoring import blocks, exact_scores, near_the_best, score_error_bound
+from raysys.policy.candidates import FreshBatch, rows_of
+from raysys.policy.noise import gumbel_noise
+from raysys.policy.slot_mixture import exploration_logits
+
+_BLOCK_PAIRS = 1 << 17  # 1 MiB of float64: what a pass writes, the next one finds in the cache
+
+
+class KeyLists(Protocol):
+    """Keys per query: `item_nums[offsets[b]:offsets[b + 1]]`."""
+
+    @property
+    def offsets(self) -> NDArray[np.int64]: ...
+    @property
+    def item_nums(self) -> NDArray[np.integer]: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreshItems:
+    """Items in ascending order of key, (n,) each."""
+
+    keys: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    """`raysys.hashing.stable_hash` of the ids: what the noise of an item is made from."""
+    vectors: NDArray[np.float32]
+    """(n, D)"""
+    interactions: NDArray[np.int64]
+    """In the log that the release was made from."""
+    impressions: NDArray[np.int64]
+    clicks: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "FreshItems":
+        """Return the items of the given rows, in that order."""
+        return FreshItems(
+            self.keys[rows],
+            self.hashes[rows],
+            self.vectors[rows],
+            self.interactions[rows],
+            self.impressions[rows],
+            self.clicks[rows],
+        )
+
+    def columns_of(self, keys: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the place of each key, (M,); -1 where it has none."""
+        if not len(self.keys):
+            return np.full(len(keys), -1)
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[places] == keys, places, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """See `policy.slot_mixture.exploration_logits`."""
+
+    temperature: float
+    bonus: float
+
+
+def draw_candidates(
+    items: FreshItems,
+    queries: NDArray[np.float32],
+    *,
+    seeds: NDArray[np.integer],
+    ks: NDArray[np.integer],
+    banned: KeyLists,
+    relevant: KeyLists,
+    settings: Settings,
+) -> FreshBatch:
+    """Return what `FreshPool.draw` promises, for items that are all young enough."""
+    banned_pairs, relevant_pairs = _pairs(items, banned), _pairs(items, relevant)
+    size = max(1, _BLOCK_PAIRS // max(1, len(items)))
+    parts = [
+        _block(
+            items,
+            queries[rows],
+            seeds[rows],
+            ks[rows],
+            _within(banned_pairs, rows),
+            _within(relevant_pairs, rows),
+            settings,
+        )
+        for rows in blocks(len(queries), size)
+    ]
+    lengths = [np.diff(part.offsets) for part in parts]
+    none = np.zeros(0)
+    return FreshBatch(
+        offsets_of(np.concatenate([np.zeros(0, np.int64), *lengths])),
+        np.concatenate([np.zeros(0, np.int64), *(part.keys for part in parts)]),
+        np.concatenate([none, *(part.logits for part in parts)]),
+        np.concatenate([none, *(part.perturbed for part in parts)]),
+        np.concatenate([none, *(part.log_rest for part in parts)]),
+    )
+
+
+_Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""(M,) queries in ascending order, and the column of an item for each."""
+
+
+def _block(
+    items: FreshItems,
+    queries: NDArray[np.float32],
+    seeds: NDArray[np.integer],
+    ks: NDArray[np.integer],
+    banned: _Pairs,
+    relevant: _Pairs,
+    settings: Settings,
+) -> FreshBatch:
+    noise = gumbel_noise(seeds, items.hashes)  # (B, n)
+    logits = _logits(queries @ items.vectors.T, items, slice(None), settings)  # (B, n)
+    logits[banned] = -np.inf
+    logits[ks == 0] = -np.inf
+    errors = score_error_bound(queries, items.vectors) / settings.temperature
+    near = near_the_best(logits + noise, max(1, int(ks.max())), errors)
+    is_wanted = logits[relevant] > -np.inf
+    pairs = [np.ravel_multi_index(some, logits.shape) for some in (near, relevant)]
+    pairs[1] = pairs[1][is_wanted]
+    places = np.union1d(*pairs)
+    rows, columns = np.unravel_index(places, logits.shape)
+    scores = exact_scores(queries, items.vectors, rows, columns)
+    exact = _logits(scores, items, columns, settings)
+    perturbed = exact + noise[rows, columns]
+    order = np.lexsort((items.keys[columns], -perturbed, rows))
+    starts = np.searchsorted(rows, np.arange(len(queries)))
+    is_kept = np.isin(places[order], pairs[1])
+    is_kept |= np.arange(len(order)) - starts[rows] < ks[rows]  # rows are in order already
+    kept = order[is_kept]
+    logits[rows[kept], columns[kept]] = -np.inf
+    return FreshBatch(
+        offsets_of(np.bincount(rows[kept], minlength=len(queries))),
+        items.keys[columns[kept]],
+        exact[kept],
+        perturbed[kept],
+        _log_sum_exp(logits),
+    )
+
+
+def _pairs(items: FreshItems, lists: KeyLists) -> _Pairs:
+    columns = items.columns_of(lists.item_nums)
+    is_here = columns >= 0
+    return rows_of(lists.offsets)[is_here], columns[is_here]
+
+
+def _within(pairs: _Pairs, rows: slice) -> _Pairs:
+    start, end = np.searchsorted(pairs[0], [rows.start, rows.stop])
+    return pairs[0][start:end] - rows.start, pairs[1][start:end]
+
+
+def _logits(
+    scores: NDArray[np.floating],
+    items: FreshItems,
+    columns: slice | NDArray[np.integer],
+    settings: Settings,
+) -> NDArray[np.float64]:
+    return exploration_logits(
+        scores,
+        items.impressions[columns],
+        items.clicks[columns],
+        items.interactions[columns],
+        temperature=settings.temperature,
+        bonus=settings.bonus,
+    )
+
+
+def _log_sum_exp(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log(sum(exp(logit))) of each row, (B,), overwriting them; -inf where all are."""
+    highest = logits.max(axis=1, initial=-np.inf)
+    highest[highest == -np.inf] = 0.0
+    logits -= highest[:, None]
+    sums: NDArray[np.float64] = np.exp(logits, out=logits).sum(axis=1)
+    with np.errstate(divide="ignore"):
+        np.log(sums, out=sums)
+    sums += highest
+    return sums

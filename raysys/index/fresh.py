@@ -1,0 +1,227 @@
+"""One shard's fresh items, which exploration draws from: young ones of the release, and new ones.
+
+A pool is an immutable snapshot. Whoever follows the database replaces it by `with_changes`, while
+queries that hold the old one go on with it.
+
+An item's key is its item number where the release knows it. Items that were put since have none:
+theirs is below 0 and made from the hash of their id, so that all shards and gateways agree on it.
+
+Letters for shapes:
+    B  queries    n  items of the pool    D  width of an embedding
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.hashing import stable_hashes
+from raysys.index.drawing import FreshItems, KeyLists, Settings, draw_candidates
+from raysys.policy.candidates import FreshBatch
+from raysys.state.items import Changes, ItemCount, StoredItem
+
+DAY_US = 86_400_000_000
+_NEVER_US = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreshDraws:
+    """What one shard's pool has for B queries: compact, since it travels with the search results.
+
+    Of each query: the k of highest perturbed logit and the fresh ones among its relevant items; of
+    all other fresh items the log of their sum.
+    """
+
+    candidates: FreshBatch
+    item_ids: dict[int, str]
+    """Ids of those candidates that the release does not know, by key."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Home:
+    """Whose pool it is, one shard's of one release, and what new items need to enter it."""
+
+    vocabulary: Vocabulary
+    vectors_of: Callable[[Sequence[Mapping[str, Any]]], NDArray[np.float32]]
+    """From what is known of n items to their vectors, (n, D)."""
+    num_partitions: int
+    shard: int
+    num_shards: int
+    age_cut_off_us: int
+    """Items of this age or older are not explored."""
+
+    def keys_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the key of each item, (n,), known to the release or not."""
+        nums = self.vocabulary.numbers(item_ids)
+        return np.where(nums > 0, nums, keys_of_new_items(item_ids))
+
+    def new_here(self, stored: Sequence[StoredItem]) -> list[StoredItem]:
+        """Return the items that the release does not know and whose partition lies in the shard."""
+        item_ids = [item.item_id for item in stored]
+        partitions = stable_hashes(item_ids) % np.uint64(self.num_partitions)
+        is_here = partitions % np.uint64(self.num_shards) == self.shard
+        is_new = self.vocabulary.numbers(item_ids) == 0
+        return [stored[place] for place in np.flatnonzero(is_here & is_new).tolist()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreshPool:
+    """The fresh items of one shard at one delta version."""
+
+    home: Home
+    version: int
+    """The delta version of the database that the pool has followed; 0: the release alone."""
+    items: FreshItems
+    expires_at_us: NDArray[np.int64]
+    """(n,) when an item is too old; never for those of the release, which age with its log."""
+    new_ids: dict[int, str]
+    """Ids of the items that the release does not know, by key."""
+
+    @classmethod
+    def of_items(
+        cls,
+        home: Home,
+        item_nums: NDArray[np.integer],
+        vectors: NDArray[np.float32],
+        interactions: NDArray[np.integer],
+    ) -> "FreshPool":
+        """Make a pool of items of the release, all young enough.
+
+        Args:
+            item_nums: (n,) ascending.
+            vectors: (n, D).
+            interactions: (n,).
+        """
+        none = np.zeros(len(item_nums), np.int64)
+        hashes = stable_hashes(home.vocabulary.ids_of(item_nums))
+        keys, counts = item_nums.astype(np.int64), interactions.astype(np.int64)
+        items = FreshItems(keys, hashes, vectors, counts, none, none)
+        return cls(home, 0, items, np.full(len(keys), _NEVER_US), {})
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def num_eligible(self, now_us: int) -> int:
+        """Return how many items may be explored at this time, microseconds since 1970 UTC."""
+        return int(np.count_nonzero(now_us < self.expires_at_us))
+
+    def with_changes(self, changes: Changes, now_us: int) -> "FreshPool":
+        """Return the pool after what changed in the database since `version`.
+
+        Items of other shards do not enter, nor do those that are too old; what has grown too old is
+        dropped. An item of the release that is put again stays as the release knows it.
+        """
+        pool = self._with_items(changes.items, now_us)
+        return replace(pool, version=changes.version, items=pool._counted(changes.counts))
+
+    def draw(
+        self,
+        queries: NDArray[np.float32],
+        *,
+        seeds: NDArray[np.integer],
+        ks: NDArray[np.integer],
+        now_us: int,
+        banned: KeyLists,
+        relevant: KeyLists,
+        temperature: float,
+        bonus: float,
+    ) -> FreshDraws:
+        """Draw for lists of `ks` places; `policy.slot_mixture` says what becomes of it.
+
+        Keys, logits and perturbed logits are the same, bit for bit, whatever else is in the batch,
+        the pool or the shard; `log_rest` may differ in its last digits.
+
+        Args:
+            queries: (B, D) float32; zeros in the row of a user without a vector.
+            seeds: (B,).
+            ks: (B,) places of each list; at 0 the query draws nothing.
+            now_us: microseconds since 1970 UTC, by which new items age.
+            banned: keys that a query must not get.
+            relevant: keys that a query may be shown without exploring, as far as this shard knows;
+                those that are not fresh do not matter.
+        """
+        is_eligible = now_us < self.expires_at_us
+        candidates = draw_candidates(
+            self.items if is_eligible.all() else self.items.take(is_eligible),
+            queries,
+            seeds=seeds,
+            ks=ks,
+            banned=banned,
+            relevant=relevant,
+            settings=Settings(temperature, bonus),
+        )
+        new = candidates.keys[candidates.keys < 0].tolist()
+        return FreshDraws(candidates, {key: self.new_ids[key] for key in new})
+
+    def _with_items(self, stored: Sequence[StoredItem], now_us: int) -> "FreshPool":
+        put = self.home.new_here(stored)
+        expires_at_us = [item.created_at_us + self.home.age_cut_off_us for item in put]
+        entering = [item for item, end in zip(put, expires_at_us, strict=True) if now_us < end]
+        put_keys = keys_of_new_items(item.item_id for item in put)
+        stays = (now_us < self.expires_at_us) & ~np.isin(self.items.keys, put_keys)
+        if stays.all() and not entering:
+            return self
+        return self._merged(stays, entering)
+
+    def _merged(self, stays: NDArray[np.bool_], entering: Sequence[StoredItem]) -> "FreshPool":
+        """Return the pool of the items that stay and of those that enter, with counts so far."""
+        old, new = self.items, self._as_items(entering)
+        ends = [item.created_at_us + self.home.age_cut_off_us for item in entering]
+        items = FreshItems(
+            np.concatenate([old.keys[stays], new.keys]),
+            np.concatenate([old.hashes[stays], new.hashes]),
+            np.concatenate([old.vectors[stays], new.vectors]),
+            np.concatenate([old.interactions[stays], new.interactions]),
+            np.concatenate([old.impressions[stays], new.impressions]),
+            np.concatenate([old.clicks[stays], new.clicks]),
+        )
+        expires_at_us = np.concatenate([self.expires_at_us[stays], np.array(ends, np.int64)])
+        # Two ids of one hash would share a key; one of them is enough.
+        keys, order = np.unique(items.keys, return_index=True)
+        ids = self.new_ids | dict(
+            zip(new.keys.tolist(), (item.item_id for item in entering), strict=True)
+        )
+        return replace(
+            self,
+            items=items.take(order),
+            expires_at_us=expires_at_us[order],
+            new_ids={key: ids[key] for key in keys[keys < 0].tolist()},
+        )
+
+    def _as_items(self, entering: Sequence[StoredItem]) -> FreshItems:
+        item_ids = [item.item_id for item in entering]
+        keys = keys_of_new_items(item_ids)
+        columns = self.items.columns_of(keys)
+        is_known = columns >= 0
+        impressions, clicks = np.zeros((2, len(keys)), np.int64)
+        impressions[is_known] = self.items.impressions[columns[is_known]]
+        clicks[is_known] = self.items.clicks[columns[is_known]]
+        properties = [json.loads(item.properties) if item.properties else {} for item in entering]
+        vectors = self.home.vectors_of(properties)
+        return FreshItems(
+            keys,
+            stable_hashes(item_ids),
+            vectors,
+            np.zeros(len(keys), np.int64),
+            impressions,
+            clicks,
+        )
+
+    def _counted(self, counts: Sequence[ItemCount]) -> FreshItems:
+        """Return the items with the new counts of those that the pool holds."""
+        columns = self.items.columns_of(self.home.keys_of([count.item_id for count in counts]))
+        impressions, clicks = self.items.impressions.copy(), self.items.clicks.copy()
+        for count, column in zip(counts, columns.tolist(), strict=True):
+            if column >= 0:
+                impressions[column], clicks[column] = count.impressions, count.clicks
+        return replace(self.items, impressions=impressions, clicks=clicks)
+
+
+def keys_of_new_items(item_ids: Iterable[str]) -> NDArray[np.int64]:
+    """Return the key, below 0, of each of the items that the release does not know."""
+    halved = (stable_hashes(item_ids) >> np.uint64(1)).astype(np.int64)
+    return -1 - halved
