@@ -65,3 +65,33 @@ HISTORIES = pa.schema(
         ),
     ]
 )
+
+# One row per exported event that names an item, in the order of storing; `raysys import` reads it.
+EXPORTED_EVENTS = pa.schema(
+    [
+        pa.field("USER_ID", pa.string(), nullable=False),
+        pa.field("ITEM_ID", pa.string(), nullable=False),
+        pa.field("TIMESTAMP", TIMESTAMP, nullable=False),  # when it happened, as the client says
+        pa.field("EVENT_TYPE", pa.string(), nullable=False),
+        pa.field("EVENT_VALUE", pa.float64()),
+        pa.field("EVENT_ID", pa.string()),  # null where the client gave none
+    ]
+)
+
+# One row per position of every list that was shown, in the order of storing.
+IMPRESSIONS = pa.schema(
+    [
+        pa.field("recommendation_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string()),  # null where similar items were asked for
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),  # 0 at the top
+        pa.field("propensity", pa.float64(), nullable=False),  # P(this item | the items above)
+        pa.field("explored", pa.bool_(), nullable=False),  # this position's coin chose to explore
+        pa.field("shown_at", TIMESTAMP, nullable=False),
+        pa.field("release", pa.string(), nullable=False),  # its name
+        pa.field("policy", pa.string(), nullable=False),  # "none": shown in order of relevance
+        pa.field("exploration_weight", pa.float64(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("clicked", pa.bool_(), nullable=False),  # an event names this list and item
+    ]
+)

@@ -189,6 +189,29 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _export_events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--database", required=True, metavar="URL", help="the SQLAlchemy URL that is served with"
+    )
+    parser.add_argument(
+        "--dataset-group", default="default", metavar="NAME", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a new directory, for interactions.parquet and impressions.parquet",
+    )
+    parser.add_argument(
+        "--after",
+        type=int,
+        default=0,
+        metavar="EVENT_NUM",
+        help="leave out events up to this number, the last_event_num of an earlier export",
+    )
+
+
 def _recommend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
     parser.add_argument("--user", nargs="+", required=True, metavar="ID", help="whom to rank for")
@@ -241,6 +264,12 @@ COMMANDS = {
     ),
     "serve": Command(
         "raysys.commands.serve", "answer over HTTP from a release, on a Ray of its own", _serve
+    ),
+    "export-events": Command(
+        "raysys.commands.export_events",
+        "write events, and what was shown, as Parquet files",
+        _export_events,
+        outputs=("database", "to"),
     ),
     "recommend": Command(
         "raysys.commands.recommend", "rank for users without a server", _recommend

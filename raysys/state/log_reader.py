@@ -51,7 +51,7 @@ class LogReader:
 
     def __init__(self, database: Database, dataset_group: str) -> None:
         self._database = database
-        self._dataset_group = dataset_group
+        self.dataset_group = dataset_group
         self._statements = LogStatements(database.dialect_name)
 
     def end(self) -> LogEnd:
@@ -62,7 +62,7 @@ class LogReader:
             if wait is not None:
                 connection.execute(wait)
             numbers = [
-                connection.execute(statement, {"dataset_group": self._dataset_group}).scalar_one()
+                connection.execute(statement, {"dataset_group": self.dataset_group}).scalar_one()
                 for statement in (self._statements.last_event_num, self._statements.last_slate_num)
             ]
             return LogEnd(*numbers)
@@ -98,7 +98,7 @@ class LogReader:
     ) -> Iterator[list[Mapping[str, Any]]]:
         while after < up_to:
             parameters = {
-                "dataset_group": self._dataset_group,
+                "dataset_group": self.dataset_group,
                 "after": after,
                 "up_to": up_to,
                 "num_rows": block_size,
@@ -111,7 +111,7 @@ class LogReader:
 
     def _clicks(self, recommendation_ids: list[str], up_to: int) -> dict[str, set[str]]:
         parameters = {
-            "dataset_group": self._dataset_group,
+            "dataset_group": self.dataset_group,
             "recommendation_ids": recommendation_ids,
             "up_to": up_to,
         }

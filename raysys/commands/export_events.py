@@ -1,0 +1,49 @@
+"""`raysys export-events`: write what clients sent and what they were shown as Parquet files."""
+
+import argparse
+import dataclasses
+import time
+from typing import Any
+
+from raysys.commands import job_page
+from raysys.commands.console import Console
+from raysys.errors import ConfigError
+from raysys.logs.event_export import (
+    IMPRESSIONS_FILE,
+    INTERACTIONS_FILE,
+    check_export_destination,
+    export_log,
+)
+from raysys.state.store import StateStore
+
+
+def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Export; the JSON line has the counts and where the next export begins."""
+    if arguments.after < 0:
+        raise ConfigError(f"--after must be at least 0, but got {arguments.after}.")
+    check_export_destination(arguments.to)  # before a database is migrated for nothing
+    started = time.perf_counter()
+    store = StateStore(arguments.database, arguments.dataset_group, must_exist=True)
+    try:
+        with console.progress("exporting") as advance:
+            report = export_log(store.log, arguments.to, after=arguments.after, on_progress=advance)
+    finally:
+        store.close()
+    console.say(
+        f"  {report.interactions:,} interactions in {arguments.to / INTERACTIONS_FILE}, up to "
+        f"event {report.last_event_num}"
+    )
+    if report.events_without_item:
+        console.say(f"  {report.events_without_item:,} events name no item and stay behind")
+    console.say(
+        f"  {report.impressions:,} impressions of {report.slates:,} slates in "
+        f"{arguments.to / IMPRESSIONS_FILE}: {report.explored:,} explored, "
+        f"{report.clicked:,} clicked"
+    )
+    result = {
+        "directory": str(arguments.to),
+        "dataset_group": arguments.dataset_group,
+        **dataclasses.asdict(report),
+    }
+    job_page.add(result)
+    return {**result, "seconds": round(time.perf_counter() - started, 3)}

@@ -1,0 +1,186 @@
+"""The way back: events and slates leave the database as tables that the rooms on the right read.
+
+Both files appear together or not at all, and are of one moment: an event is a click in the one if
+and only if it was stored when the other was read.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysys import storage
+from raysys.errors import DatasetError, StateError
+from raysys.logs.progress import OnProgress
+from raysys.state.log_reader import LogEnd, LogReader, StoredEvent, StoredSlate
+from raysys.tables import EXPORTED_EVENTS, IMPRESSIONS
+
+INTERACTIONS_FILE = "interactions.parquet"
+IMPRESSIONS_FILE = "impressions.parquet"
+
+_BLOCKS = "events and slates"
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What an export wrote.
+
+    Args:
+        last_event_num: of the newest event that was read; what a later export is to begin `after`.
+        events_without_item: events, such as searches, that are no interactions and stay behind.
+        impressions: positions of `slates`, of which `explored` and `clicked` are parts.
+    """
+
+    last_event_num: int
+    interactions: int = 0
+    events_without_item: int = 0
+    slates: int = 0
+    impressions: int = 0
+    explored: int = 0
+    clicked: int = 0
+
+
+def check_export_destination(destination: Path) -> None:
+    """Refuse to write where something lies; an empty directory is nothing.
+
+    Raises:
+        DatasetError: there is a file, or a directory with things in it.
+    """
+    if destination.is_dir():
+        if not any(destination.iterdir()):
+            return
+        raise DatasetError(
+            f"{destination} is a directory with things in it. An export is a directory of its own, "
+            f"written in one step: name a new one. `raysys import` reads several at once."
+        )
+    if destination.exists():
+        raise DatasetError(
+            f"{destination} is a file; an export is a directory. Name another; nothing was changed."
+        )
+
+
+def export_log(
+    log: LogReader, destination: Path, *, after: int = 0, on_progress: OnProgress | None = None
+) -> ExportReport:
+    """Write the events after number `after`, and all slates, into a new directory.
+
+    All slates, since an event of today may be a click on a list of last week.
+
+    Raises:
+        DatasetError: `destination` is not free, or cannot be written.
+        StateError: there is nothing to export, or no event of number `after`.
+    """
+    check_export_destination(destination)
+    end = log.end()
+    _refuse_nothing(log, end, after)
+    try:
+        staging = storage.staging_directory(destination)
+        try:
+            report = _write(log, end, staging, after, on_progress)
+            if destination.exists():
+                destination.rmdir()  # it was empty
+            storage.publish_directory(staging, destination)
+        except BaseException:
+            storage.remove_tree(staging)
+            raise
+    except OSError as error:
+        raise DatasetError(
+            f"The export to {destination} could not be written: {error}. Nothing of it was kept."
+        ) from error
+    return report
+
+
+def _refuse_nothing(log: LogReader, end: LogEnd, after: int) -> None:
+    if after > end.event_num:
+        raise StateError(
+            f"Events after number {after} were asked for, but the last one of this dataset group "
+            f"has number {end.event_num}. Give the last_event_num of the previous export."
+        )
+    if end == LogEnd(0, 0):
+        groups = log.dataset_groups()
+        there = f"it has some of {', '.join(groups)}" if groups else "it is empty"
+        raise StateError(
+            f"The database holds no events and no slates of the dataset group "
+            f"{log.dataset_group!r}: {there}. Nothing was written. Name another dataset group or "
+            f"database."
+        )
+
+
+def _write(
+    log: LogReader, end: LogEnd, directory: Path, after: int, on_progress: OnProgress | None
+) -> ExportReport:
+    report = ExportReport(last_event_num=after)
+    total = end.event_num - after + end.slate_num
+
+    def tell(done: int) -> None:
+        if on_progress is not None:
+            on_progress(done, total, _BLOCKS)
+
+    with _writer(directory / INTERACTIONS_FILE, EXPORTED_EVENTS) as writer:
+        for events in log.events(end, after=after):
+            report.last_event_num = events[-1].event_num
+            rows = [_interaction(stored) for stored in events if stored.event.item_id is not None]
+            report.interactions += len(rows)
+            report.events_without_item += len(events) - len(rows)
+            writer.write_table(_table(rows, EXPORTED_EVENTS))
+            tell(report.last_event_num - after)
+    with _writer(directory / IMPRESSIONS_FILE, IMPRESSIONS) as writer:
+        for slates in log.slates(end):
+            rows = [row for stored in slates for row in _impressions(stored)]
+            report.slates += len(slates)
+            report.impressions += len(rows)
+            report.explored += sum(row[_EXPLORED] for row in rows)
+            report.clicked += sum(row[_CLICKED] for row in rows)
+            writer.write_table(_table(rows, IMPRESSIONS))
+            tell(end.event_num - after + slates[-1].slate_num)
+    tell(total)
+    return report
+
+
+_EXPLORED = IMPRESSIONS.get_field_index("explored")
+_CLICKED = IMPRESSIONS.get_field_index("clicked")
+
+
+def _interaction(stored: StoredEvent) -> tuple[Any, ...]:
+    event = stored.event
+    return (
+        event.user_id,
+        event.item_id,
+        event.occurred_at_us,
+        event.event_type,
+        event.event_value,
+        event.event_id,
+    )
+
+
+def _impressions(stored: StoredSlate) -> Iterator[tuple[Any, ...]]:
+    slate, explored = stored.slate, set(stored.slate.explored)
+    shown = zip(slate.item_ids, slate.propensities, strict=True)
+    for position, (item_id, propensity) in enumerate(shown):
+        yield (
+            slate.recommendation_id,
+            slate.user_id,
+            item_id,
+            position,
+            propensity,
+            position in explored,
+            slate.shown_at_us,
+            slate.release,
+            slate.policy,
+            slate.exploration_weight,
+            slate.seed,
+            item_id in stored.clicked_item_ids,
+        )
+
+
+def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.table(arrays, schema=schema)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd")
