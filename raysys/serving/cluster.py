@@ -17,6 +17,7 @@ from pathlib import Path
 
 from raysys.errors import ServingError
 
+_SEVERAL_NODES = "--several-nodes"
 _HAPROXY_DIRECTORY = "ha"
 # A socket's path has 107 bytes. Below the directory come the node's id, the socket's name, and what
 # HAProxy appends while it takes a socket over: "/<56 digits>/admin.sock.<pid>.tmp".
@@ -37,7 +38,7 @@ exec {haproxy} "$@"
 """
 
 
-def fast_serve_environment(directory: Path) -> dict[str, str]:
+def fast_serve_environment(directory: Path, *, on_several_nodes: bool = False) -> dict[str, str]:
     """Return the environment of one cluster of this machine, with files and ports of its own.
 
     Two clusters with different directories run side by side. Nothing of what raysys and Serve open
@@ -45,6 +46,8 @@ def fast_serve_environment(directory: Path) -> dict[str, str]:
 
     Args:
         directory: made if missing; at most 24 characters, since sockets lie deep below it.
+        on_several_nodes: of a cluster whose nodes are machines of their own instead. Then nodes
+            reach each other at their addresses, and every node has Serve's default ports.
 
     Raises:
         ServingError: there is no HAProxy program, or the path is too long for sockets.
@@ -58,30 +61,37 @@ def fast_serve_environment(directory: Path) -> dict[str, str]:
             f"/tmp/raysys."
         )
     files.mkdir(parents=True, exist_ok=True)
-    ports = _free_ports(4)
-    first_replica_port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT - _NUM_REPLICA_PORTS)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # Ray's own processes then listen on 127.0.0.1 instead of every interface. The name is about
-        # the systems on which this is the default.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(_write_wrapper(files)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(files / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(files / "admin.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(files / "metrics.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(files),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(files / "server-state"),
+        # A replica that goes waits this long for HAProxy to forget it. The default of 30 s is for
+        # load balancers outside of the cluster, and every shutdown waits for it.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        **({} if on_several_nodes else _single_machine()),
+    }
+
+
+def _single_machine() -> dict[str, str]:
+    """Return what a cluster of one machine needs beside other clusters of that machine."""
+    ports = _free_ports(4)
+    first_replica_port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT - _NUM_REPLICA_PORTS)
+    return {
+        # Ray's own processes then listen on 127.0.0.1 instead of every interface. The name is about
+        # the systems on which this is the default.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports[0]),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports[1]),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports[2]),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports[3]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + _NUM_REPLICA_PORTS),
-        # A replica that goes waits this long for HAProxy to forget it. The default of 30 s is for
-        # load balancers outside of the cluster, and every shutdown waits for it.
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
     }
 
 
@@ -173,10 +183,11 @@ def _haproxy_program() -> str:
 
 def main() -> None:
     """Print the environment of one cluster for a shell: `eval "$(... DIRECTORY)"`."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m raysys.serving.cluster DIRECTORY")
+    several_nodes = sys.argv[1:-1] == [_SEVERAL_NODES]
+    if len(sys.argv) != 2 + several_nodes or sys.argv[-1].startswith("-"):
+        sys.exit(f"usage: python -m raysys.serving.cluster [{_SEVERAL_NODES}] DIRECTORY")
     try:
-        environment = fast_serve_environment(Path(sys.argv[1]))
+        environment = fast_serve_environment(Path(sys.argv[-1]), on_several_nodes=several_nodes)
     except ServingError as error:
         sys.exit(str(error))
     for name, value in environment.items():

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -43,6 +44,30 @@ def test_two_clusters_share_no_port_and_no_file(tmp_path: Path, directory: Path)
     private = [name for name in one if name.endswith(("_PORT", "_LOC", "_PATH", "_BASE", "_FILE"))]
     assert len(private) >= 10
     assert [name for name in private if one[name] == two[name]] == []
+
+
+def test_machines_of_one_cluster_reach_each_other_at_the_same_ports(directory: Path) -> None:
+    one = fast_serve_environment(directory, on_several_nodes=True)
+    assert one == fast_serve_environment(directory, on_several_nodes=True)
+    assert one["RAY_SERVE_ENABLE_HA_PROXY"] == one["RAY_SERVE_THROUGHPUT_OPTIMIZED"] == "1"
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in one
+    assert [name for name in one if name.endswith("_PORT")] == []
+
+
+def test_a_shell_gets_the_environment_of_a_machine_or_of_a_node() -> None:
+    program = [sys.executable, "-m", "raysys.serving.cluster"]
+    with tempfile.TemporaryDirectory(prefix="e-", dir="/tmp") as short:
+        for arguments in ([short], ["--several-nodes", short]):
+            shown = subprocess.run(
+                [*program, *arguments], check=True, capture_output=True, text=True
+            )
+            is_single = "export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0\n" in shown.stdout
+            assert is_single == (len(arguments) == 1)
+            assert "export RAY_SERVE_ENABLE_HA_PROXY=1\n" in shown.stdout
+        for arguments in ([], ["--several-nodes"], ["--several", short], [short, short]):
+            refused = subprocess.run([*program, *arguments], capture_output=True, text=True)
+            assert refused.returncode != 0
+            assert "usage:" in refused.stderr
 
 
 def test_a_directory_that_is_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
