@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ray
 import yaml
 
 from raysys.commands import job_page
@@ -12,7 +13,7 @@ from raysys.commands.building import build_release, training_now
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.material import Material
-from raysys.config import PipelineConfig, load_config
+from raysys.config import PipelineConfig, TrainingConfig, load_config
 from raysys.dataset.dataset import open_dataset
 from raysys.errors import ConfigError
 from raysys.evaluation.report import Report
@@ -27,6 +28,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     dataset.check_dataset_group(arguments.dataset_group)
     shown = {"dataset": arguments.dataset, "dataset_group": dataset.manifest.dataset_group}
     with ray_cluster(console, metadata={"command": "train", "recipe": recipe, **shown}):
+        _say_if_busy(config.training, console)
         _, result = train_and_report(
             arguments.dataset, arguments.releases, config, console, recipe=recipe
         )
@@ -68,6 +70,18 @@ def show_on_job_page(release: Release, report: Report, **more: Any) -> None:
 def show_report(report: Report, console: Console) -> None:
     """Print an evaluation's table."""
     console.say(report.to_table())
+
+
+def _say_if_busy(training: TrainingConfig, console: Console) -> None:
+    """Say why training will wait, where others use the CPUs that its workers need."""
+    needed = training.num_workers * training.cpus_per_worker
+    free = ray.available_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
+    if free < needed:
+        console.say(
+            f"  The workers need {needed:g} CPUs and {free:g} are free now: training begins when "
+            f"other work on the cluster ends.",
+            style="yellow",
+        )
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[str, PipelineConfig]:

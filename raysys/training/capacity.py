@@ -1,0 +1,35 @@
+"""Whether a cluster can hold a training's workers at all: Ray would wait for ever, and say nothing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raysys.config import TrainingConfig
+from raysys.errors import ConfigError
+
+
+def num_workers_held(nodes: Sequence[Mapping[str, Any]], training: TrainingConfig) -> int:
+    """Return how many workers fit at a time on the nodes, as `ray.nodes()` tells of them.
+
+    What runs there now does not count: it ends some time.
+    """
+    return sum(_held_by(node["Resources"], training) for node in nodes if node["Alive"])
+
+
+def check_workers_fit(nodes: Sequence[Mapping[str, Any]], training: TrainingConfig) -> None:
+    """Raise ConfigError when not even the empty cluster could run all workers at a time."""
+    held = num_workers_held(nodes, training)
+    if held >= training.num_workers:
+        return
+    needs = f"{training.cpus_per_worker:g} CPUs{' and a GPU' if training.use_gpu else ''}"
+    raise ConfigError(
+        f"{training.num_workers} training workers were asked for, each with {needs}, but the nodes "
+        f"of this cluster have room for {held}. Workers learn together, so training would wait for "
+        f"ever. Ask for fewer workers (--workers), make them smaller (cpus_per_worker, use_gpu), "
+        f"or add nodes; those that an autoscaler could start count once they are up."
+    )
+
+
+def _held_by(resources: Mapping[str, float], training: TrainingConfig) -> int:
+    held = math.floor(resources.get("CPU", 0.0) / training.cpus_per_worker + 1e-9)
+    return min(held, math.floor(resources.get("GPU", 0.0))) if training.use_gpu else held

@@ -1,0 +1,39 @@
+"""A cluster holds as many workers as fit on its nodes, each of them on one."""
+
+import pytest
+
+from raysys.config import TrainingConfig
+from raysys.errors import ConfigError
+from raysys.training.capacity import check_workers_fit, num_workers_held
+
+
+def node(cpus: float, gpus: float = 0, *, is_alive: bool = True) -> dict:
+    return {"Alive": is_alive, "Resources": {"CPU": cpus, "GPU": gpus, "memory": 1e9}}
+
+
+def test_a_worker_lies_on_one_node_and_not_across_two() -> None:
+    training = TrainingConfig(cpus_per_worker=2)
+    # 3 CPUs hold one worker of 2, 5 hold two; the odd CPUs of both together hold none.
+    assert num_workers_held([node(3), node(5)], training) == 3
+
+
+def test_parts_of_a_cpu_add_up() -> None:
+    assert num_workers_held([node(2)], TrainingConfig(cpus_per_worker=0.1)) == 20
+
+
+def test_dead_nodes_hold_nothing() -> None:
+    assert num_workers_held([node(8, is_alive=False), node(1)], TrainingConfig()) == 1
+
+
+def test_a_worker_on_a_gpu_needs_one_beside_its_cpus() -> None:
+    training = TrainingConfig(use_gpu=True)
+    assert num_workers_held([node(8, gpus=2), node(1, gpus=4), node(8)], training) == 3
+
+
+def test_more_workers_than_the_cluster_holds_are_refused_with_how_many_it_holds() -> None:
+    nodes = [node(2), node(2)]
+    check_workers_fit(nodes, TrainingConfig(num_workers=4))
+    with pytest.raises(ConfigError, match="5 training workers.*room for 4"):
+        check_workers_fit(nodes, TrainingConfig(num_workers=5))
+    with pytest.raises(ConfigError, match="1 CPUs and a GPU, but .* room for 0"):
+        check_workers_fit(nodes, TrainingConfig(num_workers=1, use_gpu=True))
