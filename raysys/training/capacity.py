@@ -1,4 +1,4 @@
-"""Whether a cluster can hold a training's workers at all: Ray would wait for ever, and say nothing."""
+"""Whether a cluster can hold the workers of a training; Ray would wait for ever, silently."""
 
 import math
 from collections.abc import Mapping, Sequence
