@@ -111,3 +111,11 @@ def test_a_part_built_for_another_vocabulary_is_refused(tmp_path: Path) -> None:
     release.check_vocabulary("index", "a" * 64)
     with pytest.raises(ReleaseMismatchError, match=r"its index was built for item vocabulary bbbb"):
         release.check_vocabulary("index", "b" * 64)
+
+
+def test_a_release_is_of_its_dataset_s_group_and_refused_for_another(tmp_path: Path) -> None:
+    release = publish(tmp_path)  # its lineage names no group
+    release.check_dataset_group(None)
+    release.check_dataset_group("default")
+    with pytest.raises(ReleaseMismatchError, match="group 'default', but 'films' was asked for"):
+        release.check_dataset_group("films")

@@ -27,7 +27,16 @@ def test_every_command_explains_itself_and_takes_json(command: str, capsys) -> N
     assert COMMANDS[command].summary in " ".join(help_text.split())
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train"], ["import", "--to", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["train"],
+        ["import", "--to", "x"],
+        ["import", "--movielens-100k", "--interactions", "log.csv", "--to", "x"],
+    ],
+)
 def test_misuse_exits_with_2_and_says_how_to_use_it(arguments: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
@@ -55,6 +64,11 @@ def test_what_cannot_be_done_exits_with_1_and_is_the_json_line_too(tmp_path: Pat
         (["train", "d", "--releases", "r", "--workers", "0"], "--workers must be at least 1"),
         (["serve", "--release", "r", "--host", "0.0.0.0"], "no authentication yet"),
         (["serve"], "needs --release"),
+        (
+            ["import", "--movielens-100k", "--items", "i.csv", "--to", "d"],
+            "brings its own --items",
+        ),
+        (["train", "no-dataset", "--releases", "r"], "no-dataset"),
         (["recommend", "--release", "r", "--user", "1", "--num", "501"], r"\[1, 500\]"),
     ],
 )

@@ -185,3 +185,13 @@ def test_a_shard_that_is_no_parquet_is_named(path: Path):
     shard.write_bytes(b"x" * shard.stat().st_size)
     with pytest.raises(DatasetError, match=r"shard-00000\.parquet cannot be read"):
         open_dataset(path).item_ids()
+
+
+def test_a_dataset_of_another_group_is_refused_and_an_old_manifest_is_of_the_default(path: Path):
+    dataset = open_dataset(path)  # its manifest names no group
+    dataset.check_dataset_group(None)
+    dataset.check_dataset_group("default")
+    with pytest.raises(DatasetError, match="dataset group 'default', but 'films'"):
+        dataset.check_dataset_group("films")
+    change_manifest(path, dataset_group="films")
+    open_dataset(path).check_dataset_group("films")

@@ -10,7 +10,7 @@ from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, manifest_path
 from raysys.logs.publish import check_destination, new_import_id, publish_import
 
 
-def staged(destination, content="rows"):
+def staged(destination, content="rows", group="default"):
     """Return a finished import beside `destination`: its staging directory and manifest."""
     staging = storage.staging_directory(destination)
     import_id = new_import_id()
@@ -20,6 +20,7 @@ def staged(destination, content="rows"):
         format_version=FORMAT_VERSION,
         import_id=import_id,
         created_at=datetime.now(UTC),
+        dataset_group=group,
         sources=[],
         num_shards=1,
         rows_in=0,
@@ -108,3 +109,18 @@ def test_a_file_is_no_place_for_a_dataset(tmp_path):
     (tmp_path / "data").write_text("text")
     with pytest.raises(DatasetError, match="is a file"):
         check_destination(tmp_path / "data", "default")
+
+
+def test_a_dataset_is_not_replaced_by_that_of_another_group(tmp_path):
+    publish_import(*_args(tmp_path, "films"))
+    with pytest.raises(DatasetError, match="group 'films', .* --dataset-group films"):
+        check_destination(tmp_path / "data", "shop")
+    with pytest.raises(DatasetError, match="group 'films', .* --dataset-group films"):
+        publish_import(*_args(tmp_path, "shop"))
+    assert read(tmp_path / "data") == "films"
+    check_destination(tmp_path / "data", "films")
+
+
+def _args(tmp_path, group):
+    staging, manifest = staged(tmp_path / "data", content=group, group=group)
+    return staging, tmp_path / "data", manifest

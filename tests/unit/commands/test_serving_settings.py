@@ -1,0 +1,111 @@
+"""What `deploy` and `serve` are told: a config file, and arguments that override it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raysys.cli import main
+from raysys.commands.arguments import build_parser
+from raysys.commands.serving_settings import serving_config
+from raysys.config import ServingConfig
+from raysys.errors import ConfigError
+from raysys.release import ReleaseDraft, publishing
+
+
+def settings(*arguments: str) -> ServingConfig:
+    return serving_config(build_parser().parse_args(["deploy", *arguments]))
+
+
+def test_arguments_override_what_the_file_says(tmp_path: Path) -> None:
+    file = tmp_path / "serving.yaml"
+    file.write_text("release: /a\nexploration_weight: 0.1\nnum_shards: 3\ncampaign: shop\n")
+    config = settings(
+        "--config", str(file), "--release", "/b", "--exploration-weight", "0", "--shards", "1",
+        "--exploration-item-age-cut-off", "7.5", "--dataset-group", "films",
+        "--database", "postgresql://host/name",
+    )  # fmt: skip
+    assert config == ServingConfig(
+        release="/b",
+        exploration_weight=0,
+        num_shards=1,
+        exploration_item_age_cut_off=7.5,
+        dataset_group="films",
+        database="postgresql://host/name",
+        campaign="shop",
+    )
+
+
+def test_paths_mean_the_same_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = settings("--release", "releases", "--database", "sqlite:///state.db")
+    assert config.release == f"{tmp_path}/releases"
+    assert config.database == f"sqlite:///{tmp_path}/state.db"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "raysys deploy needs --release"),
+        (["--release", "r", "--exploration-weight", "1.5"], "exploration_weight: .* got 1.5"),
+        (["--release", "r", "--exploration-weight", "-0.1"], "exploration_weight: .* got -0.1"),
+        (["--release", "r", "--exploration-item-age-cut-off", "0"], "age_cut_off: .* got 0.0"),
+        (["--release", "r", "--shards", "0"], "num_shards: .* got 0"),
+        (["--release", "r", "--dataset-group", "a/b"], "dataset_group: .* got 'a/b'"),
+    ],
+)
+def test_a_wrong_argument_is_refused_whether_or_not_there_is_a_file(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(*arguments)
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(ConfigError, match=message):
+        settings(*arguments, "--config", str(tmp_path / "empty.yaml"))
+
+
+def test_a_config_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.yaml").write_text("[release]")
+    with pytest.raises(ConfigError, match="list.yaml is not a valid ServingConfig"):
+        settings("--config", str(tmp_path / "list.yaml"), "--release", "r")
+
+
+def message_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main([*arguments, "--json"]) == 1
+    return str(json.loads(capsys.readouterr().out)["message"])
+
+
+def test_serve_sends_those_with_a_cluster_to_deploy_and_deploy_those_without_to_serve(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert "with `raysys deploy`" in message_of(capsys, "serve", "--release", "r")
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert "there is `raysys serve`" in message_of(capsys, "deploy", "--release", "r")
+
+
+def publish(draft: ReleaseDraft, group: str) -> None:
+    draft.publish(
+        recipe="custom", model_kind="gru", embedding_dim=16, history_length=8, vocabulary="v",
+        num_items=1, num_users=1, num_partitions=1, index_factory="Flat", watermark=None,
+        metrics={}, lineage={"dataset_group": group},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["deploy", "serve"])
+def test_a_release_of_another_dataset_group_is_refused_before_anything_starts(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with publishing(tmp_path) as draft:
+        publish(draft, "films")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if command == "deploy":
+        monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    refused = message_of(capsys, command, "--release", str(tmp_path))
+    assert "belongs to the dataset group 'films', but 'default' was asked for" in refused
+    assert "--dataset-group films" in refused
