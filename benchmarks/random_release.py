@@ -8,21 +8,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
+from pyarrow import ipc
 
 from raysys import storage
 from raysys.config import GruConfig, IndexConfig, PipelineConfig
+from raysys.dataset.creation import created_at_us
 from raysys.dataset.histories import Histories, offsets_of
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.baselines import popularity_counts
 from raysys.index.build import build_partitions
+from raysys.index.cold_start import fit_cold_start
 from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue
 from raysys.models.weights import save_model
 from raysys.release import (
     CONFIG,
+    CREATED_AT,
     HISTORIES,
     INDEX_DIRECTORY,
+    ITEM_TABLE,
     ITEM_VOCABULARY,
     MODEL_DIRECTORY,
     POPULARITY,
@@ -57,12 +63,18 @@ def publish_random_release(
         items.save(draft.path / ITEM_VOCABULARY)
         users.save(draft.path / USER_VOCABULARY)
         histories.save(draft.path / HISTORIES)
-        np.save(draft.path / POPULARITY, popularity_counts(histories, num_items))
+        counts = popularity_counts(histories, num_items)
+        np.save(draft.path / POPULARITY, counts)
+        table = _item_table(rng, items, histories)
+        with ipc.new_file(str(draft.path / ITEM_TABLE), table.schema) as sink:
+            sink.write_table(table)
+        np.save(draft.path / CREATED_AT, created_at_us(table, histories))
         save_model(
             network, draft.path / MODEL_DIRECTORY, num_users=num_users, vocabulary=items.hash
         )
         embeddings = encode_catalogue(network)
         build_partitions(draft.path / INDEX_DIRECTORY, embeddings, items.ids, index, items.hash)
+        fit_cold_start(embeddings, table, counts[1:]).save(draft.path)
         config = PipelineConfig(model=model, index=index)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
         return draft.publish(
@@ -79,6 +91,15 @@ def publish_random_release(
             metrics={},
             lineage={"seed": seed},
         )
+
+
+def _item_table(rng: np.random.Generator, items: Vocabulary, histories: Histories) -> pa.Table:
+    """Two genres for each item; a tenth of the items are younger than 30 days."""
+    genres = [f"genre-{one}|genre-{other}" for one, other in rng.integers(0, 18, (len(items), 2))]
+    ages_s = rng.integers(0, 300 * 86_400, len(items))
+    created_at_s = histories.occurred_at_us.max() // 1_000_000 - ages_s
+    columns = {"item_id": items.ids, "title": items.ids, "genres": genres}
+    return pa.table({**columns, "creation_timestamp": created_at_s})
 
 
 def _random_histories(

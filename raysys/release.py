@@ -8,6 +8,8 @@
         items.arrow              what is known of the items, in the same order
         histories.arrow          every user's interactions, up to the watermark
         popularity.npy           interactions by item number
+        created_at.npy           when each item came to be, by item number, in microseconds
+        cold_start/              from what is known of an item to its vector
         model/, index/           weights; partitions of the index
 
 A release is written beside its place and published by one rename, so that a directory with a
@@ -39,6 +41,9 @@ USER_VOCABULARY = "vocabulary/users.arrow"
 ITEM_TABLE = "items.arrow"
 HISTORIES = "histories.arrow"
 POPULARITY = "popularity.npy"
+CREATED_AT = "created_at.npy"
+COLD_START_FEATURES = "cold_start/features.arrow"
+COLD_START_WEIGHTS = "cold_start/weights.npy"
 MODEL_DIRECTORY = "model"
 INDEX_DIRECTORY = "index"
 

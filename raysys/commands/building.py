@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pyarrow import ipc
 
 import raysys
 from raysys import storage
@@ -26,6 +27,7 @@ from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.report import Report
 from raysys.index.build import build_partitions
+from raysys.index.cold_start import fit_cold_start
 from raysys.index.files import IndexNote
 from raysys.models.base import EmbeddingModel
 from raysys.models.encode import encode_catalogue, encode_histories
@@ -34,9 +36,11 @@ from raysys.release import (
     CONFIG,
     HISTORIES,
     INDEX_DIRECTORY,
+    ITEM_TABLE,
     ITEM_VOCABULARY,
     METRICS,
     MODEL_DIRECTORY,
+    POPULARITY,
     USER_VOCABULARY,
     Release,
     publishing,
@@ -109,6 +113,7 @@ def build_release(
         with console.progress("evaluating") as advance:
             report = measure(retriever, kind, material.histories, len(items), config, advance)
         note = _write_index(draft.path, model, config.index)
+        _write_cold_start(draft.path, model)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
         storage.write_json(draft.path / METRICS, report.to_json())
         release = draft.publish(
@@ -181,6 +186,14 @@ def _write_index(draft: Path, model: EmbeddingModel, index: IndexConfig) -> Inde
         items.hash,
         queries=queries,
     )
+
+
+def _write_cold_start(draft: Path, model: EmbeddingModel) -> None:
+    """Learn from the other files of a draft where items lie that nobody has interacted with."""
+    with ipc.open_file(str(draft / ITEM_TABLE)) as source:
+        table = source.read_all()
+    counts = np.load(draft / POPULARITY)[1:]
+    fit_cold_start(encode_catalogue(model), table, counts).save(draft)
 
 
 def _versions() -> dict[str, str]:

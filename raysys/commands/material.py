@@ -10,11 +10,19 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from raysys import tables
+from raysys.dataset.creation import created_at_us
 from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.baselines import popularity_counts
-from raysys.release import HISTORIES, ITEM_TABLE, ITEM_VOCABULARY, POPULARITY, USER_VOCABULARY
+from raysys.release import (
+    CREATED_AT,
+    HISTORIES,
+    ITEM_TABLE,
+    ITEM_VOCABULARY,
+    POPULARITY,
+    USER_VOCABULARY,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Material:
         self.histories.save(release / HISTORIES)
         np.save(release / POPULARITY, popularity_counts(self.histories, len(self.items)))
         table = _item_table(self.dataset.items(), self.items)
+        np.save(release / CREATED_AT, created_at_us(table, self.histories))
         with ipc.new_file(str(release / ITEM_TABLE), table.schema) as sink:
             sink.write_table(table)
 

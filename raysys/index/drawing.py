@@ -59,6 +59,17 @@ class FreshItems:
             self.clicks[rows],
         )
 
+    def followed_by(self, other: "FreshItems") -> "FreshItems":
+        """Return these items and then the others, in no order of keys."""
+        return FreshItems(
+            np.concatenate([self.keys, other.keys]),
+            np.concatenate([self.hashes, other.hashes]),
+            np.concatenate([self.vectors, other.vectors]),
+            np.concatenate([self.interactions, other.interactions]),
+            np.concatenate([self.impressions, other.impressions]),
+            np.concatenate([self.clicks, other.clicks]),
+        )
+
     def columns_of(self, keys: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return the place of each key, (M,); -1 where it has none."""
         if not len(self.keys):

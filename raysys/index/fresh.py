@@ -11,21 +11,36 @@ Letters for shapes:
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import DamagedReleaseError
 from raysys.hashing import stable_hashes
+from raysys.index.cold_start import ColdStart
 from raysys.index.drawing import FreshItems, KeyLists, Settings, draw_candidates
+from raysys.index.home import Home, keys_of_new_items
 from raysys.policy.candidates import FreshBatch
+from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release
 from raysys.state.items import Changes, ItemCount, StoredItem
 
 DAY_US = 86_400_000_000
 _NEVER_US = np.iinfo(np.int64).max
+_LONGEST_US = 1 << 62  # 146,000 years: a time plus this is still an int64
+
+
+class VectorSource(Protocol):
+    """The shard of the index that the pool belongs to."""
+
+    def vectors_of(
+        self, item_nums: NDArray[np.integer]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return those of the numbers that it holds, (M,), and their vectors, (M, D)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,33 +57,6 @@ class FreshDraws:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Home:
-    """Whose pool it is, one shard's of one release, and what new items need to enter it."""
-
-    vocabulary: Vocabulary
-    vectors_of: Callable[[Sequence[Mapping[str, Any]]], NDArray[np.float32]]
-    """From what is known of n items to their vectors, (n, D)."""
-    num_partitions: int
-    shard: int
-    num_shards: int
-    age_cut_off_us: int
-    """Items of this age or older are not explored."""
-
-    def keys_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return the key of each item, (n,), known to the release or not."""
-        nums = self.vocabulary.numbers(item_ids)
-        return np.where(nums > 0, nums, keys_of_new_items(item_ids))
-
-    def new_here(self, stored: Sequence[StoredItem]) -> list[StoredItem]:
-        """Return the items that the release does not know and whose partition lies in the shard."""
-        item_ids = [item.item_id for item in stored]
-        partitions = stable_hashes(item_ids) % np.uint64(self.num_partitions)
-        is_here = partitions % np.uint64(self.num_shards) == self.shard
-        is_new = self.vocabulary.numbers(item_ids) == 0
-        return [stored[place] for place in np.flatnonzero(is_here & is_new).tolist()]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class FreshPool:
     """The fresh items of one shard at one delta version."""
 
@@ -80,6 +68,45 @@ class FreshPool:
     """(n,) when an item is too old; never for those of the release, which age with its log."""
     new_ids: dict[int, str]
     """Ids of the items that the release does not know, by key."""
+
+    @classmethod
+    def of_release(
+        cls,
+        release: Release,
+        source: VectorSource,
+        *,
+        shard: int,
+        num_shards: int,
+        age_cut_off_days: float,
+    ) -> "FreshPool":
+        """Make the pool of one shard of a release, before anything was put.
+
+        Args:
+            source: the shard itself.
+            age_cut_off_days: items of that age or older are not explored. Those of the release age
+                against its watermark, new ones against the time of the draw.
+
+        Raises:
+            DamagedReleaseError, ReleaseMismatchError: the release cannot be used.
+        """
+        release.verify(ITEM_VOCABULARY, CREATED_AT, POPULARITY)
+        vocabulary = Vocabulary.open(release.file(ITEM_VOCABULARY))
+        release.check_vocabulary("item vocabulary", vocabulary.hash)
+        created_at_us = _by_item(release, CREATED_AT, len(vocabulary))
+        interactions = _by_item(release, POPULARITY, len(vocabulary))
+        home = Home(
+            vocabulary,
+            ColdStart.open(release).vectors,
+            num_partitions=release.manifest.num_partitions,
+            shard=shard,
+            num_shards=num_shards,
+            age_cut_off_us=int(min(age_cut_off_days * DAY_US, _LONGEST_US)),
+        )
+        watermark_us = _microseconds(release.manifest.watermark)
+        is_young = watermark_us - created_at_us[1:] < home.age_cut_off_us
+        nums, vectors = source.vectors_of(np.flatnonzero(is_young) + 1)
+        order = np.argsort(nums)
+        return cls.of_items(home, nums[order], vectors[order], interactions[nums[order]])
 
     @classmethod
     def of_items(
@@ -169,16 +196,9 @@ class FreshPool:
 
     def _merged(self, stays: NDArray[np.bool_], entering: Sequence[StoredItem]) -> "FreshPool":
         """Return the pool of the items that stay and of those that enter, with counts so far."""
-        old, new = self.items, self._as_items(entering)
+        new = self._as_items(entering)
+        items = self.items.take(stays).followed_by(new)
         ends = [item.created_at_us + self.home.age_cut_off_us for item in entering]
-        items = FreshItems(
-            np.concatenate([old.keys[stays], new.keys]),
-            np.concatenate([old.hashes[stays], new.hashes]),
-            np.concatenate([old.vectors[stays], new.vectors]),
-            np.concatenate([old.interactions[stays], new.interactions]),
-            np.concatenate([old.impressions[stays], new.impressions]),
-            np.concatenate([old.clicks[stays], new.clicks]),
-        )
         expires_at_us = np.concatenate([self.expires_at_us[stays], np.array(ends, np.int64)])
         # Two ids of one hash would share a key; one of them is enough.
         keys, order = np.unique(items.keys, return_index=True)
@@ -221,7 +241,18 @@ class FreshPool:
         return replace(self.items, impressions=impressions, clicks=clicks)
 
 
-def keys_of_new_items(item_ids: Iterable[str]) -> NDArray[np.int64]:
-    """Return the key, below 0, of each of the items that the release does not know."""
-    halved = (stable_hashes(item_ids) >> np.uint64(1)).astype(np.int64)
-    return -1 - halved
+def _by_item(release: Release, name: str, num_items: int) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = np.load(release.file(name), mmap_mode="r", allow_pickle=False)
+    if values.shape != (num_items + 1,):
+        raise DamagedReleaseError(
+            f"Release {release.name} has {len(values) - 1} values in {name}, but knows {num_items} "
+            f"items. Build the release again."
+        )
+    return values
+
+
+def _microseconds(time: datetime | None) -> int:
+    """Return microseconds since 1970 UTC; 0 for a release without interactions."""
+    if time is None:
+        return 0
+    return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

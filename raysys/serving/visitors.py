@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.hashing import stable_hashes
+from raysys.index.home import keys_of_new_items
 from raysys.state.user_state import NO_STATE, UserState
 
 NO_ITEMS: NDArray[np.int32] = np.zeros(0, np.int32)
@@ -111,7 +111,7 @@ class Visitors:
             nums, times = merge_interactions(nums, times, *_known_only(new_nums, new_times))
             unknown = {state.item_ids[place] for place in np.flatnonzero(new_nums == 0)}
             if unknown:
-                seen_keys = -1 - (stable_hashes(unknown) >> np.uint64(1)).astype(np.int64)
+                seen_keys = keys_of_new_items(unknown)
         length = self._history_length
         return Visitor(
             version=state.version,
