@@ -17,8 +17,11 @@ import ray
 from raysys import tables
 from raysys.errors import DatasetError, NothingUsableError, SourceError
 from raysys.hashing import sha256_of_file, stable_hash
+from raysys.logs.event_export import export_log
 from raysys.logs.importing import import_log
 from raysys.logs.manifest import DatasetManifest, manifest_path
+from raysys.state.events import Event
+from raysys.state.store import StateStore
 
 pytestmark = pytest.mark.ray
 
@@ -221,6 +224,7 @@ _IMPORT = """
 import sys
 from pathlib import Path
 import ray
+from raysys.logs.event_export import export_log
 from raysys.logs.importing import import_log
 
 log, destination, ray_directory = map(Path, sys.argv[1:])
@@ -277,3 +281,35 @@ def _wait_until_its_ray_is_gone(ray_directory: str) -> None:
             return
         time.sleep(0.2)
     raise AssertionError(f"Ray in {ray_directory} still runs, 60 s after its driver was killed.")
+
+
+def test_exported_events_are_imported_again_and_know_each_other(tmp_path: Path) -> None:
+    """Two exports that overlap, and the log that came before: every event is there once."""
+    store = StateStore(f"sqlite:///{tmp_path / 'state.db'}", "films")
+    at_us = 1_700_000_000_123_456
+    store.put_events(
+        [
+            Event("ann", "s", "a", "watch", at_us, "e-1", 4.5),
+            Event("bob", "s", "12.5", "click", at_us + 1),
+        ]
+    )
+    export_log(store.log, tmp_path / "first")
+    store.put_events([Event("ann", "s", "b", "click", at_us + 2, "e-2")])
+    export_log(store.log, tmp_path / "whole")
+    store.close()
+    header = "USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE,EVENT_ID\n"
+    old = write(tmp_path / "old.csv", header + "ann,z,1600000000,click,,\n")
+    sources = [old, *(tmp_path / name / "interactions.parquet" for name in ("first", "whole"))]
+    manifest = import_log(sources, tmp_path / "dataset", num_shards=1)
+    assert (manifest.rows_accepted, manifest.rows_duplicate) == (4, 2)
+    assert (manifest.rows_quarantined, manifest.notices) == (0, [])
+    read = interactions(tmp_path / "dataset").drop_columns(["source_file", "source_row"])
+    times = read["occurred_at"].cast(pa.int64()).to_pylist()
+    assert times == [1_600_000_000_000_000, at_us, at_us + 2, at_us + 1]
+    assert read.drop_columns(["occurred_at"]).to_pydict() == {
+        "user_id": ["ann", "ann", "ann", "bob"],
+        "item_id": ["z", "a", "b", "12.5"],
+        "event_type": ["click", "watch", "click", "click"],
+        "event_value": [None, 4.5, None, None],
+        "event_id": [None, "e-1", "e-2", None],
+    }

@@ -1,6 +1,7 @@
 """The same store on a real PostgreSQL."""
 
 import asyncio
+import dataclasses
 import shutil
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Changes, Item, ItemCount, StoredItem
+from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
 from raysys.state.tables import events, user_states
@@ -159,6 +161,15 @@ def test_one_bad_request_of_a_group_fails_alone(store: StateStore) -> None:
 
     asyncio.run(scenario())
     assert store.user_states(["ann"])["ann"].item_ids == ("a", "c")
+
+
+def test_a_slate_that_the_server_refuses_is_lost_alone(store: StateStore) -> None:
+    recorder = SlateRecorder(store)
+    bad = dataclasses.replace(slate("RID-bad"), user_id="a\0b")
+    recorder.record([slate("RID-1"), slate("RID-2"), bad, slate("RID-3")])
+    recorder.close()
+    assert (recorder.recorded, recorder.dropped) == (3, 1)
+    assert store.changes(0).counts == [ItemCount("b", 3, 0)]
 
 
 def test_stores_that_open_and_write_at_once_lose_nothing_and_repeat_nothing(url: str) -> None:
