@@ -133,6 +133,7 @@ def _tune(parser: argparse.ArgumentParser) -> None:
         help="what to search, also NAME=VALUE,VALUE; may be repeated (default: all of the recipe)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="default: the settings'")
+    _must_be_of_group(parser)
 
 
 def _release(parser: argparse.ArgumentParser) -> None:
