@@ -13,9 +13,9 @@ from raysys.state.store import StateStore
 
 _LOG = logging.getLogger(__name__)
 
-_MAX_SLATES_PER_COMMIT = 500
 Outcome = Literal["recorded", "dropped"]
 
+_MAX_SLATES_PER_COMMIT = 500
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
 
