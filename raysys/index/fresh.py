@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,8 +220,7 @@ class FreshPool:
         impressions, clicks = np.zeros((2, len(keys)), np.int64)
         impressions[is_known] = self.items.impressions[columns[is_known]]
         clicks[is_known] = self.items.clicks[columns[is_known]]
-        properties = [json.loads(item.properties) if item.properties else {} for item in entering]
-        vectors = self.home.vectors_of(properties)
+        vectors = self.home.vectors_of([_properties(item) for item in entering])
         return FreshItems(
             keys,
             stable_hashes(item_ids),
@@ -239,6 +238,15 @@ class FreshPool:
             if column >= 0:
                 impressions[column], clicks[column] = count.impressions, count.clicks
         return replace(self.items, impressions=impressions, clicks=clicks)
+
+
+def _properties(item: StoredItem) -> dict[str, Any]:
+    """Return what is known of an item: nothing where a text of a client defeats the parser."""
+    try:
+        known = json.loads(item.properties or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _by_item(release: Release, name: str, num_items: int) -> NDArray[np.int64]:
