@@ -154,6 +154,20 @@ def _release(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _update(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "dataset", type=Path, help="the release's interactions and newer ones, imported together"
+    )
+    parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
+    parser.add_argument(
+        "--releases", type=Path, required=True, metavar="DIR", help="where to publish the release"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=3, metavar="N", help="at most (default: %(default)s)"
+    )
+    _must_be_of_group(parser)
+
+
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="the dataset that the release was trained on")
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
@@ -253,6 +267,12 @@ COMMANDS = {
         "raysys.commands.release",
         "make a release without training: another index, or a search's best trial",
         _release,
+        outputs=("releases",),
+    ),
+    "update": Command(
+        "raysys.commands.update",
+        "let a release learn what is new in its dataset, publish another one",
+        _update,
         outputs=("releases",),
     ),
     "evaluate": Command(

@@ -47,6 +47,7 @@ from raysys.release import (
 )
 from raysys.training.checkpoint import EpochResult
 from raysys.training.trainer import train_on_ray
+from raysys.training.warm_start import WarmStart
 
 _LIBRARIES = ("ray", "torch", "faiss-cpu", "faiss-gpu", "pyarrow", "numpy")
 
@@ -54,7 +55,9 @@ WriteModel = Callable[[Material, Path], None]
 """Writes `MODEL_DIRECTORY` below a draft that holds all files of the material."""
 
 
-def training_now(config: PipelineConfig, console: Console) -> WriteModel:
+def training_now(
+    config: PipelineConfig, console: Console, *, warm_start: WarmStart | None = None
+) -> WriteModel:
     """Return what trains a model on the Ray that runs, with a bar of its epochs."""
     metric = f"{config.evaluation.metric}_at_{config.evaluation.metric_k}"
 
@@ -69,6 +72,7 @@ def training_now(config: PipelineConfig, console: Console) -> WriteModel:
                 config,
                 directory=draft / MODEL_DIRECTORY,
                 make_validate=MakeValidate(config.evaluation, users),
+                warm_start=warm_start,
                 on_epoch=lambda result: advance(
                     result.epoch, config.training.max_epochs, _words_on(result, metric)
                 ),

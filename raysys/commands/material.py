@@ -73,6 +73,10 @@ class Material:
             "rows_accepted": manifest.rows_accepted,
         }
 
+    def item_table(self) -> pa.Table:
+        """Return what is known of the items, in the order of their numbers."""
+        return _item_table(self.dataset.items(), self.items)
+
     def write(self, release: Path) -> None:
         """Write the files of a release draft that hold it."""
         (release / "vocabulary").mkdir()
@@ -80,7 +84,7 @@ class Material:
         self.users.save(release / USER_VOCABULARY)
         self.histories.save(release / HISTORIES)
         np.save(release / POPULARITY, popularity_counts(self.histories, len(self.items)))
-        table = _item_table(self.dataset.items(), self.items)
+        table = self.item_table()
         np.save(release / CREATED_AT, created_at_us(table, self.histories))
         with ipc.new_file(str(release / ITEM_TABLE), table.schema) as sink:
             sink.write_table(table)

@@ -35,6 +35,7 @@ from raysys.training.metrics import report_epoch
 from raysys.training.pieces import Pieces, needs_all_users, pieces_of, pieces_of_all
 from raysys.training.run_files import RunFiles, followed
 from raysys.training.shares import ReadShares, Share, shares_of
+from raysys.training.warm_start import WarmStart
 from raysys.training.workers import MakeValidate, OtherWorkerFailed, Workers
 
 _CHECKPOINT_NAME = "training.pt"
@@ -70,6 +71,7 @@ class _Job:
     files: RunFiles
     make_validate: MakeValidate | None
     on_worker_epoch: OnWorkerEpoch | None
+    warm_start: WarmStart | None
     all_pieces: "ray.ObjectRef[Pieces] | None"
 
 
@@ -82,6 +84,7 @@ def train_on_ray(
     directory: Path,
     make_validate: MakeValidate | None = None,
     on_worker_epoch: OnWorkerEpoch | None = None,
+    warm_start: WarmStart | None = None,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
     storage: Path | None = None,
 ) -> TrainedModel:
@@ -97,6 +100,7 @@ def train_on_ray(
             measures a model on them; metrics are averaged over the users of all workers. It is
             sent to the workers, so it must be picklable.
         on_worker_epoch: must be picklable too.
+        warm_start: go on from a trained model; None: learn all from nothing.
         on_epoch: called in this process, from another thread, as each epoch ends.
         storage: where checkpoints are kept, so that the same call goes on after it was stopped.
             None: in a temporary directory of this node, for the time of the call.
@@ -110,7 +114,17 @@ def train_on_ray(
         if storage is None:
             storage = Path(stack.enter_context(_temporary_directory()))
         files = RunFiles(storage.absolute())
-        job = _job(dataset, items, users, config, directory, files, make_validate, on_worker_epoch)
+        job = _job(
+            dataset,
+            items,
+            users,
+            config,
+            directory,
+            files,
+            make_validate,
+            on_worker_epoch,
+            warm_start,
+        )
         _run(job, on_epoch)
         return TrainedModel(directory, files.results())
 
@@ -124,6 +138,7 @@ def _job(
     files: RunFiles,
     make_validate: MakeValidate | None,
     on_worker_epoch: OnWorkerEpoch | None,
+    warm_start: WarmStart | None,
 ) -> _Job:
     opened, vocabulary = open_dataset(dataset), Vocabulary.open(items)
     files.claim(
@@ -132,6 +147,7 @@ def _job(
             "dataset": opened.manifest.import_id,
             "items": vocabulary.hash,
             "users": Vocabulary.open(users).hash,
+            "warm_start": None if warm_start is None else warm_start.fingerprint(),
         }
     )
     all_pieces = None
@@ -146,6 +162,7 @@ def _job(
         files=files,
         make_validate=make_validate,
         on_worker_epoch=on_worker_epoch,
+        warm_start=warm_start,
         all_pieces=all_pieces,
     )
 
@@ -218,7 +235,10 @@ def _train(job: _Job, workers: Workers) -> None:
     items, users = Vocabulary.open(job.items), Vocabulary.open(job.users)
     pieces = workers.together(lambda: _own_pieces(job, items, workers))
     torch.manual_seed(settings.seed)
-    model = build_model(job.config.model, num_items=len(items), num_users=len(users))
+    if job.warm_start is None:
+        model = build_model(job.config.model, num_items=len(items), num_users=len(users))
+    else:
+        model = job.warm_start.load(items.hash)
     model.to(workers.device)
     found = ray.train.get_checkpoint()
     results = fit(
@@ -238,7 +258,9 @@ def _train(job: _Job, workers: Workers) -> None:
 def _own_pieces(job: _Job, items: Vocabulary, workers: Workers) -> Pieces:
     shares = shares_of(workers.comm.rank, workers.comm.num_ranks, len(job.shards))
     of_all = None if job.all_pieces is None else ray.get(job.all_pieces)
-    return pieces_of(concatenated(_read(job, shares, items)), of_all)
+    histories = concatenated(_read(job, shares, items))
+    pieces = pieces_of(histories, of_all)
+    return pieces if job.warm_start is None else job.warm_start.narrowed(pieces, histories)
 
 
 def _read(job: _Job, shares: list[Share], items: Vocabulary) -> list[Histories]:

@@ -1,17 +1,15 @@
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from raysys import tables
 from raysys.dataset.dataset import open_dataset, shard_histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
-from raysys.hashing import sha256_of_file
+from tests.unit.dataset.builders import interactions, write_dataset
 
 SHARDS = [
     [("bob", "x", 5), ("bob", "y", 5), ("dan", "x", 1)],
@@ -20,61 +18,10 @@ SHARDS = [
 ]
 
 
-def interactions(rows: list[tuple[str, str, int]]) -> pa.Table:
-    users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
-    nothing = [None] * len(rows)
-    return pa.Table.from_arrays(
-        [
-            pa.array(users, pa.string()),
-            pa.array(items, pa.string()),
-            pa.array(times, pa.int64()).cast(tables.TIMESTAMP),
-            pa.array(nothing, pa.string()),
-            pa.array(nothing, pa.float64()),
-            pa.array(nothing, pa.string()),
-            pa.array([0] * len(rows), pa.int32()),
-            pa.array(range(1, len(rows) + 1), pa.int64()),
-        ],
-        schema=tables.INTERACTIONS,
-    )
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "dataset"
-    shards = path / "import-1" / "interactions"
-    shards.mkdir(parents=True)
-    for number, rows in enumerate(SHARDS):
-        pq.write_table(interactions(rows), shards / f"shard-{number:05d}.parquet")
     items = pa.table({"item_id": ["x", "y"], "title": ["X", None]}, schema=tables.ITEMS)
-    pq.write_table(items, path / "import-1" / "items.parquet")
-    now = datetime.now(UTC).isoformat()
-    manifest = {
-        "format_version": 1,
-        "import_id": "import-1",
-        "created_at": now,
-        "sources": [],
-        "num_shards": 3,
-        "rows_in": 4,
-        "rows_accepted": 4,
-        "rows_quarantined": 0,
-        "rows_duplicate": 0,
-        "quarantined_by_reason": {},
-        "notices": [],
-        "num_users": 3,
-        "num_items": 3,
-        "first_occurred_at": now,
-        "last_occurred_at": now,
-        "files": {
-            str(file.relative_to(path)): {
-                "num_bytes": file.stat().st_size,
-                "sha256": sha256_of_file(file),
-            }
-            for file in path.rglob("*.parquet")
-        },
-        "items_file": "import-1/items.parquet",
-    }
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    return path
+    return write_dataset(tmp_path / "dataset", SHARDS, items)
 
 
 def change_manifest(path: Path, **fields: object) -> None:

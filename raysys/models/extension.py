@@ -1,0 +1,57 @@
+"""A trained model for more items and users than it was trained for.
+
+Letters for shapes:
+    M  new items
+    D  width of an embedding, or wider where vectors are padded
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from raysys.errors import ReleaseMismatchError
+from raysys.models.base import EmbeddingModel
+from raysys.models.build import build_model
+from raysys.models.gru import Gru
+from raysys.models.two_tower import TwoTower
+
+
+def extended(model: EmbeddingModel, *, num_items: int, num_users: int) -> EmbeddingModel:
+    """Return a model that is the same for every known id, and untrained for those that follow.
+
+    What is untrained comes from torch's global random generator, as in `build_model`.
+
+    Args:
+        num_items, num_users: known ids of vocabularies that go on from the model's own: known ids
+            keep their numbers.
+
+    Raises:
+        ReleaseMismatchError: the vocabularies are smaller than those of the model.
+    """
+    larger = build_model(model.config, num_items=num_items, num_users=num_users)
+    weights = larger.state_dict()
+    for name, trained in model.state_dict().items():
+        target = weights[name]
+        if len(target) < len(trained):
+            raise ReleaseMismatchError(
+                f"{name} of the trained model has {len(trained)} rows, but is to have only "
+                f"{len(target)}. Vocabularies grow; this one belongs to something else."
+            )
+        target[: len(trained)] = trained
+    return larger
+
+
+def place_new_items(model: EmbeddingModel, vectors: NDArray[np.floating]) -> None:
+    """Give the items with the highest numbers these candidate vectors, (M, D), in place."""
+    table = _item_embedding(model).weight
+    rows = torch.from_numpy(vectors[:, : model.embedding_dim]).to(table)
+    with torch.no_grad():
+        table[len(table) - len(rows) :] = rows
+
+
+def _item_embedding(model: EmbeddingModel) -> nn.Embedding:
+    if isinstance(model, Gru):
+        return model.items
+    assert isinstance(model, TwoTower)
+    return model.candidate_tower

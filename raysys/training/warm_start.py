@@ -1,0 +1,61 @@
+"""Going on from a trained model: where its weights are, and who did something since."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.dataset.histories import Histories
+from raysys.hashing import sha256_of_file
+from raysys.models.base import EmbeddingModel
+from raysys.models.weights import WEIGHTS_NAME, load_model
+from raysys.training.pieces import Pieces
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """A model to begin with instead of an untrained one, and from whom it learns.
+
+    Args:
+        model: an absolute path of what `save_model` wrote, for the vocabularies of the training.
+        after_us: only users with an interaction later than this are learnt from, in microseconds
+            since 1970 UTC. Of them everything is, so that what is new is read in its context.
+    """
+
+    model: Path
+    after_us: int
+
+    def load(self, vocabulary: str) -> EmbeddingModel:
+        """Return the model, ready to learn.
+
+        Raises:
+            DamagedReleaseError: the files cannot be read.
+            ReleaseMismatchError: it is for another item vocabulary than the one with this hash.
+        """
+        return load_model(self.model, vocabulary=vocabulary).requires_grad_(True)
+
+    def narrowed(self, pieces: Pieces, histories: Histories) -> Pieces:
+        """Return the pieces with only the active users to learn from.
+
+        Validation stays on all users: what the others lose has to be seen.
+
+        Args:
+            histories: of all users of the pieces, nothing held back.
+        """
+        active = histories.user_ids.take(active_rows(histories, self.after_us))
+        rows = pieces.train.rows_of(active)
+        return Pieces(pieces.train.take(np.sort(rows[rows >= 0])), pieces.validation)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return, fit for JSON, what makes another training of it."""
+        return {"weights": sha256_of_file(self.model / WEIGHTS_NAME), "after_us": self.after_us}
+
+
+def active_rows(histories: Histories, after_us: int) -> NDArray[np.int64]:
+    """Return the rows of the users with an interaction later than a time, ascending."""
+    has_any = histories.lengths > 0
+    newest_us = histories.occurred_at_us[histories.offsets[1:][has_any] - 1]
+    rows: NDArray[np.int64] = np.flatnonzero(has_any)[newest_us > after_us]
+    return rows

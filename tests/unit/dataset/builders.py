@@ -1,0 +1,74 @@
+"""Datasets as an import leaves them, written by hand."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysys import tables
+from raysys.hashing import sha256_of_file
+
+Row = tuple[str, str, int]
+"""User, item, and microseconds since 1970."""
+
+
+def interactions(rows: Sequence[Row]) -> pa.Table:
+    users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
+    nothing = [None] * len(rows)
+    return pa.Table.from_arrays(
+        [
+            pa.array(users, pa.string()),
+            pa.array(items, pa.string()),
+            pa.array(times, pa.int64()).cast(tables.TIMESTAMP),
+            pa.array(nothing, pa.string()),
+            pa.array(nothing, pa.float64()),
+            pa.array(nothing, pa.string()),
+            pa.array([0] * len(rows), pa.int32()),
+            pa.array(range(1, len(rows) + 1), pa.int64()),
+        ],
+        schema=tables.INTERACTIONS,
+    )
+
+
+def write_dataset(
+    path: Path, shards: Sequence[Sequence[Row]], items: pa.Table | None = None, **manifest: object
+) -> Path:
+    """Write one shard for each list of rows, in its order; `manifest` replaces what it says."""
+    folder = path / "import-1"
+    (folder / "interactions").mkdir(parents=True)
+    for number, rows in enumerate(shards):
+        pq.write_table(interactions(rows), folder / f"interactions/shard-{number:05d}.parquet")
+    if items is not None:
+        pq.write_table(items, folder / "items.parquet")
+    rows = [row for shard in shards for row in shard]
+    times = [datetime.fromtimestamp(time / 1e6, UTC) for _, _, time in rows]
+    written = {
+        "format_version": 1,
+        "import_id": "import-1",
+        "created_at": datetime.now(UTC).isoformat(),
+        "sources": [],
+        "num_shards": len(shards),
+        "rows_in": len(rows),
+        "rows_accepted": len(rows),
+        "rows_quarantined": 0,
+        "rows_duplicate": 0,
+        "quarantined_by_reason": {},
+        "notices": [],
+        "num_users": len({user for user, _, _ in rows}),
+        "num_items": len({item for _, item, _ in rows}),
+        "first_occurred_at": min(times).isoformat(),
+        "last_occurred_at": max(times).isoformat(),
+        "files": {
+            str(file.relative_to(path)): {
+                "num_bytes": file.stat().st_size,
+                "sha256": sha256_of_file(file),
+            }
+            for file in folder.rglob("*.parquet")
+        },
+        "items_file": None if items is None else "import-1/items.parquet",
+    }
+    (path / "manifest.json").write_text(json.dumps({**written, **manifest}))
+    return path
