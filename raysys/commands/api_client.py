@@ -31,10 +31,24 @@ class ApiClient:
             parts.hostname or "127.0.0.1", parts.port or 80, timeout=timeout_s
         )
 
-    def recommend(self, user_id: str, *, num_results: int = 10) -> Reply:
-        """Ask for one user's list; ServingError when the answer is not a list."""
-        reply = self.post("/recommendations", {"userId": user_id, "numResults": num_results})
-        return self._expect_success(reply)
+    def recommend(
+        self,
+        user_id: str,
+        *,
+        num_results: int = 10,
+        exploration_weight: float | None = None,
+        seed: int | None = None,
+    ) -> Reply:
+        """Ask for one user's list; ServingError when the answer is not a list.
+
+        Args:
+            exploration_weight: None leaves it to the server.
+            seed: of the draws; None for one by chance.
+        """
+        given = {"x-raysys-exploration-weight": exploration_weight, "x-raysys-seed": seed}
+        headers = {name: str(value) for name, value in given.items() if value is not None}
+        body = {"userId": user_id, "numResults": num_results}
+        return self._expect_success(self.post("/recommendations", body, headers))
 
     def put_events(self, tracking_id: str, user_id: str, events: Sequence[dict[str, Any]]) -> Reply:
         """Send at most 10 events; they count once this returns. ServingError when refused."""
@@ -46,23 +60,30 @@ class ApiClient:
         }
         return self._expect_success(self.post("/events", body))
 
+    def put_items(self, dataset_group: str, items: Sequence[dict[str, Any]]) -> Reply:
+        """Put at most 10 items; they are stored once this returns. ServingError when refused."""
+        arn = f"arn:aws:personalize:us-east-1:000000000000:dataset/{dataset_group}/ITEMS"
+        return self._expect_success(self.post("/items", {"datasetArn": arn, "items": list(items)}))
+
     def get(self, path: str) -> Reply:
         """Return the answer to a GET, whatever its status."""
-        return self._request("GET", path, None)
+        return self._request("GET", path, None, {})
 
-    def post(self, path: str, body: Any) -> Reply:
+    def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
         """Return the answer to a POST of `body` as JSON, whatever its status."""
-        return self._request("POST", path, json.dumps(body).encode())
+        all_headers = {"Content-Type": "application/json", **(headers or {})}
+        return self._request("POST", path, json.dumps(body).encode(), all_headers)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _request(self, method: str, path: str, body: bytes | None) -> Reply:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Reply:
         started = time.perf_counter()
         try:
-            self._connection.request(method, path, body=body, headers=headers)
+            self._connection.request(method, path, body=body, headers=dict(headers))
             response = self._connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:

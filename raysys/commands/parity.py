@@ -1,4 +1,4 @@
-"""The parity law: what is served to a user is what evaluation ranks for the same history."""
+"""The parity law: what is served with weight 0 is what evaluation ranks for the same history."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,9 @@ def _served(url: str, user_ids: Sequence[str], k: int, num_threads: int = 8) -> 
     def ask(chosen: Sequence[str]) -> list[list[str]]:
         client = ApiClient(url)
         try:
-            replies = [client.recommend(user_id, num_results=k) for user_id in chosen]
+            replies = [
+                client.recommend(user_id, num_results=k, exploration_weight=0) for user_id in chosen
+            ]
         finally:
             client.close()
         return [[item["itemId"] for item in reply.body["itemList"]] for reply in replies]

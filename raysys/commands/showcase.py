@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from rich.table import Table
 from rich.text import Text
@@ -35,8 +36,9 @@ def show_a_list_that_moves(
     catalogue = Catalogue(model.item_table(), model.items.ids.to_pylist())
     user_id, taste = _user_and_taste(model, catalogue)
     console.step(f"Ask for user {user_id}, send three events, ask again")
-    client.recommend(user_id, num_results=_LENGTH)  # the first call on a connection opens it
-    before = client.recommend(user_id, num_results=_LENGTH)
+    ask = partial(client.recommend, user_id, num_results=_LENGTH, exploration_weight=0)
+    ask()  # the first call on a connection opens it
+    before = ask()
     console.say(
         f"  {taste.share_of_history:.0%} of what user {user_id} watched is "
         f"[bold]{taste.genre}[/bold]. Now they watch:"
@@ -52,7 +54,7 @@ def show_a_list_that_moves(
             for place, item_id in enumerate(taste.item_ids)
         ],
     )
-    after = client.recommend(user_id, num_results=_LENGTH)
+    after = ask()
     console.say(_side_by_side(before, after, catalogue, taste))
     num_new = len(set(_item_ids(after)) - set(_item_ids(before)))
     console.say(

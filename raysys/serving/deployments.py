@@ -21,7 +21,7 @@ from ray import serve
 from raysys.config import ServingConfig
 from raysys.errors import ReleaseMismatchError
 from raysys.release import Release, open_release
-from raysys.serving.exchange import EncodeRequest, SearchRequest, SearchResult
+from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.nodes import (
     check_database,
     check_proxy_address,
@@ -65,19 +65,19 @@ class IndexShard:
     """One replica of one index shard."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, release_path: str, shard: int, num_shards: int
+        self, config: ServingConfig, release_path: str, shard: int
     ) -> None:
-        from raysys.index.shard import open_shard  # imports FAISS, which a gateway does not need
-        from raysys.serving.shard import answer_search
+        from raysys.serving.shard import ReleaseShard  # imports FAISS, which a gateway needs not
 
         listen_on_node_address()
+        await asyncio.to_thread(check_database, config.database)
         self._worker = _Worker(release_path)
-        self._shard = await self._worker.run(open_shard, self._worker.release, shard, num_shards)
-        self._answer_search = answer_search
+        release = self._worker.release
+        self._shard = await self._worker.run(ReleaseShard.load, config, release, shard)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         self._worker.check(request.release)
-        return await self._worker.run(self._answer_search, self._shard, request)
+        return await self._worker.run(self._shard.search, request)
 
     async def vectors_of(
         self, release: str, item_nums: NDArray[np.int32]
@@ -85,8 +85,16 @@ class IndexShard:
         self._worker.check(release)
         return await self._worker.run(self._shard.vectors_of, item_nums)
 
+    async def fresh_status(self, release: str) -> FreshStatus:
+        self._worker.check(release)
+        return self._shard.fresh_status(serve.get_replica_context().replica_id.unique_id)
+
     async def check(self, release: str) -> None:
         self._worker.check(release)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_shard"):
+            self._shard.close()
 
 
 class Gateway:
@@ -154,7 +162,7 @@ def application(
     shards = [
         _deployment(
             IndexShard, f"IndexShard-{shard}", config.num_replicas_per_shard, shard_place
-        ).bind(path, shard, config.num_shards)
+        ).bind(config, path, shard)
         for shard in range(config.num_shards)
     ]
     gateway = _deployment(
@@ -209,6 +217,10 @@ class _Remote:
         found: tuple[NDArray[np.int32], NDArray[np.float32]]
         found = await self._handle.vectors_of.remote(release, item_nums)
         return found
+
+    async def fresh_status(self, release: str) -> FreshStatus:
+        status: FreshStatus = await self._handle.fresh_status.remote(release)
+        return status
 
     async def check(self, release: str) -> None:
         await self._handle.check.remote(release)

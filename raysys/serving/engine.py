@@ -95,11 +95,14 @@ class Engine:
         missing = await self._parts.missing()
         if missing:
             raise UnavailableError(f"Not ready to serve: {'; '.join(missing)}.")
+        fresh = await self._parts.fresh_statuses()
         return {
             "release": self._release.name,
             "shards": self._parts.num_shards,
             "items": len(self._release.items),
             "users": len(self._release.histories),
+            "fresh_items": sum(status.num_items for status in fresh),
+            "delta_version": min((status.delta_version for status in fresh), default=0),
         }
 
     async def close(self) -> None:
@@ -241,7 +244,7 @@ class Engine:
         if not batch or not fresh:
             return {}
         await asyncio.sleep(0)
-        show_mixed(batch, [part.candidates for part in fresh])
+        show_mixed(batch, [part.draws.candidates for part in fresh])
         for asked in batch:
             asked.delta_version = min(part.delta_version for part in fresh)
-        return {key: item_id for part in fresh for key, item_id in part.new_ids.items()}
+        return {key: item_id for part in fresh for key, item_id in part.draws.item_ids.items()}

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.policy.candidates import FreshBatch
+from raysys.index.fresh import FreshDraws
 
 
 @dataclass(slots=True)
@@ -73,9 +73,7 @@ class SearchRequest:
 class FreshResult:
     """What one shard has for the X queries that explore."""
 
-    candidates: FreshBatch
-    new_ids: dict[int, str]
-    """The ids of those of them that the release does not know, by key."""
+    draws: FreshDraws
     delta_version: int
     """How much of what was put since the release the shard knows."""
 
@@ -92,6 +90,16 @@ class SearchResult:
     """(B,) over all items of the shard; None where the index is approximate."""
     fresh: FreshResult | None = None
     """None where no query explores."""
+
+
+@dataclass(slots=True)
+class FreshStatus:
+    """How one replica of a shard stands."""
+
+    replica: str
+    num_items: int
+    """Fresh items that may be explored now."""
+    delta_version: int
 
 
 class Encoder(Protocol):
@@ -112,5 +120,7 @@ class IndexShard(Protocol):
         self, release: str, item_nums: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return those of the numbers that it holds, (M,), and their vectors, (M, D)."""
+
+    async def fresh_status(self, release: str) -> FreshStatus: ...
 
     async def check(self, release: str) -> None: ...

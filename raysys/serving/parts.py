@@ -15,6 +15,7 @@ from raysys.hashing import stable_hash
 from raysys.serving.exchange import (
     Encoder,
     EncodeRequest,
+    FreshStatus,
     IndexShard,
     SearchRequest,
     SearchResult,
@@ -76,13 +77,7 @@ class Parts:
         def ask(shard: IndexShard) -> Callable[[], Awaitable[SearchResult]]:
             return lambda: shard.search(request)
 
-        results = await asyncio.gather(
-            *(
-                _or_none(hop, ask(shard))
-                for hop, shard in zip(self._shard_hops, self._shards, strict=True)
-            )
-        )
-        return [result for result in results if result is not None]
+        return await self._of_shards(ask)
 
     async def item_vectors(
         self, nums_by_item_id: Mapping[str, int]
@@ -108,6 +103,14 @@ class Parts:
                 found.update(zip(answer[0].tolist(), answer[1], strict=True))
         return found
 
+    async def fresh_statuses(self) -> list[FreshStatus]:
+        """Return how fresh items stand in one replica of each shard that answers."""
+
+        def ask(shard: IndexShard) -> Callable[[], Awaitable[FreshStatus]]:
+            return lambda: shard.fresh_status(self._release)
+
+        return await self._of_shards(ask)
+
     async def missing(self) -> list[str]:
         """Ask every part whether it is there, and return a sentence about each that is not."""
         hops = [self._state_hop, self._encoder_hop, *self._shard_hops]
@@ -120,6 +123,18 @@ class Parts:
             await hop.close()
         self._threads.shutdown()
         self._store.close()
+
+    async def _of_shards(
+        self, ask: Callable[[IndexShard], Callable[[], Awaitable[ResultT]]]
+    ) -> list[ResultT]:
+        """Return what the shards answer, all asked at the same time."""
+        results = await asyncio.gather(
+            *(
+                _or_none(hop, ask(shard))
+                for hop, shard in zip(self._shard_hops, self._shards, strict=True)
+            )
+        )
+        return [result for result in results if result is not None]
 
     async def _read_states(self, user_ids: set[str]) -> dict[str, UserState]:
         loop = asyncio.get_running_loop()

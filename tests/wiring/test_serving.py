@@ -57,9 +57,9 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def recommend(self, user_id: str, num_results: int = LENGTH) -> Reply:
+    def recommend(self, user_id: str, num_results: int = LENGTH, weight: float = 0) -> Reply:
         with contextlib.closing(ApiClient(self.url)) as client:
-            reply = client.recommend(user_id, num_results=num_results)
+            reply = client.recommend(user_id, num_results=num_results, exploration_weight=weight)
         self.replies.append(reply)
         return reply
 

@@ -1,6 +1,7 @@
 """The engine over a real index in this process. Run: pytest tests/unit/serving"""
 
 import asyncio
+import dataclasses
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -428,7 +429,9 @@ def test_a_full_queue_is_refused_and_the_others_are_answered(tmp_path: Path) -> 
 
 
 def test_ready_says_what_is_served(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = World(tmp_path, fresh=[7, 8, 9])
+    for shard, version in zip(world.shards, (4, 2), strict=True):
+        shard.pool = dataclasses.replace(shard.pool, version=version)
 
     async def scenario() -> None:
         assert await world.engine.ready() == {
@@ -436,6 +439,8 @@ def test_ready_says_what_is_served(tmp_path: Path) -> None:
             "shards": 2,
             "items": 60,
             "users": 3,
+            "fresh_items": 3,
+            "delta_version": 2,
         }
 
     run(world, scenario)

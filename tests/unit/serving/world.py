@@ -1,6 +1,7 @@
 """A small release in memory, with a real index on disk and an encoder that needs no model."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ReleaseMismatchError
 from raysys.evaluation.baselines import popularity_counts
+from raysys.hashing import stable_hash
 from raysys.index.build import build_partitions
+from raysys.index.drawing import Settings
+from raysys.index.fresh import DAY_US, FreshPool, Home
 from raysys.index.shard import Shard, open_partitions
 from raysys.serving.engine import Engine
-from raysys.serving.exchange import EncodeRequest, SearchRequest, SearchResult
+from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.release_parts import ReleaseParts, by_popularity
 from raysys.serving.shard import answer_search
 from raysys.state.events import Event
+from raysys.state.items import Item
 from raysys.state.slates import Slate
 from raysys.state.store import StateStore
 from raysys.state.user_state import UserState
@@ -73,8 +78,11 @@ class FakeEncoder:
 class FakeShard:
     """A real shard in this process; fails or serves another release when told to."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, pool: FreshPool, settings: Settings) -> None:
         self._shard = shard
+        self._settings = settings
+        self.pool = pool
+        self.requests: list[SearchRequest] = []
         self.batch_sizes: list[int] = []
         self.lookups: list[list[int]] = []
         self.is_down = False
@@ -85,10 +93,11 @@ class FakeShard:
 
     async def search(self, request: SearchRequest) -> SearchResult:
         self.batch_sizes.append(len(request.ks))
+        self.requests.append(request)
         if self.gate is not None:
             await self.gate.wait()
         await self.check(request.release)
-        return answer_search(self._shard, request)
+        return answer_search(self._shard, self.pool, self._settings, request)
 
     async def vectors_of(
         self, release: str, item_nums: NDArray[np.int32]
@@ -96,6 +105,10 @@ class FakeShard:
         self.lookups.append(item_nums.tolist())
         await self.check(release)
         return self._shard.vectors_of(item_nums)
+
+    async def fresh_status(self, release: str) -> FreshStatus:
+        await self.check(release)
+        return FreshStatus("replica", len(self.pool), self.pool.version)
 
     async def check(self, release: str) -> None:
         if self.is_down:
@@ -135,7 +148,15 @@ class CountingStore(StateStore):
 class World:
     """An engine, and the parts that it asks."""
 
-    def __init__(self, directory: Path, *, factory: str = "Flat", **settings: object) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        factory: str = "Flat",
+        fresh: Sequence[int] = (),
+        num_shards: int = 2,
+        **settings: object,
+    ) -> None:
         vocabulary = Vocabulary.from_ids(ITEM_IDS)
         note = build_partitions(
             directory / "index",
@@ -167,12 +188,51 @@ class World:
             }
         )
         self.encoder = FakeEncoder()
+        draws = Settings(
+            self.config.exploration_temperature,
+            self.config.exploration_bonus,
+        )
         self.shards = [
-            FakeShard(open_partitions(directory / "index", range(s, NUM_PARTITIONS, 2), note))
-            for s in range(2)
+            FakeShard(
+                open_partitions(directory / "index", range(s, NUM_PARTITIONS, num_shards), note),
+                self._pool(fresh, s, num_shards),
+                draws,
+            )
+            for s in range(num_shards)
         ]
         self.store = CountingStore(self.config.database, self.config.dataset_group)
         self.engine = Engine(self.config, self.release, self.store, self.encoder, self.shards)
+
+    def put(self, *items: Item) -> None:
+        """Store items, and let every shard hear of everything that changed."""
+        self.store.put_items(items)
+        self.follow()
+
+    def follow(self) -> None:
+        for shard in self.shards:
+            changes = self.store.changes(shard.pool.version)
+            shard.pool = shard.pool.with_changes(changes, time.time_ns() // 1000)
+
+    def _pool(self, fresh: Sequence[int], shard: int, num_shards: int) -> FreshPool:
+        home = Home(
+            vocabulary=self.release.items,
+            vectors_of=lambda known: (
+                np.stack([embeddings()[each["like"] - 1] for each in known])
+                if known
+                else np.zeros((0, DIM), np.float32)
+            ),
+            num_partitions=NUM_PARTITIONS,
+            shard=shard,
+            num_shards=num_shards,
+            age_cut_off_us=30 * DAY_US,
+        )
+        nums = [num for num in sorted(fresh) if shard_of(ITEM_IDS[num - 1], num_shards) == shard]
+        rows = np.array(nums, dtype=np.int32)
+        return FreshPool.of_items(home, rows, embeddings()[rows - 1], np.zeros(len(rows), int))
+
+
+def shard_of(item_id: str, num_shards: int = 2) -> int:
+    return stable_hash(item_id) % NUM_PARTITIONS % num_shards
 
 
 def click(user_id: str, item_id: str, occurred_at_us: int = 10**15) -> Event:

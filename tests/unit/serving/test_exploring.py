@@ -1,0 +1,345 @@
+"""Lists that explore, from the engine's point of view, over a real index in this process."""
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from raysys.serving.messages import Answer, Query
+from raysys.state.items import Item
+from raysys.state.slates import Slate
+from tests.unit.serving.test_engine import ranked, run
+from tests.unit.serving.world import HISTORIES, World, click, item_ids, shard_of
+
+FRESH = [7, 8, 20, 21, 33, 34, 40, 50]
+ANNAS = ranked([1, 2, 3], 10, [1, 2, 3])
+
+
+def ask(
+    world: World,
+    user_id: str | None = "anna",
+    *,
+    item_id: str | None = None,
+    k: int = 10,
+    weight: float | None = None,
+    seed: int | None = None,
+) -> Awaitable[Answer]:
+    query = Query(user_id, item_id, k, exploration_weight=weight, seed=seed)
+    return world.engine.recommend(query)
+
+
+def explored(answer: Answer) -> list[str]:
+    reasons = answer.item_reasons or [None] * len(answer.item_ids)
+    pairs = zip(answer.item_ids, reasons, strict=True)
+    return [item_id for item_id, reason in pairs if reason == "Exploration"]
+
+
+async def slates(world: World) -> dict[str, Slate]:
+    await world.engine.close()
+    return {slate.recommendation_id: slate for slate in world.store.slates}
+
+
+def test_weight_0_is_the_relevance_order_whatever_is_fresh(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=0.9)
+
+    async def scenario() -> None:
+        for seed in range(20):
+            answer = await ask(world, weight=0, seed=seed)
+            assert answer.item_ids == ANNAS
+            assert (answer.item_reasons, answer.seed, answer.delta_version) == (None, None, None)
+        assert all(request.exploration is None for request in world.shards[0].requests)
+
+    run(world, scenario)
+
+
+def test_a_seed_gives_one_list_and_an_answer_names_the_seed_that_gave_it(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=0.5)
+
+    async def scenario() -> None:
+        first = await ask(world)
+        assert first.seed is not None
+        assert 0 <= first.seed < 2**63
+        again = await ask(world, seed=first.seed)
+        assert (again.item_ids, again.item_reasons) == (first.item_ids, first.item_reasons)
+        assert (again.seed, again.scores) == (first.seed, first.scores)
+        lists = {tuple((await ask(world, seed=seed)).item_ids) for seed in range(20)}
+        assert len(lists) > 10
+
+    run(world, scenario)
+
+
+def test_a_list_does_not_depend_on_how_the_index_is_cut_into_shards(tmp_path: Path) -> None:
+    found: list[list[Slate]] = []
+    for num_shards in (1, 2, 4):
+        directory = tmp_path / str(num_shards)
+        directory.mkdir()
+        world = World(directory, fresh=FRESH, exploration_weight=0.5, num_shards=num_shards)
+        world.put(Item("new", '{"like": 5}'))
+
+        async def scenario(world: World = world) -> None:
+            for user in ("anna", "a stranger"):
+                for seed in range(10):
+                    await ask(world, user, seed=seed)
+            found.append(list((await slates(world)).values()))
+
+        run(world, scenario)
+    for others in found[1:]:
+        for slate, other in zip(found[0], others, strict=True):
+            assert slate.item_ids == other.item_ids
+            assert slate.explored == other.explored
+            assert slate.fresh_item_ids == other.fresh_item_ids
+            assert slate.propensities == pytest.approx(other.propensities)
+
+
+def test_a_query_gets_the_same_alone_and_in_company(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=0.5)
+
+    async def scenario() -> None:
+        asks: list[Callable[[], Awaitable[Answer]]] = [
+            lambda: ask(world, "anna", seed=1),
+            lambda: ask(world, "bert", k=40, seed=2),
+            lambda: ask(world, "carl", weight=0),
+            lambda: ask(world, "a stranger", k=3, seed=3),
+            lambda: ask(world, None, item_id="i16", k=5),
+            lambda: ask(world, "another stranger", weight=0),
+        ]
+        alone = [await each() for each in asks]
+        together = await asyncio.gather(*(each() for each in asks))
+        assert world.shards[0].batch_sizes[-1] == 5  # but for the stranger who does not explore
+        for one, other in zip(alone, together, strict=True):
+            assert one.item_ids == other.item_ids
+            assert one.item_reasons == other.item_reasons
+
+    run(world, scenario)
+
+
+def test_weight_1_shows_every_fresh_item_first_and_then_what_is_relevant(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=1)
+
+    async def scenario() -> None:
+        answer = await ask(world, k=20, seed=5)
+        assert sorted(answer.item_ids[:8]) == item_ids(FRESH)
+        assert explored(answer) == answer.item_ids[:8]
+        relevant = ranked([1, 2, 3], 28, [1, 2, 3])
+        rest = [item_id for item_id in relevant if item_id not in item_ids(FRESH)]
+        assert answer.item_ids[8:] == rest[:12]
+        scores = answer.scores or []
+        assert scores[:8] == [None] * 8
+        assert None not in scores[8:]
+
+    run(world, scenario)
+
+
+def test_what_a_user_has_seen_is_not_explored_new_or_not(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=[1, 2, 7], exploration_weight=1)
+    world.put(Item("new", '{"like": 5}'), Item("newer", '{"like": 5}'))
+
+    async def scenario() -> None:
+        assert sorted(explored(await ask(world, "anna"))) == ["i06", "new", "newer"]
+        await world.engine.put_events([click("anna", "new"), click("anna", "i06")])
+        assert explored(await ask(world, "anna")) == ["newer"]
+        bert = sorted(explored(await ask(world, "bert")))
+        assert bert == ["i00", "i01", "i06", "new", "newer"]
+
+    run(world, scenario)
+
+
+def test_with_seen_items_allowed_they_may_be_explored_as_well(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=[1, 2], exploration_weight=1, exclude_seen=False)
+
+    async def scenario() -> None:
+        assert sorted(explored(await ask(world, "anna"))) == ["i00", "i01"]
+
+    run(world, scenario)
+
+
+def test_a_stranger_explores_beside_the_popular_list(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=[7], exploration_weight=0.5)
+    popular = item_ids([3, 1, 2, 5, 60])
+
+    async def scenario() -> None:
+        answers = [await ask(world, "a stranger", k=5, seed=seed) for seed in range(20)]
+        for answer in answers:
+            assert (answer.source, answer.reason) == ("popular", "unknown-user")
+            assert [item for item in answer.item_ids if item != "i06"] == (
+                popular[:4] if explored(answer) else popular
+            )
+        assert 10 < sum(bool(explored(answer)) for answer in answers) <= 20
+        assert world.encoder.calls == []
+
+    run(world, scenario)
+
+
+def test_the_slate_holds_the_chance_of_every_place(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=[7], exploration_weight=0.25)  # one fresh item, or none
+
+    async def scenario() -> None:
+        answers = [await ask(world, k=4, seed=seed) for seed in range(40)]
+        remembered = await slates(world)
+        places = set()
+        for seed, answer in enumerate(answers):
+            slate = remembered[answer.recommendation_id]
+            assert (slate.policy, slate.exploration_weight) == ("slot-mixture", 0.25)
+            assert (slate.seed, slate.item_ids) == (seed, tuple(answer.item_ids))
+            assert slate.fresh_item_ids == tuple(explored(answer))
+            place = answer.item_ids.index("i06") if "i06" in answer.item_ids else 4
+            # Above it relevance won three times in four; below it there was nothing to explore.
+            expected = [0.75] * place + [0.25] + [1.0] * 3
+            assert slate.propensities == pytest.approx(expected[:4])
+            assert slate.explored == ((place,) if place < 4 else ())
+            places.add(place)
+        assert places == {0, 1, 2, 3, 4}
+
+    run(world, scenario)
+
+
+def test_a_fresh_item_counts_as_shown_when_it_is_relevant_too(tmp_path: Path) -> None:
+    numbers = [int(item_id[1:]) + 1 for item_id in ANNAS]
+    world = World(tmp_path, fresh=numbers[:2], exploration_weight=1e-12)
+
+    async def scenario() -> None:
+        answer = await ask(world, k=3, seed=1)
+        assert answer.item_ids == ANNAS[:3]
+        assert answer.item_reasons is None
+        (slate,) = (await slates(world)).values()
+        assert slate.fresh_item_ids == tuple(ANNAS[:2])
+        counts = {count.item_id: count.impressions for count in world.store.changes(0).counts}
+        assert counts == dict.fromkeys(ANNAS[:2], 1)
+
+    run(world, scenario)
+
+
+def test_an_item_that_was_shown_and_ignored_sinks_and_rises_when_it_is_clicked(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, exploration_weight=1)
+    world.put(Item("a", '{"like": 5}'), Item("b", '{"like": 5}'))  # of one score for everybody
+
+    async def scenario() -> None:
+        shown = (await ask(world, k=1, seed=1)).item_ids[0]
+        await impressions(world, 1)
+        ignored = await ask(world, k=1, seed=2)
+        await world.engine.put_events([click("bert", shown)])
+        await impressions(world, 2)
+        clicked = await ask(world, k=1, seed=2)
+        remembered = await slates(world)
+
+        def chance(answer: Answer) -> float:
+            (propensity,) = remembered[answer.recommendation_id].propensities
+            return propensity if answer.item_ids == [shown] else 1 - propensity
+
+        # One impression halves the bonus of 3: softmax of 1.5 beside 3.
+        assert chance(ignored) == pytest.approx(1 / (1 + math.exp(1.5)))
+        # One click more: 3 * (1 + 3) / (1 + 1) = 6 beside 1.5, if the second list showed the other
+        # one, else 3 * (1 + 3) / (1 + 2) = 4 beside 3.
+        gap = 1.0 if ignored.item_ids == [shown] else 4.5
+        assert chance(clicked) == pytest.approx(1 / (1 + math.exp(-gap)))
+
+    run(world, scenario)
+
+
+async def impressions(world: World, count: int) -> None:
+    """Return when so many impressions are stored, and every shard knows of them."""
+    while sum(each.impressions for each in world.store.changes(0).counts) < count:
+        await asyncio.sleep(0.001)
+    world.follow()
+
+
+def test_similar_items_do_not_explore(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH)
+
+    async def scenario() -> None:
+        plain = await ask(world, None, item_id="i16")
+        answer = await ask(world, None, item_id="i16", weight=1, seed=1)
+        assert answer.item_ids == plain.item_ids
+        assert (answer.item_reasons, answer.seed) == (None, None)
+
+    run(world, scenario)
+
+
+def test_the_items_of_a_shard_that_is_down_are_not_explored(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=1)
+
+    async def scenario() -> None:
+        world.shards[1].is_down = True
+        there = [item_id for item_id in item_ids(FRESH) if shard_of(item_id) == 0]
+        for user in ("anna", "a stranger"):
+            answer = await ask(world, user)
+            assert sorted(explored(answer)) == there
+            assert answer.degraded
+        world.shards[0].is_down = True
+        for user, source in (("bert", "index-unavailable"), ("a stranger", "unknown-user")):
+            answer = await ask(world, user)
+            assert (answer.item_reasons, answer.seed, answer.delta_version) == (None, None, None)
+            assert (answer.reason, answer.degraded) == (source, True)
+            assert len(answer.item_ids) == 10
+
+    run(world, scenario)
+
+
+def test_without_the_encoder_a_known_user_explores_beside_the_popular_list(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=[7], exploration_weight=1)
+
+    async def scenario() -> None:
+        world.encoder.is_down = True
+        answer = await ask(world, "bert", k=3)
+        assert answer.item_ids == item_ids([7, 1, 2])  # bert has seen 3 and 5
+        assert (answer.source, answer.reason) == ("popular", "encoder-unavailable")
+        assert answer.degraded
+
+    run(world, scenario)
+
+
+def test_an_answer_knows_as_much_as_the_shard_that_knows_least(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=1)
+    for shard, version in zip(world.shards, (7, 5), strict=True):
+        shard.pool = dataclasses.replace(shard.pool, version=version)
+
+    async def scenario() -> None:
+        assert (await ask(world)).delta_version == 5
+        world.shards[1].is_down = True
+        assert (await ask(world)).delta_version == 7
+
+    run(world, scenario)
+
+
+def test_nothing_fresh_leaves_the_relevance_order_and_says_so(tmp_path: Path) -> None:
+    world = World(tmp_path, exploration_weight=0.5)
+
+    async def scenario() -> None:
+        answer = await ask(world, seed=3)
+        assert answer.item_ids == ANNAS
+        assert (answer.item_reasons, answer.seed, answer.delta_version) == (None, 3, 0)
+        (slate,) = (await slates(world)).values()
+        assert slate.propensities == (1.0,) * 10
+
+    run(world, scenario)
+
+
+def test_who_has_seen_everything_released_gets_what_is_new(tmp_path: Path) -> None:
+    world = World(tmp_path, exploration_weight=0.5)
+    world.put(Item("new", '{"like": 5}'))
+
+    async def scenario() -> None:
+        everything = item_ids(range(1, 61))
+        await world.engine.put_events([click("anna", item_id) for item_id in everything])
+        answer = await ask(world)
+        assert (answer.item_ids, answer.item_reasons) == (["new"], ["Exploration"])
+        assert answer.reason is None
+
+    run(world, scenario)
+
+
+def test_histories_stay_what_they_are_while_lists_explore(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=0.5)
+
+    async def scenario() -> None:
+        for _ in range(3):
+            await asyncio.gather(*(ask(world, user) for user in HISTORIES))
+        assert world.encoder.calls == [list(HISTORIES)]
+        assert world.shards[0].batch_sizes == [3, 3, 3]  # still one call per batch
+
+    run(world, scenario)
