@@ -98,6 +98,7 @@ def draw_candidates(
 ) -> FreshBatch:
     """Return what `FreshPool.draw` promises, for items that are all young enough."""
     banned_pairs, relevant_pairs = _pairs(items, banned), _pairs(items, relevant)
+    errors = score_error_bound(queries, items.vectors) / settings.temperature
     size = max(1, _BLOCK_PAIRS // max(1, len(items)))
     parts = [
         _block(
@@ -105,6 +106,7 @@ def draw_candidates(
             queries[rows],
             seeds[rows],
             ks[rows],
+            errors[rows],
             _within(banned_pairs, rows),
             _within(relevant_pairs, rows),
             settings,
@@ -131,6 +133,7 @@ def _block(
     queries: NDArray[np.float32],
     seeds: NDArray[np.integer],
     ks: NDArray[np.integer],
+    errors: NDArray[np.float64],
     banned: _Pairs,
     relevant: _Pairs,
     settings: Settings,
@@ -139,7 +142,6 @@ def _block(
     logits = _logits(queries @ items.vectors.T, items, slice(None), settings)  # (B, n)
     logits[banned] = -np.inf
     logits[ks == 0] = -np.inf
-    errors = score_error_bound(queries, items.vectors) / settings.temperature
     near = near_the_best(logits + noise, max(1, int(ks.max())), errors)
     is_wanted = logits[relevant] > -np.inf
     pairs = [np.ravel_multi_index(some, logits.shape) for some in (near, relevant)]

@@ -70,7 +70,7 @@ def mix_all(
     weights: NDArray[np.float64],
     coins: NDArray[np.float64],
 ) -> list[MixedSlate]:
-    """Return `mix` of each of B queries, for a fifth of the time.
+    """Return `mix` of each of B queries, for a quarter of the time.
 
     Args:
         relevant: B arrays.
