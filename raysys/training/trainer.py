@@ -29,6 +29,7 @@ from raysys.errors import RaysysError, TrainingError
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
 from raysys.models.weights import save_model
+from raysys.training.capacity import check_workers_fit
 from raysys.training.checkpoint import Checkpoint, EpochResult
 from raysys.training.loop import fit
 from raysys.training.metrics import report_epoch
@@ -106,6 +107,7 @@ def train_on_ray(
             None: in a temporary directory of this node, for the time of the call.
 
     Raises:
+        ConfigError: the cluster cannot hold so many workers.
         DatasetError: the dataset cannot be read.
         TrainingError: nothing can be learnt, `storage` is another training's, or workers kept
             dying.
@@ -169,6 +171,7 @@ def _job(
 
 def _run(job: _Job, on_epoch: Callable[[EpochResult], None]) -> None:
     training = job.config.training
+    check_workers_fit(ray.nodes(), training)  # type: ignore[no-untyped-call]
     trainer = _Trainer(
         _work,
         train_loop_config={"job": job},
