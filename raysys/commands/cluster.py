@@ -62,7 +62,8 @@ def ray_cluster(
         context = connect(address, shown)
         try:
             job_page.add(shown)
-            yield Cluster(f"http://{context.dashboard_url}", is_local=False)
+            with _ended_by_signals():  # `ray job stop` sends SIGTERM
+                yield Cluster(f"http://{context.dashboard_url}", is_local=False)
         finally:
             ray.shutdown()
         return

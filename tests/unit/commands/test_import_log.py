@@ -1,0 +1,40 @@
+"""`raysys import --movielens-100k` needs nothing but a place to write to."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raysys.cli import main
+from raysys.commands import import_log
+from raysys.logs.movielens import LogFiles
+
+
+def test_movielens_is_fetched_into_the_cache_and_imported_with_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def fetch(cache: Path) -> LogFiles:
+        return LogFiles("MovieLens-100K", cache / "inter", cache / "item", cache / "user")
+
+    def remember(interactions: list[Path], destination: Path, _: Any, **more: Any) -> Any:
+        asked.update(more, interactions=interactions, destination=destination)
+        return dict.fromkeys(
+            ("rows_accepted", "rows_quarantined", "rows_duplicate", "users", "items"), 1
+        )
+
+    monkeypatch.setattr(import_log, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(import_log, "fetch_movielens_100k", fetch)
+    monkeypatch.setattr(import_log, "import_and_report", remember)
+    cache, to = tmp_path / "cache", tmp_path / "dataset"
+    assert main(["import", "--movielens-100k", "--cache", str(cache), "--to", str(to)]) == 0
+    assert asked == {
+        "interactions": [cache / "inter"],
+        "items": cache / "item",
+        "users": cache / "user",
+        "destination": to,
+        "num_shards": 8,
+        "dataset_group": "default",
+    }
