@@ -12,6 +12,7 @@ from raysys.commands.cluster import Cluster, ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.deployment import Deployer, application_config, empty_application_config
 from raysys.commands.import_log import import_and_report
+from raysys.commands.new_item import show_a_new_item_that_rises
 from raysys.commands.parity import compare_served_with_ranked
 from raysys.commands.released_model import ReleasedModel
 from raysys.commands.serve import stay_up
@@ -110,6 +111,7 @@ def _serve_and_ask(
     )
     client = ApiClient(deployer.url)
     moved = show_a_list_that_moves(client, model, serving.tracking_id, console)
+    risen = show_a_new_item_that_rises(client, model, serving, moved.user_id, console)
     client.close()
     show_how_to_go_on(deployer.url, moved.user_id, serving, cluster.dashboard_url, console)
     return {
@@ -120,6 +122,7 @@ def _serve_and_ask(
         "events_ms": round(moved.events_ms, 2),
         "after_ms": round(moved.after_ms, 2),
         "items_new_in_list": moved.num_new,
+        "new_item": asdict(risen),
     }
 
 

@@ -76,6 +76,9 @@ def test_the_demo_ends_with_a_list_that_moved_and_leaves_nothing_running(tmp_pat
     parity = line["parity"]
     assert parity["num_equal"] == parity["num_users"] == line["import"]["users"]
     assert line["items_new_in_list"] > 0
+    before, after = line["new_item"]["before"], line["new_item"]["after"]
+    assert before["seed"] == after["seed"]
+    assert (after["place"], -after["propensity"]) < (before["place"], -before["propensity"])
     assert line["deploy_seconds"] <= 3 * line["deploy_seconds_empty"]
     models = line["train"]["evaluation"]["models"]
     assert models["gru"]["means"]["ndcg_at_10"] > models["ease"]["means"]["ndcg_at_10"]
