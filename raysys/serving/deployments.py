@@ -67,13 +67,17 @@ class IndexShard:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: ServingConfig, release_path: str, shard: int
     ) -> None:
+        from raysys.serving.metrics import ShardMetrics
         from raysys.serving.shard import ReleaseShard  # imports FAISS, which a gateway needs not
 
         listen_on_node_address()
         await asyncio.to_thread(check_database, config.database)
         self._worker = _Worker(release_path)
         release = self._worker.release
-        self._shard = await self._worker.run(ReleaseShard.load, config, release, shard)
+        on_fresh_items = ShardMetrics(shard).fresh_items
+        self._shard = await self._worker.run(
+            ReleaseShard.load, config, release, shard, on_fresh_items
+        )
 
     async def search(self, request: SearchRequest) -> SearchResult:
         self._worker.check(request.release)

@@ -4,7 +4,7 @@ A record costs 2 to 3 µs of the event loop; Ray collects them in the background
 name starts with `ray_`, and a counter's ends with `_total`.
 """
 
-from ray.util.metrics import Counter, Histogram
+from ray.util.metrics import Counter, Gauge, Histogram
 
 from raysys.serving.observer import BatchReport
 from raysys.state.slate_recorder import Outcome
@@ -63,3 +63,15 @@ class GatewayMetrics:
 
     def slates(self, outcome: Outcome, num_slates: int) -> None:
         self._slates.inc(num_slates, {"outcome": outcome})
+
+
+class ShardMetrics:
+    """What one replica of an index shard tells."""
+
+    def __init__(self, shard: int) -> None:
+        self._fresh_items = Gauge(
+            "raysys_fresh_items", "Items of an index shard that may be explored.", ("shard",)
+        ).set_default_tags({"shard": str(shard)})
+
+    def fresh_items(self, number: int) -> None:
+        self._fresh_items.set(number)

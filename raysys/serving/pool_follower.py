@@ -24,12 +24,20 @@ class PoolFollower:
     Args:
         pool: as the release has it.
         open_store: called until it succeeds; the follower closes what it returns.
+        on_size: told after each look at the database how many items may be explored now.
     """
 
-    def __init__(self, pool: FreshPool, open_store: Callable[[], StateStore]) -> None:
+    def __init__(
+        self,
+        pool: FreshPool,
+        open_store: Callable[[], StateStore],
+        *,
+        on_size: Callable[[int], None] | None = None,
+    ) -> None:
         self.pool = pool
         self._released = pool
         self._open_store = open_store
+        self._on_size = on_size
         self._store: StateStore | None = None
         self._is_behind = False
         self._is_closing = threading.Event()
@@ -89,6 +97,8 @@ class PoolFollower:
             changes = self._store.changes(0)
         if changes.version != self.pool.version:
             self.pool = self.pool.with_changes(changes, time.time_ns() // 1000)
+        if self._on_size is not None:
+            self._on_size(self.pool.num_eligible(time.time_ns() // 1000))
 
     def _fall_behind(self, error: Exception) -> None:
         if not self._is_behind:

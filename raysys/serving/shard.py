@@ -1,7 +1,7 @@
 """An index shard's work: one search request in, the best of its partitions and fresh items out."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,8 +39,17 @@ class ReleaseShard:
         self._settings = settings
 
     @classmethod
-    def load(cls, config: ServingConfig, release: Release, shard: int) -> "ReleaseShard":
+    def load(
+        cls,
+        config: ServingConfig,
+        release: Release,
+        shard: int,
+        on_fresh_items: Callable[[int], None] | None = None,
+    ) -> "ReleaseShard":
         """Check the hashes of the shard's files, map them into memory, and follow the database.
+
+        Args:
+            on_fresh_items: told now and then, by a thread, how many items may be explored.
 
         Raises:
             DamagedReleaseError, ReleaseMismatchError: the release cannot be used.
@@ -55,7 +64,7 @@ class ReleaseShard:
             age_cut_off_days=config.exploration_item_age_cut_off,
         )
         open_store = partial(StateStore, config.database, config.dataset_group)
-        fresh = PoolFollower(pool, open_store)
+        fresh = PoolFollower(pool, open_store, on_size=on_fresh_items)
         fresh.start()
         settings = Settings(config.exploration_temperature, config.exploration_bonus)
         return cls(index, fresh, settings)

@@ -19,6 +19,9 @@ class Pool:
     version: int = 0
     item_ids: tuple[str, ...] = ()
 
+    def num_eligible(self, now_us: int) -> int:
+        return len(self.item_ids)
+
     def with_changes(self, changes: Changes, now_us: int) -> "Pool":
         assert now_us > 1_700_000_000_000_000
         if any(item.item_id == "poison" for item in changes.items):
@@ -180,3 +183,16 @@ def test_another_database_in_its_place_is_read_from_the_beginning() -> None:
         assert follower.pool == Pool(1, ("x",))
 
     follow(database, scenario)
+
+
+def test_after_each_look_at_the_database_it_tells_how_many_items_there_are() -> None:
+    database, told = Database(), []
+    database.items = ["a", "b"]
+    follower = PoolFollower(Pool(), database.open, on_size=told.append)  # type: ignore[arg-type]
+    follower.start()
+    assert told[0] == 2
+    database.items.append("c")
+    wait_for(follower, ("a", "b", "c"), database)
+    follower.close()
+    assert told[-1] == 3
+    assert set(told) == {2, 3}
