@@ -33,7 +33,16 @@ class World:
 
     release: Release
     config: ServingConfig
-    client: ApiClient
+    url: str
+
+    def client(self) -> contextlib.closing[ApiClient]:
+        """Return a client of its own connection: one that idles is closed by the proxy."""
+        return contextlib.closing(ApiClient(self.url, timeout_s=60))
+
+    def readyz(self) -> dict[str, Any]:
+        with self.client() as client:
+            body: dict[str, Any] = client.get("/readyz").body
+        return body
 
     def deploy(self) -> None:
         serve.run(build_application(self.config), name="raysys", route_prefix="/")
@@ -58,7 +67,8 @@ class World:
 
     def explore(self, user_id: str) -> Reply:
         """Ask for a list that shows every fresh item before anything else."""
-        return self.client.recommend(user_id, num_results=100, exploration_weight=1)
+        with self.client() as client:
+            return client.recommend(user_id, num_results=100, exploration_weight=1)
 
     def shard_of(self, item_id: str) -> int:
         return stable_hash(item_id) % self.release.manifest.num_partitions % NUM_SHARDS
@@ -84,10 +94,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        with contextlib.closing(ApiClient(f"http://127.0.0.1:{port}", timeout_s=60)) as client:
-            world = World(release, config, client)
-            world.deploy()
-            yield world
+        world = World(release, config, f"http://127.0.0.1:{port}")
+        world.deploy()
+        yield world
     finally:
         serve.shutdown()
         ray.shutdown()
@@ -110,7 +119,8 @@ def test_a_new_item_is_in_the_pool_of_every_replica_of_its_shard_within_two_seco
         expected = world.num_items()
         assert all(len(sizes) == 1 for sizes in expected), "replicas of a shard differ"
         expected[world.shard_of(item_id)] = {max(expected[world.shard_of(item_id)]) + 1}
-        world.client.put_items("default", [item(item_id)])
+        with world.client() as client:
+            client.put_items("default", [item(item_id)])
         put_at = time.monotonic()
         while world.num_items() != expected:
             assert time.monotonic() < put_at + 60
@@ -152,10 +162,10 @@ def slate_of(database: str, recommendation_id: str) -> Slate:
 
 
 def test_new_items_survive_a_restart_of_the_application(world: World) -> None:
-    before = world.client.get("/readyz").body
+    before = world.readyz()
     serve.delete("raysys")
     world.deploy()
-    after = world.client.get("/readyz").body
+    after = world.readyz()
     assert after["fresh_items"] == before["fresh_items"]
     assert after["delta_version"] >= before["delta_version"] > 0
     assert reasons(world.explore("user-2"))["new-1"] == ["Exploration"]
