@@ -1,7 +1,7 @@
 """Requests per second of a served release, against an empty route of the same application.
 
 Starts a Ray of its own with the fast settings, deploys a release with everything on that the demo
-has on (database, exclusion of seen items), and drives POST /recommendations and POST /empty by
+has on (database, exclusion of seen items, exploration, recorded slates), and drives POST /recommendations and POST /empty by
 turns with wrk at 1, 16 and 64 connections. Both routes run in the same replicas, read and check the
 same bodies and answer with as many bytes. Users are drawn by a Zipf law. Run with
 `make bench-serve`; the last line is JSON.
@@ -99,6 +99,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each route and connections")
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--gateways", type=int, default=1)
+    parser.add_argument(
+        "--exploration-weight",
+        type=float,
+        default=ServingConfig.model_fields["exploration_weight"].default,
+        help="0 turns exploration off (default: %(default)s)",
+    )
     parser.add_argument("--no-deploy-time", action="store_true", help="skip the empty application")
     return parser.parse_args()
 
@@ -126,6 +132,7 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
         database=f"sqlite:///{directory}/state.db",
         num_shards=arguments.shards,
         num_gateways=arguments.gateways,
+        exploration_weight=arguments.exploration_weight,
     )
     bodies = _write_bodies(release, directory)
     with _serving(directory) as url:
@@ -142,6 +149,7 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
     errors = sum(run["errors"] for each in runs.values() for run in each)
     return {
         "release": release.name,
+        "exploration_weight": config.exploration_weight,
         "empty": table[ROUTES[0]],
         "recommendations": table[ROUTES[1]],
         "ratio": ratios,
