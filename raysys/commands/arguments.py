@@ -295,10 +295,5 @@ COMMANDS = {
     "recommend": Command(
         "raysys.commands.recommend", "rank for users without a server", _recommend
     ),
-    "demo": Command(
-        "raysys.commands.demo",
-        "from MovieLens to a served answer, in one go",
-        _demo,
-        outputs=("workdir",),
-    ),
+    "demo": Command("raysys.commands.demo", "from MovieLens to a served answer, in one go", _demo),
 }

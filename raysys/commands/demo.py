@@ -9,6 +9,7 @@ from typing import Any
 from raysys import storage
 from raysys.commands.api_client import ApiClient
 from raysys.commands.cluster import Cluster, ray_cluster
+from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
 from raysys.commands.deployment import Deployer, application_config, empty_application_config
 from raysys.commands.import_log import import_and_report
@@ -19,7 +20,7 @@ from raysys.commands.serve import stay_up
 from raysys.commands.showcase import show_a_list_that_moves, show_how_to_go_on
 from raysys.commands.train import train_and_report
 from raysys.config import PipelineConfig, ServingConfig
-from raysys.errors import SourceError
+from raysys.errors import ConfigError, SourceError
 from raysys.logs.movielens import LogFiles, fetch_movielens_100k
 from raysys.logs.simulator import Simulator
 from raysys.recipes import USER_PERSONALIZATION
@@ -30,6 +31,11 @@ _LIST_LENGTH = 25
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Do it all, show each step, and leave nothing running."""
+    if (address := existing_cluster()) is not None:
+        raise ConfigError(
+            f"raysys demo runs on a Ray of its own and ends it, but RAY_ADDRESS names the cluster "
+            f"{address}. Unset RAY_ADDRESS; docs/jobs.md has the same steps for a cluster."
+        )
     started = time.monotonic()
     files = _log_files(arguments.cache, arguments.workdir, console)
     with ray_cluster(console, serving_port=arguments.port) as cluster:

@@ -82,6 +82,7 @@ def test_serve_sends_those_with_a_cluster_to_deploy_and_deploy_those_without_to_
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     assert "with `raysys deploy`" in message_of(capsys, "serve", "--release", "r")
+    assert "Unset RAY_ADDRESS" in message_of(capsys, "demo")
     monkeypatch.delenv("RAY_ADDRESS")
     assert "there is `raysys serve`" in message_of(capsys, "deploy", "--release", "r")
 
