@@ -40,14 +40,24 @@ def mask_excluded(
     rows: slice,
 ) -> None:
     """Set the excluded items of queries `rows` to -inf."""
+    scores[candidate_pairs(candidate_nums, excluded, rows)] = -np.inf
+
+
+def candidate_pairs(
+    candidate_nums: NDArray[np.int32], excluded: ItemLists | None, rows: slice
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (row, column) of each candidate that a query of `rows` must not get.
+
+    Rows are counted from the first of `rows`.
+    """
     if excluded is None or not len(candidate_nums):
-        return
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     offsets = excluded.offsets[rows.start : rows.stop + 1]
     nums = excluded.item_nums[offsets[0] : offsets[-1]]
     columns = _columns_of(nums, candidate_nums)
-    query_rows = np.repeat(np.arange(len(scores)), np.diff(offsets))
+    query_rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     is_candidate = columns >= 0
-    scores[query_rows[is_candidate], columns[is_candidate]] = -np.inf
+    return query_rows[is_candidate], columns[is_candidate].astype(np.int64)
 
 
 def _columns_of(nums: NDArray[np.int32], candidate_nums: NDArray[np.int32]) -> NDArray[np.integer]:

@@ -13,8 +13,9 @@ Letters for shapes:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ from raysys.index.files import (
 from raysys.index.partition import Partition, merged
 from raysys.release import Release
 
+if TYPE_CHECKING:
+    from raysys.index.device import DeviceVectors
+
 # Exact partitions up to this size together are copied into one block when they are opened, since a
 # search costs about 2.5 ms per block and 64 queries before it has looked at a single vector.
 _LARGEST_COPY_BYTES = 64 << 20
@@ -45,6 +49,8 @@ class Shard:
 
     note: IndexNote
     partitions: list[Partition]
+    on_gpu: "list[DeviceVectors]" = field(default_factory=list)
+    """The partitions once more, where the shard owns a GPU: then all kinds are searched exactly."""
 
     def search(
         self, queries: NDArray[np.float32], k: int, excluded: ItemLists | None = None
@@ -54,7 +60,9 @@ class Shard:
         Args:
             queries: (B, D) float32.
         """
-        if self.note.is_exact:
+        if self.on_gpu:
+            parts = [part.top_k(queries, k, excluded) for part in self.on_gpu]
+        elif self.note.is_exact:
             parts = [
                 exact_top_k(queries, part.vectors, part.nums, k, excluded)
                 for part in self.partitions
@@ -83,9 +91,12 @@ class Shard:
 
     def log_sum_exp(self, queries: NDArray[np.float32]) -> NDArray[np.float64] | None:
         """Return log(sum(exp(score))) over all items of the shard, (B,); None unless exact."""
-        if not self.note.is_exact:
+        if self.on_gpu:
+            totals = [part.log_sum_exp(queries) for part in self.on_gpu]
+        elif self.note.is_exact:
+            totals = [catalogue_log_sum_exp(queries, part.vectors) for part in self.partitions]
+        else:
             return None
-        totals = [catalogue_log_sum_exp(queries, part.vectors) for part in self.partitions]
         joined: NDArray[np.float64] = np.logaddexp.reduce(totals, axis=0)
         return joined
 
@@ -102,8 +113,12 @@ class Shard:
         return np.concatenate(nums), np.concatenate(vectors)
 
 
-def open_shard(release: Release, shard: int, num_shards: int) -> Shard:
+def open_shard(release: Release, shard: int, num_shards: int, *, wants_gpu: bool = False) -> Shard:
     """Open the partitions p of a release with p mod num_shards = shard, once their hashes hold.
+
+    Args:
+        wants_gpu: search on the GPU that this process was given, and all the same on the CPU where
+            torch can use none. Imports torch.
 
     Raises:
         DamagedReleaseError, ReleaseMismatchError: the release's index cannot be used.
@@ -125,7 +140,19 @@ def open_shard(release: Release, shard: int, num_shards: int) -> Shard:
             for name in partition_names(number, is_exact=note.is_exact)
         )
     )
-    return open_partitions(release.path / DIRECTORY, numbers, note)
+    opened = open_partitions(release.path / DIRECTORY, numbers, note)
+    return _with_gpu(opened) if wants_gpu else opened
+
+
+def _with_gpu(shard: Shard) -> Shard:
+    from raysys.index.device import DeviceVectors
+    from raysys.models.device import usable_gpu
+
+    gpu = usable_gpu()
+    if gpu is None:
+        return shard
+    copies = [DeviceVectors(part.vectors, part.nums, gpu) for part in shard.partitions]
+    return Shard(shard.note, shard.partitions, copies)
 
 
 def open_partitions(directory: Path, numbers: Sequence[int], note: IndexNote) -> Shard:

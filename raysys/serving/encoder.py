@@ -1,20 +1,16 @@
 """The query encoder's work: the model of one release, and histories turned into queries."""
 
-import logging
-
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.models.device import usable_gpu
 from raysys.models.encode import HistoryEncoder
 from raysys.models.weights import load_model
 from raysys.release import MODEL_DIRECTORY, USER_VOCABULARY, Release
 from raysys.serving.exchange import EncodeRequest
-
-_LOG = logging.getLogger("raysys.serving")
 
 
 class ReleaseEncoder:
@@ -39,7 +35,7 @@ class ReleaseEncoder:
         release.verify(USER_VOCABULARY, *files)
         users = Vocabulary.open(release.file(USER_VOCABULARY))
         model = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
-        return cls(users, HistoryEncoder(model, _device(wants_gpu)))
+        return cls(users, HistoryEncoder(model, usable_gpu() if wants_gpu else None))
 
     def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
         """Return (B, D); zeros for a user of whom the model knows nothing."""
@@ -50,14 +46,3 @@ class ReleaseEncoder:
             request.occurred_at_us,
         )
         return self._encoder.encode(histories, user_nums=self._users.numbers(request.user_ids))
-
-
-def _device(wants_gpu: bool) -> torch.device:
-    if wants_gpu and torch.cuda.is_available():
-        return torch.device("cuda")  # of those that Ray lets this process see, the first
-    if wants_gpu:
-        _LOG.warning(
-            "This encoder was given a GPU, but torch can use none here, so it encodes on the CPU. "
-            "Look at `nvidia-smi` on this node, and at whether its torch was built for CUDA."
-        )
-    return torch.device("cpu")

@@ -47,7 +47,7 @@ MAY_IMPORT_RAY = {
 }
 MAY_IMPORT_FAISS = ("index/",)
 MAY_IMPORT_SQL = ("state/",)
-MAY_IMPORT_TORCH = ("models/", "training/", "serving/encoder.py")
+MAY_IMPORT_TORCH = ("models/", "training/", "index/device.py", "serving/encoder.py")
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
