@@ -6,7 +6,7 @@ from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from raysys.training.proposals import DEFAULTS, VALUE
-from raysys.training.search_files import Trial
+from raysys.training.search_files import SearchFiles, Trial
 
 EPOCH = "epoch"
 """What a trial reports to Ray Tune beside its value: the epochs learnt so far."""
@@ -14,10 +14,21 @@ _GRACE_EPOCHS = 1
 _REDUCTION = 3  # of the trials that come to a rung, the best third goes on to the next
 
 
-class Halving(ASHAScheduler):
-    """ASHA that knows the epochs of trials from before, and never stops the defaults."""
+def rungs(max_epochs: int) -> set[int]:
+    """Return the epochs after which trials are compared; those that fall behind end there."""
+    epochs = {_GRACE_EPOCHS * _REDUCTION**power for power in range(max_epochs)}
+    return {epoch for epoch in epochs if epoch < max_epochs}
 
-    def __init__(self, trials: list[Trial], max_epochs: int) -> None:
+
+class Halving(ASHAScheduler):
+    """ASHA that knows the epochs of trials from before, and never stops the defaults.
+
+    What it decides it writes down for the trial, whose workers then end their run by themselves.
+    Tune would end the trial's process only: Ray Train's controller dies with it and leaves behind
+    the placement group, and with it the CPUs, until the whole job ends.
+    """
+
+    def __init__(self, files: SearchFiles, max_epochs: int) -> None:
         super().__init__(
             time_attr=EPOCH,
             metric=VALUE,
@@ -26,24 +37,33 @@ class Halving(ASHAScheduler):
             grace_period=min(_GRACE_EPOCHS, max_epochs),
             reduction_factor=_REDUCTION,
         )
-        self._values_before = {trial.number: trial.values for trial in trials}
-        for trial in trials:
+        self._files = files
+        self._rungs = rungs(max_epochs)
+        self._before = {trial.number: trial for trial in files.trials()}
+        for trial in self._before.values():
             if trial.status != "open":
                 self.on_trial_add(None, cast(RayTrial, _Ended(trial.number)))
 
     def on_trial_add(self, tune_controller: Any, trial: RayTrial) -> None:
         super().on_trial_add(tune_controller, trial)
-        values = self._values_before.get(trial.config["number"], [])
-        for epoch in range(1, len(values) + 1):
-            best = max(values[:epoch])
-            super().on_trial_result(tune_controller, trial, {EPOCH: epoch, VALUE: best})
+        if (before := self._before.get(trial.config["number"])) is not None:
+            self._repeat(tune_controller, trial, before)
 
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
-        decision: str = super().on_trial_result(tune_controller, trial, result)
-        is_last = result.get(EPOCH, 0) >= self._max_t
-        if trial.config["number"] == DEFAULTS and not is_last:
-            return str(TrialScheduler.CONTINUE)
-        return decision
+        decision = super().on_trial_result(tune_controller, trial, result)
+        epoch, number = result.get(EPOCH), trial.config["number"]
+        if epoch in self._rungs:
+            is_over = decision == TrialScheduler.STOP and number != DEFAULTS
+            self._files.trial(number).judge(epoch, is_over=is_over)
+        return str(TrialScheduler.CONTINUE)
+
+    def _repeat(self, tune_controller: Any, trial: RayTrial, before: Trial) -> None:
+        verdicts = self._files.trial(before.number).verdicts()
+        for epoch in range(1, len(before.values) + 1):
+            if epoch in self._rungs and str(epoch) not in verdicts and before.status == "open":
+                continue  # it was cut off before it was judged, and will report once more
+            result = {EPOCH: epoch, VALUE: max(before.values[:epoch])}
+            super().on_trial_result(tune_controller, trial, result)
 
 
 class _Ended:

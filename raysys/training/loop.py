@@ -33,7 +33,7 @@ def fit(
     config: PipelineConfig,
     user_nums: NDArray[np.integer] | None = None,
     validate: Validate | None = None,
-    on_epoch: Callable[[EpochResult, Checkpoint], None] = lambda result, checkpoint: None,
+    on_epoch: Callable[[EpochResult, Checkpoint], bool | None] = lambda result, checkpoint: None,
     comm: Communicator | None = None,
     start: Checkpoint | None = None,
 ) -> list[EpochResult]:
@@ -47,7 +47,8 @@ def fit(
         user_nums: (U,) the user vocabulary's numbers of `train.user_ids`; two-tower needs them.
         validate: metrics of the model, the same numbers on every worker, among them the one that
             `config.evaluation` names. None: every epoch runs, and the last is the best.
-        on_epoch: called after each epoch, with what must be kept to go on from there.
+        on_epoch: called after each epoch, with what must be kept to go on from there; where it
+            returns true, on all workers alike, training ends there.
         comm: the other workers; None where there are none.
         start: go on from here.
 
@@ -70,7 +71,7 @@ class _Fit:
         config: PipelineConfig,
         user_nums: NDArray[np.integer] | None,
         validate: Validate | None,
-        on_epoch: Callable[[EpochResult, Checkpoint], None],
+        on_epoch: Callable[[EpochResult, Checkpoint], bool | None],
         comm: Communicator,
     ) -> None:
         self._model = model
@@ -109,7 +110,8 @@ class _Fit:
             checkpoint = Checkpoint(
                 self._model.state_dict(), optimizer_state, best_weights, results
             )
-            self._on_epoch(result, checkpoint)
+            if self._on_epoch(result, checkpoint):
+                break
         self._model.load_state_dict(best_weights)
         self._model.eval()
         return results

@@ -7,6 +7,7 @@ SEARCH/
     trials/0001/
         trial.json         hyperparameters; how it ended, once it has
         results.json       every epoch so far
+        verdicts.json      by epoch: whether the search ends it there, since others got further
         model-0003/        the model after its best epoch so far
         run/               where it can go on; removed once it has ended
 """
@@ -79,10 +80,8 @@ class TrialFiles:
         self._write(hyperparameters, "open", "")
 
     def end(self, status: Status, reason: str = "") -> None:
-        """Say how the trial ended; what was said first stays."""
-        written = storage.read_json(self._trial)
-        if written["status"] == "open":
-            self._write(written["hyperparameters"], status, reason)
+        """Say how the trial ended."""
+        self._write(self.read().hyperparameters, status, reason)
 
     def keep(
         self, model: EmbeddingModel, results: list[EpochResult], *, num_users: int, vocabulary: str
@@ -105,6 +104,14 @@ class TrialFiles:
             if other != place:
                 storage.remove_tree(other)
 
+    def judge(self, epoch: int, *, is_over: bool) -> None:
+        """Say whether the trial is to end with this epoch."""
+        storage.write_json(self._verdicts, self.verdicts() | {str(epoch): is_over})
+
+    def verdicts(self) -> dict[str, bool]:
+        """Return what was said of each epoch that was judged."""
+        return storage.read_json(self._verdicts) if self._verdicts.exists() else {}
+
     def read(self) -> Trial:
         """Return the trial as it stands."""
         written = storage.read_json(self._trial)
@@ -126,6 +133,10 @@ class TrialFiles:
     @property
     def _results(self) -> Path:
         return self.directory / "results.json"
+
+    @property
+    def _verdicts(self) -> Path:
+        return self.directory / "verdicts.json"
 
     def _write(self, hyperparameters: dict[str, Value], status: Status, reason: str) -> None:
         value = {"hyperparameters": hyperparameters, "status": status, "reason": reason}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import ray.data
@@ -48,8 +48,14 @@ _ENVIRONMENT = {
 """For Ray Train's processes, where the user has not set them."""
 
 
-OnWorkerEpoch = Callable[[EmbeddingModel, list[EpochResult]], None]
-"""Called in worker 0 after each epoch, before it is reported: the model, and every epoch so far."""
+class Watcher(Protocol):
+    """Follows a training from within worker 0, where it is sent to; so it must be picklable."""
+
+    def keep(self, model: EmbeddingModel, results: list[EpochResult]) -> None:
+        """Be called after each epoch, before it is reported, with every result so far."""
+
+    def is_over(self, epoch: int) -> bool:
+        """Say, once an epoch was reported, whether the training is to end there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class _Job:
     directory: Path
     files: RunFiles
     make_validate: MakeValidate | None
-    on_worker_epoch: OnWorkerEpoch | None
+    watcher: Watcher | None
     warm_start: WarmStart | None
     all_pieces: "ray.ObjectRef[Pieces] | None"
 
@@ -84,7 +90,7 @@ def train_on_ray(
     *,
     directory: Path,
     make_validate: MakeValidate | None = None,
-    on_worker_epoch: OnWorkerEpoch | None = None,
+    watcher: Watcher | None = None,
     warm_start: WarmStart | None = None,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
     storage: Path | None = None,
@@ -100,7 +106,7 @@ def train_on_ray(
         make_validate: called in each worker with the held-out users that it has, returns what
             measures a model on them; metrics are averaged over the users of all workers. It is
             sent to the workers, so it must be picklable.
-        on_worker_epoch: must be picklable too.
+        watcher: keeps what it wants of each epoch, and may end the training before its time.
         warm_start: go on from a trained model; None: learn all from nothing.
         on_epoch: called in this process, from another thread, as each epoch ends.
         storage: where checkpoints are kept, so that the same call goes on after it was stopped.
@@ -124,7 +130,7 @@ def train_on_ray(
             directory,
             files,
             make_validate,
-            on_worker_epoch,
+            watcher,
             warm_start,
         )
         _run(job, on_epoch)
@@ -139,7 +145,7 @@ def _job(
     directory: Path,
     files: RunFiles,
     make_validate: MakeValidate | None,
-    on_worker_epoch: OnWorkerEpoch | None,
+    watcher: Watcher | None,
     warm_start: WarmStart | None,
 ) -> _Job:
     opened, vocabulary = open_dataset(dataset), Vocabulary.open(items)
@@ -163,7 +169,7 @@ def _job(
         directory=directory.absolute(),
         files=files,
         make_validate=make_validate,
-        on_worker_epoch=on_worker_epoch,
+        watcher=watcher,
         warm_start=warm_start,
         all_pieces=all_pieces,
     )
@@ -292,7 +298,8 @@ def _report(
     result: EpochResult,
     checkpoint: Checkpoint,
     workers: Workers,
-) -> None:
+) -> bool:
+    """Tell of an epoch; return whether the training is to end here."""
     metrics = {
         "epoch": result.epoch,
         "loss": result.loss,
@@ -301,14 +308,15 @@ def _report(
     }
     if workers.comm.rank != 0:
         ray.train.report(metrics)
-        return
-    if job.on_worker_epoch is not None:
-        job.on_worker_epoch(model, checkpoint.results)
+        return job.watcher is not None and workers.sum(0) > 0
+    if job.watcher is not None:
+        job.watcher.keep(model, checkpoint.results)
     with tempfile.TemporaryDirectory() as directory:
         checkpoint.save(Path(directory) / _CHECKPOINT_NAME)
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
     job.files.add_progress(result)
     report_epoch(result)
+    return job.watcher is not None and workers.sum(job.watcher.is_over(result.epoch)) > 0
 
 
 def _load(checkpoint: ray.train.Checkpoint, device: torch.device) -> Checkpoint:

@@ -5,8 +5,8 @@ the files of the search. So a run that goes on tells Optuna and ASHA anew what c
 """
 
 import logging
-import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,14 +23,17 @@ from raysys.config import PipelineConfig, TrainingConfig
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, RaysysError, TrainingError
 from raysys.models.base import EmbeddingModel
+from raysys.training.capacity import check_workers_fit, num_workers_held
 from raysys.training.checkpoint import EpochResult
-from raysys.training.halving import EPOCH, Halving
+from raysys.training.halving import EPOCH, Halving, rungs
 from raysys.training.proposals import DEFAULTS, VALUE, Proposals
 from raysys.training.search_files import SearchFiles, Trial
 from raysys.training.space import Space, with_hyperparameters
 from raysys.training.trainer import train_on_ray
 from raysys.training.workers import MakeValidate
 
+_VERDICT_TIMEOUT_S = 60.0
+_VERDICT_POLL_S = 0.02
 _MAX_FAILURES = 2  # of a trial's process or node; the trial then goes on from its checkpoint
 # No CPU, or trials would take what their own workers need; Tune wants something: a byte of memory.
 _OF_A_TRIAL = {"memory": 1.0}
@@ -79,12 +82,12 @@ def search_on_ray(
         TrainingError: the trial with the defaults failed.
     """
     training = search.config.training
-    room = room_for_trials(ray.nodes(), training)  # type: ignore[no-untyped-call]
-    parallel = _allowed(parallel, room, training)
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    parallel = allowed_parallel(parallel, nodes, training)
     trials = search.files.trials()
     num_left = sum(trial.status == "open" for trial in trials) + max(0, num_trials - len(trials))
     if num_left:
-        _run(search, trials, num_left, min(parallel, num_left), on_progress)
+        _run(search, num_left, min(parallel, num_left), on_progress)
     trials = search.files.trials()
     for trial in trials:
         if trial.status != "open":
@@ -97,36 +100,31 @@ def search_on_ray(
     return trials
 
 
-def room_for_trials(nodes: Sequence[Mapping[str, Any]], training: TrainingConfig) -> int:
-    """Return how many trials the nodes, as `ray.nodes()` tells of them, can train at a time."""
-    num_workers = 0
-    for node in nodes:
-        if node["Alive"]:
-            resources = node["Resources"]
-            held = math.floor(resources.get("CPU", 0) / training.cpus_per_worker + 1e-9)
-            if training.use_gpu:
-                held = min(held, math.floor(resources.get("GPU", 0)))
-            num_workers += held
-    return num_workers // training.num_workers
+def allowed_parallel(
+    parallel: int | None, nodes: Sequence[Mapping[str, Any]], training: TrainingConfig
+) -> int:
+    """Return how many trials may train at a time on the nodes, as `ray.nodes()` tells of them.
 
-
-def _allowed(parallel: int | None, room: int, training: TrainingConfig) -> int:
+    Args:
+        parallel: how many were asked for; None: as many as there is room for.
+    """
     if parallel is not None and parallel < 1:
         raise ConfigError(f"--parallel must be at least 1, but got {parallel}.")
+    check_workers_fit(nodes, training)
+    room = num_workers_held(nodes, training) // training.num_workers
     if room < (parallel or 1):
         gpus = " and a GPU" if training.use_gpu else ""
         raise ConfigError(
-            f"{parallel or 1} trials at a time were asked for, but the cluster has room for "
-            f"{room}: each needs {training.num_workers} workers with "
-            f"{training.cpus_per_worker:g} CPUs{gpus} each. The others would wait for ever. Ask "
-            f"for fewer, make the workers smaller, or add nodes."
+            f"{parallel} trials at a time were asked for, but the cluster has room for {room}: "
+            f"each needs {training.num_workers} workers with {training.cpus_per_worker:g} "
+            f"CPUs{gpus}. The others would wait for ever. Ask for fewer, make the workers smaller, "
+            f"or add nodes."
         )
     return parallel or room
 
 
 def _run(
     search: Search,
-    trials: list[Trial],
     num_left: int,
     parallel: int,
     on_progress: Callable[[list[Trial]], None],
@@ -144,9 +142,10 @@ def _run(
                     search.space.values_of(search.config),
                     seed=search.seed,
                 ),
-                scheduler=Halving(trials, search.config.training.max_epochs),
+                scheduler=Halving(search.files, search.config.training.max_epochs),
                 num_samples=num_left,
                 max_concurrent_trials=parallel,
+                reuse_actors=True,  # to start one takes 6 s of one core
             ),
             run_config=ray.tune.RunConfig(
                 name="tune",
@@ -166,41 +165,60 @@ def _run(
 def _trial(search: Search, number: int, hyperparameters: dict[str, Any]) -> None:
     """Run one trial, in a process of its own. An error that no retry would mend ends it."""
     files = search.files.trial(number)
+    config = with_hyperparameters(search.config, hyperparameters)
+    compared = rungs(config.training.max_epochs)
     values = files.read().values
 
     def report(result: EpochResult) -> None:
-        if result.epoch > len(values):  # or it is learnt again, since the trial was cut off
+        is_new = result.epoch > len(values)  # or learnt again, since the trial was cut off
+        if is_new:
             values.append(result.metrics[files.metric])
-            ray.tune.report({EPOCH: result.epoch, VALUE: max(values)})
+        if is_new or (result.epoch in compared and str(result.epoch) not in files.verdicts()):
+            ray.tune.report({EPOCH: result.epoch, VALUE: max(values[: result.epoch])})
 
     try:
         train_on_ray(
             search.dataset,
             search.files.items,
             search.files.users,
-            with_hyperparameters(search.config, hyperparameters),
+            config,
             directory=files.run / "model",
             make_validate=search.make_validate,
-            on_worker_epoch=_KeepBest(search.files, number),
+            watcher=_TrialWatcher(search.files, number, compared),
             on_epoch=report,
             storage=files.run,
         )
     except RaysysError as error:
         files.end("failed", str(error))
     else:
-        files.end("finished")
+        files.end("stopped" if any(files.verdicts().values()) else "finished")
 
 
 @dataclass(frozen=True, slots=True)
-class _KeepBest:
+class _TrialWatcher:
+    """In worker 0 of a trial: keeps its best model, and ends it when it is told to."""
+
     search: SearchFiles
     number: int
+    compared: set[int]
 
-    def __call__(self, model: EmbeddingModel, results: list[EpochResult]) -> None:
+    def keep(self, model: EmbeddingModel, results: list[EpochResult]) -> None:
         items, users = Vocabulary.open(self.search.items), Vocabulary.open(self.search.users)
         self.search.trial(self.number).keep(
             model, results, num_users=len(users), vocabulary=items.hash
         )
+
+    def is_over(self, epoch: int) -> bool:
+        """Wait for the verdict, which is some tenths of a second away; without one go on."""
+        if epoch not in self.compared:
+            return False
+        files, deadline = self.search.trial(self.number), time.monotonic() + _VERDICT_TIMEOUT_S
+        while time.monotonic() < deadline:
+            verdicts = files.verdicts()
+            if str(epoch) in verdicts:
+                return verdicts[str(epoch)]
+            time.sleep(_VERDICT_POLL_S)
+        return False
 
 
 class _Bookkeeping(ray.tune.Callback):
@@ -208,7 +226,6 @@ class _Bookkeeping(ray.tune.Callback):
 
     def __init__(self, search: Search, on_progress: Callable[[list[Trial]], None]) -> None:
         self._files = search.files
-        self._max_epochs = search.config.training.max_epochs
         self._on_progress = on_progress
 
     def __getstate__(self) -> dict[str, Any]:
@@ -227,9 +244,6 @@ class _Bookkeeping(ray.tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
-        files = self._files.trial(trial.config["number"])
-        is_whole = len(files.read().values) >= self._max_epochs
-        files.end("finished" if is_whole else "stopped")
         self._on_progress(self._files.trials())
 
     def on_trial_error(
