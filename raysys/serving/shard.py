@@ -55,7 +55,8 @@ class ReleaseShard:
             DamagedReleaseError, ReleaseMismatchError: the release cannot be used.
             StateError: the database can never be used.
         """
-        index = open_shard(release, shard, config.num_shards)
+        wants_gpu = config.gpus_per_shard > 0
+        index = open_shard(release, shard, config.num_shards, wants_gpu=wants_gpu)
         pool = FreshPool.of_release(
             release,
             index,
