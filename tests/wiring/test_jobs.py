@@ -1,0 +1,261 @@
+"""Everything that an operator runs, submitted to a cluster over the real job API."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobSubmissionClient
+
+from raysys.commands.api_client import ApiClient, Reply
+from raysys.logs.simulator import Simulator
+from raysys.release import Release, open_release
+from raysys.serving.cluster import free_port
+from tests.wiring.jobs_cluster import Job, JobsCluster, jobs_cluster
+
+pytestmark = pytest.mark.ray
+
+SETTINGS = """
+model: {kind: gru, hidden_dimension: 32, bptt: 8, history_length: 16}
+training: {batch_size: 64, max_epochs: 2}
+index: {num_partitions: 2}
+"""
+GROUP = ("--dataset-group", "films")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[JobsCluster]:
+    with jobs_cluster() as cluster:
+        yield cluster
+
+
+@dataclass
+class Shop:
+    """A directory that every node sees, with a log in it; its data belong to the group `films`."""
+
+    directory: Path
+    log: Path
+    items: Path
+    port: int
+
+    @property
+    def dataset(self) -> str:
+        return f"{self.directory}/dataset"
+
+    @property
+    def settings(self) -> str:
+        return f"{self.directory}/settings.yaml"
+
+    @property
+    def releases(self) -> str:
+        return f"{self.directory}/releases"
+
+    @property
+    def database(self) -> str:
+        return f"sqlite:///{self.directory}/state.db"
+
+    def recommend(self, user_id: str) -> Reply:
+        with contextlib.closing(ApiClient(f"http://127.0.0.1:{self.port}")) as client:
+            return client.recommend(user_id, num_results=5)
+
+    def put_event(self, user_id: str, item_id: str) -> None:
+        with contextlib.closing(ApiClient(f"http://127.0.0.1:{self.port}")) as client:
+            event = {"eventType": "watch", "itemId": item_id, "sentAt": time.time()}
+            client.put_events("default", user_id, [event])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    directory = tmp_path_factory.mktemp("shop")
+    files = Simulator(seed=1, num_users=60, num_items=80, mean_history=20).write(directory / "log")
+    assert files.items is not None
+    (directory / "settings.yaml").write_text(SETTINGS)
+    return Shop(directory, files.interactions, files.items, free_port())
+
+
+def succeeded(job: Job) -> Job:
+    assert (job.status, job.exit_code) == ("SUCCEEDED", 0), job.log
+    assert job.result["ok"] is True
+    assert [line for line in job.own_lines if "\x1b" in line or "\r" in line] == []
+    return job
+
+
+def released(job: Job) -> Release:
+    """Return the release that a job made, which its page names and which is of the shop's group."""
+    succeeded(job)
+    release = open_release(Path(job.result["release"]))
+    assert job.metadata["release"] == release.name
+    assert release.dataset_group == "films"
+    return release
+
+
+@pytest.fixture(scope="module")
+def imported(cluster: JobsCluster, shop: Shop) -> Job:
+    return cluster.submit(
+        "import_log", "--interactions", str(shop.log), "--items", str(shop.items),
+        "--to", shop.dataset, "--shards", "2", *GROUP,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(cluster: JobsCluster, shop: Shop, imported: Job) -> Job:
+    return cluster.submit(
+        "train", shop.dataset, "--releases", shop.releases, "--config", shop.settings, *GROUP
+    )
+
+
+def test_import_tells_its_page_and_its_log_what_it_does(shop: Shop, imported: Job) -> None:
+    result = succeeded(imported).result
+    assert result["rows_accepted"] == result["rows_in"] > 0
+    assert imported.metadata["command"] == "import"
+    assert imported.metadata["dataset"] == shop.dataset
+    assert imported.metadata["rows_accepted"] == str(result["rows_accepted"])
+    assert "  importing rows: " in imported.log
+
+
+def test_train_and_evaluate_show_the_release_and_its_metric(
+    cluster: JobsCluster, shop: Shop, trained: Job
+) -> None:
+    release = released(trained)
+    shown = {
+        "dataset": shop.dataset,
+        "release": release.name,
+        "ndcg_at_10": f"{release.manifest.metrics['ndcg_at_10']:.4f}",
+    }
+    assert {"command": "train", **shown}.items() <= trained.metadata.items()
+    assert "  training: 2 of 2, loss " in trained.log
+    evaluated = succeeded(
+        cluster.submit("evaluate", shop.dataset, "--release", str(release.path), *GROUP)
+    )
+    assert evaluated.result["release"] == release.name
+    assert shown.items() <= evaluated.metadata.items()
+
+
+def test_tune_makes_its_best_trial_a_release(
+    cluster: JobsCluster, shop: Shop, imported: Job
+) -> None:
+    job = cluster.submit(
+        "tune", shop.dataset, "--releases", f"{shop.directory}/tuned", "--trials", "2",
+        "--search", f"{shop.directory}/search", "--config", shop.settings,
+        "--space", "hidden_dimension=32:40", "--space", "bptt=4:8", *GROUP,
+    )  # fmt: skip
+    released(job)
+    assert job.result["trials"] == int(job.metadata["trials"]) == 2
+
+
+def test_release_indexes_anew(cluster: JobsCluster, shop: Shop, trained: Job) -> None:
+    source = released(trained)
+    again = ("--releases", f"{shop.directory}/reindexed", "--partitions", "1")
+    release = released(cluster.submit("release", str(source.path), *again))
+    assert (source.manifest.num_partitions, release.manifest.num_partitions) == (2, 1)
+
+
+def test_what_is_deployed_answers_and_an_update_learns_from_what_people_then_do(
+    cluster: JobsCluster, shop: Shop, trained: Job
+) -> None:
+    release = released(trained)
+    serving = ("--database", shop.database, "--port", str(shop.port), *GROUP)
+    deployed = succeeded(
+        cluster.submit("deploy", "--release", shop.releases, "--shards", "1", *serving)
+    )
+    assert deployed.metadata["release"] == deployed.result["release"] == release.name
+    assert deployed.metadata["url"] == f"http://127.0.0.1:{shop.port}"
+    reply = shop.recommend("u1")
+    assert reply.headers["x-raysys-release"] == release.name
+    assert len(reply.body["itemList"]) == 5
+
+    shop.put_event("u1", reply.body["itemList"][0]["itemId"])
+    events, newer = f"{shop.directory}/events", f"{shop.directory}/newer"
+    exported = succeeded(
+        cluster.submit("export_events", "--database", shop.database, "--to", events, *GROUP)
+    )
+    assert exported.result["interactions"] == int(exported.metadata["interactions"]) == 1
+
+    succeeded(
+        cluster.submit(
+            "import_log", "--interactions", str(shop.log), f"{events}/interactions.parquet",
+            "--items", str(shop.items), "--to", newer, "--shards", "2", *GROUP,
+        )
+    )  # fmt: skip
+    of_old = ("--release", str(release.path), "--releases", shop.releases, "--epochs", "1")
+    job = cluster.submit("update", newer, *of_old)
+    updated = released(job)
+    assert updated.manifest.lineage["updated_from"] == job.metadata["updated_from"] == release.name
+
+    # As a plain program on the head node, and over an application that runs already.
+    done = cluster.run(
+        sys.executable, "jobs/deploy.py", "--release", shop.releases, "--shards", "1", *serving,
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["release"] == updated.name
+    assert shop.recommend("u1").headers["x-raysys-release"] == updated.name
+
+
+def test_a_job_that_cannot_be_done_fails_with_its_exit_code_and_says_why(
+    cluster: JobsCluster, shop: Shop
+) -> None:
+    job = cluster.submit("train", f"{shop.directory}/nothing", "--releases", shop.releases)
+    assert (job.status, job.exit_code) == ("FAILED", 1)
+    assert job.result["error"] == "DatasetError"
+
+    job = cluster.submit("import_log", "--interactions", str(shop.log), "--to", "runs/dataset")
+    assert (job.status, job.exit_code) == ("FAILED", 1)
+    assert job.result["error"] == "ConfigError"
+    assert "such as /shared/raysys/dataset" in job.result["message"]
+
+    job = cluster.submit("evaluate", "--nonsense")
+    assert (job.status, job.exit_code) == ("FAILED", 2)
+    assert "usage: raysys evaluate" in job.log
+
+
+def test_more_workers_than_the_cluster_holds_are_refused_at_once(
+    cluster: JobsCluster, shop: Shop, imported: Job
+) -> None:
+    done = cluster.run(
+        sys.executable, "jobs/train.py", shop.dataset, "--releases", f"{shop.directory}/none",
+        "--workers", "9", "--json",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    line = json.loads(done.stdout)
+    assert line["error"] == "ConfigError"
+    assert "9 training workers were asked for" in line["message"]
+    assert "room for 4" in line["message"]
+    assert list(Path(f"{shop.directory}/none").glob("*")) == []
+    drivers = [job.metadata for job in cluster.client().list_jobs() if job.type == "DRIVER"]
+    assert {"command": "train", "dataset": shop.dataset}.items() <= drivers[-1].items()
+
+
+def test_nobody_submits_a_job_without_the_token(cluster: JobsCluster) -> None:
+    before = len(cluster.client().list_jobs())
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        with pytest.raises(AuthenticationError):
+            JobSubmissionClient(cluster.dashboard_url, headers=headers).submit_job(entrypoint="id")
+    assert len(cluster.client().list_jobs()) == before
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"RAY_AUTH_TOKEN": "wrong"}, "does not know this token"),
+        ({"RAY_AUTH_MODE": ""}, "lets nobody in without a token"),
+        ({"HOME": "/nowhere"}, "RAY_AUTH_MODE is token, but there is none"),
+        ({"RAY_ADDRESS": "http://127.0.0.1:8265"}, "RAY_API_SERVER_ADDRESS"),
+    ],
+)
+def test_a_command_that_the_cluster_does_not_let_in_says_what_to_set(
+    environment: dict[str, str], message: str, cluster: JobsCluster, shop: Shop
+) -> None:
+    log, to = str(shop.log), f"{shop.directory}/refused"
+    command = (sys.executable, "jobs/import_log.py", "--interactions", log, "--to", to, "--json")
+    done = cluster.run(*command, **environment)
+    assert done.returncode == 1
+    line = json.loads(done.stdout)
+    assert line["error"] == "ClusterError"
+    assert message in line["message"]
+    assert not Path(to).exists()
