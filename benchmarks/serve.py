@@ -1,10 +1,10 @@
 """Requests per second of a served release, against an empty route of the same application.
 
 Starts a Ray of its own with the fast settings, deploys a release with everything on that the demo
-has on (database, exclusion of seen items, exploration, recorded slates), and drives POST /recommendations and POST /empty by
-turns with wrk at 1, 16 and 64 connections. Both routes run in the same replicas, read and check the
-same bodies and answer with as many bytes. Users are drawn by a Zipf law. Run with
-`make bench-serve`; the last line is JSON.
+has on (database, exclusion of seen items, exploration, recorded slates), and drives POST
+/recommendations and POST /empty by turns with wrk at 1, 16 and 64 connections. Both routes run in
+the same replicas, read and check the same bodies and answer with as many bytes. Users are drawn by
+a Zipf law. Run with `make bench-serve`; the last line is JSON.
 
 The machine is shared by the load generator, HAProxy and all replicas, so the ratio says more than
 the rates. Load of the machine is printed beside them.

@@ -243,8 +243,8 @@ class Engine:
         fresh = [result.fresh for result in results if result.fresh is not None]
         if not batch or not fresh:
             return {}
-        await asyncio.sleep(0)
-        show_mixed(batch, [part.draws.candidates for part in fresh])
+        for _ in show_mixed(batch, [part.draws.candidates for part in fresh]):
+            await asyncio.sleep(0)
         for asked in batch:
             asked.delta_version = min(part.delta_version for part in fresh)
         return {key: item_id for part in fresh for key, item_id in part.draws.item_ids.items()}

@@ -116,6 +116,20 @@ def test_a_query_gets_the_same_alone_and_in_company(tmp_path: Path) -> None:
     run(world, scenario)
 
 
+def test_a_large_batch_gets_what_each_query_gets_alone(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=0.5)
+
+    async def scenario() -> None:
+        together = await asyncio.gather(*(ask(world, seed=seed) for seed in range(40)))
+        assert world.shards[0].batch_sizes == [40]
+        for seed in (0, 15, 16, 17, 31, 32, 39):  # where one step of mixing ends and begins
+            alone = await ask(world, seed=seed)
+            assert alone.item_ids == together[seed].item_ids
+            assert alone.item_reasons == together[seed].item_reasons
+
+    run(world, scenario)
+
+
 def test_weight_1_shows_every_fresh_item_first_and_then_what_is_relevant(tmp_path: Path) -> None:
     world = World(tmp_path, fresh=FRESH, exploration_weight=1)
 
