@@ -1,6 +1,9 @@
 """cluster.yaml and serve_configs/ are what Ray's own readers take them for, and fit together."""
 
 import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,47 @@ def test_every_command_of_the_cluster_is_one_that_a_shell_can_read(cluster: Any)
     for command in commands:
         assert "\n" not in command
         subprocess.run(["bash", "-n", "-c", command], check=True)
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A node's home, whose python is this one and whose `ray` says how it was started."""
+    with tempfile.TemporaryDirectory(prefix="h-", dir="/tmp") as directory:
+        programs = Path(directory) / "venv" / "bin"
+        programs.mkdir(parents=True)
+        said = ["$*", "$RAY_AUTH_MODE", "$PGHOST", "$RAY_SERVE_ENABLE_HA_PROXY"]
+        for name, line in {
+            "python": f'exec {sys.executable} "$@"',
+            "ray": f"echo {' / '.join(said)}; ls $RAY_SERVE_HAPROXY_BINARY_PATH",
+        }.items():
+            (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+            (programs / name).chmod(0o755)
+        yield Path(directory)
+
+
+def test_a_node_starts_ray_with_token_database_and_fast_settings(cluster: Any, home: Path) -> None:
+    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "RAY_HEAD_IP": "10.0.0.1"}
+
+    def run(command: str) -> list[str]:
+        done = subprocess.run(
+            ["bash", "-c", command], env=environment, check=True, capture_output=True, text=True
+        )
+        return done.stdout.splitlines()
+
+    for command in cluster["setup_commands"][-2:] * 2:  # as again after `ray up` a second time
+        run(command)
+    assert (home / ".bashrc").read_text() == ". ~/raysys-env.sh\n"
+    expected = "token / POSTGRESQL-HOST / 1"
+    program = f"{home}/.raysys/ha/start-haproxy"
+    assert run(cluster["worker_start_ray_commands"][-1]) == [
+        f"start --address=10.0.0.1:6379 / {expected}",
+        program,
+    ]
+    assert run(cluster["head_start_ray_commands"][-1]) == [
+        "start --head --port=6379 --dashboard-host=127.0.0.1 "
+        f"--autoscaling-config=~/ray_bootstrap_config.yaml / {expected}",  # Ray expands the ~
+        program,
+    ]
 
 
 def test_every_node_gets_the_token_the_password_and_raysys(cluster: Any) -> None:
