@@ -54,9 +54,9 @@ class Nodes:
     dashboard: str
     environment: dict[str, str]
     port: int
-    """Of the API. Serve keeps the port with which it was started, whatever later configs say."""
+    """Of the API."""
 
-    def raysys(self, *arguments: str) -> Any:
+    def raysys(self, *arguments: str, expect: int = 0) -> Any:
         done = subprocess.run(
             [sys.executable, "-m", "raysys", *arguments, "--json"],
             env=self.environment,
@@ -65,7 +65,7 @@ class Nodes:
             text=True,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == expect, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -172,12 +172,11 @@ def item_ids(client: ApiClient) -> list[str]:
     return [item["itemId"] for item in client.recommend("u1", num_results=10).body["itemList"]]
 
 
-def test_sqlite_is_refused_by_the_application(nodes: Nodes, release: str) -> None:
+def test_sqlite_is_refused_before_anything_is_written(nodes: Nodes, release: str) -> None:
     database = f"sqlite:///{nodes.directory}/state.db"
-    config = gpu_config(nodes, release=release, database=database)
-    nodes.call("PUT", "/api/serve/applications/", config)
-    wait_until(lambda: nodes.application()["status"] == "DEPLOY_FAILED", nodes)
-    assert "this cluster has 4 nodes" in nodes.application()["message"]
+    refused = nodes.raysys("deploy", "--release", release, "--database", database, expect=1)
+    assert refused["error"] == "ServingError"
+    assert "this cluster has 4 nodes" in refused["message"]
     assert not (nodes.directory / "state.db").exists()
 
 
