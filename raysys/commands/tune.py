@@ -21,6 +21,7 @@ from raysys.dataset.dataset import open_dataset
 from raysys.dataset.splits import split
 from raysys.errors import ConfigError
 from raysys.recipes import Recipe, recipe_named
+from raysys.training.proposals import DEFAULTS
 from raysys.training.search_files import SearchFiles, Trial, best_of
 from raysys.training.space import Space
 from raysys.training.tuner import Search, search_on_ray
@@ -31,8 +32,9 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     started = time.perf_counter()
     recipe, config = _settings(arguments)
     space = Space.of(recipe, arguments.space)
-    if arguments.trials < 1:
-        raise ConfigError(f"--trials must be at least 1, but got {arguments.trials}.")
+    for name, number in (("trials", arguments.trials), ("parallel", arguments.parallel)):
+        if number is not None and number < 1:
+            raise ConfigError(f"--{name} must be at least 1, but got {number}.")
     seed = config.training.seed if arguments.seed is None else arguments.seed
     files = SearchFiles(arguments.search.absolute())
     dataset = open_dataset(arguments.dataset)
@@ -76,17 +78,21 @@ def summary(trials: list[Trial], config: PipelineConfig) -> dict[str, Any]:
 
 
 def table_of(trials: list[Trial], metric: str) -> Table:
-    """Return the trials, best first."""
-    table = Table(title=f"{len(trials)} trials, by {metric} on the validation part")
+    """Return the trials, best first; the one with the defaults is marked."""
+    table = Table(
+        title=f"{len(trials)} trials, by {metric} on the validation part",
+        caption="* the defaults",
+    )
     names = list(trials[0].hyperparameters)
-    for name in ("trial", *names, "epochs", "best epoch", metric, "how it ended"):
-        table.add_column(name, justify="left" if name == "how it ended" else "right")
+    for name in ("trial", *names, "epochs", "best", metric):
+        table.add_column(name, justify="right", no_wrap=name not in names)
+    table.add_column("ended", no_wrap=True)
     for trial in sorted(trials, key=lambda trial: -trial.best):
         value = f"{trial.best:.4f}" if trial.values else "-"
-        ended = trial.status + (", the defaults" if trial.number == 1 else "")
+        number = f"{'* ' if trial.number == DEFAULTS else ''}{trial.number}"
         cells = [str(trial.hyperparameters[name]) for name in names]
         epochs = [str(len(trial.values)), str(trial.best_epoch or "-")]
-        table.add_row(str(trial.number), *cells, *epochs, value, ended)
+        table.add_row(number, *cells, *epochs, value, trial.status)
     return table
 
 

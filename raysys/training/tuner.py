@@ -108,8 +108,6 @@ def allowed_parallel(
     Args:
         parallel: how many were asked for; None: as many as there is room for.
     """
-    if parallel is not None and parallel < 1:
-        raise ConfigError(f"--parallel must be at least 1, but got {parallel}.")
     check_workers_fit(nodes, training)
     room = num_workers_held(nodes, training) // training.num_workers
     if room < (parallel or 1):

@@ -30,11 +30,6 @@ def test_as_many_trials_run_at_a_time_as_the_nodes_have_room_for(
         allowed_parallel(room + 1, NODES, training)
 
 
-def test_no_trial_at_a_time_is_no_search() -> None:
-    with pytest.raises(ConfigError, match="--parallel must be at least 1, but got 0"):
-        allowed_parallel(0, NODES, TrainingConfig())
-
-
 def test_a_cluster_without_room_for_one_trial_is_refused() -> None:
     with pytest.raises(ConfigError, match="8 training workers were asked for"):
         allowed_parallel(None, NODES, TrainingConfig(num_workers=8))
