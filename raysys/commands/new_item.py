@@ -17,8 +17,10 @@ from raysys.state.database import Database
 from raysys.state.log_reader import LogReader
 from raysys.state.store import StateStore
 
-_ITEM_ID = "new-film"
-_TITLE = "A Film That Nobody Has Seen Yet"
+_NEW_ITEMS = {
+    f"new-film-{part}": f"A Film That Nobody Has Seen, Part {part}" for part in range(1, 11)
+}
+_ITEM_ID = "new-film-1"
 _LENGTH = 25
 _MOST_LISTS = 300
 _TIMEOUT_S = 30.0
@@ -50,29 +52,30 @@ class Risen:
 def show_a_new_item_that_rises(
     client: ApiClient, model: ReleasedModel, serving: ServingConfig, user_id: str, console: Console
 ) -> Risen:
-    """Put an item, let one user meet it and another one click it, and compare the first one's list.
+    """Put items, let one user meet one and another user click it, and compare the first one's list.
+
+    Several are put, all of a kind, so that the one has some to rise above.
 
     Raises:
         ServingError: the item is not shown, or does not rise.
     """
-    console.step("Put an item that nobody knows, and see it explored")
+    console.step("Put ten items that nobody knows, and see one explored")
     genres = _favourite_genres(model, user_id)
-    properties = {"title": _TITLE, "genres": "|".join(genres), "creationTimestamp": time.time()}
     with _watching(client, serving) as watch:
         put_at = time.monotonic()
-        item = {"itemId": _ITEM_ID, "properties": json.dumps(properties)}
-        client.put_items(serving.dataset_group, [item])
+        client.put_items(serving.dataset_group, _new_items(genres))
         watch.wait_until_heard()
         heard_after_s = time.monotonic() - put_at
         console.say(
-            f"  [bold]{_TITLE}[/bold] ({' and '.join(genres) or 'no genre'}, which user {user_id} "
-            f"likes): every shard knows it {heard_after_s:.1f} s later"
+            f"  ten films of {' and '.join(genres) or 'no genre'}, the like of what user {user_id} "
+            f"watches: every shard knows them {heard_after_s:.1f} s later"
         )
         # Below another explored item, so that it has somewhere to rise to.
         before = watch.find(user_id, lambda found: found.explored_above > 0)
         console.say(
-            f"  user {user_id} is shown it at place {before.place} of {_LENGTH}, reason "
-            f"Exploration, logged propensity {before.propensity:.4f}"
+            f"  user {user_id} is shown [bold]{_NEW_ITEMS[_ITEM_ID]}[/bold] at place "
+            f"{before.place} of {_LENGTH}, reason Exploration, logged propensity "
+            f"{before.propensity:.4f}"
         )
         other = _another_user(model, user_id)
         clicked = watch.find(other, lambda _: True)
@@ -107,7 +110,7 @@ class _Watch:
             if found is not None and found.seed == seed and is_wanted(found):
                 return found
         if found is None:
-            raise ServingError(f"{_MOST_LISTS} lists of user {user_id} do not show the new item.")
+            raise ServingError(f"{_MOST_LISTS} lists of user {user_id} do not show {_ITEM_ID}.")
         return found
 
     def ask(self, user_id: str, seed: int) -> Found | None:
@@ -127,7 +130,7 @@ class _Watch:
         version = self._store.changes(0).version
         deadline = time.monotonic() + _TIMEOUT_S
         while int(self._client.get("/readyz").body.get("delta_version", 0)) < version:
-            _sleep_until(deadline, "the shards to hear of the new item")
+            _sleep_until(deadline, "the shards to hear of what is new")
 
     def _logged_propensity(self, reply: Reply, place: int) -> float:
         wanted = reply.body["recommendationId"]
@@ -154,6 +157,14 @@ def _sleep_until(deadline: float, what: str) -> None:
     if time.monotonic() > deadline:
         raise ServingError(f"Waited {_TIMEOUT_S:.0f} s for {what}.")
     time.sleep(0.02)
+
+
+def _new_items(genres: list[str]) -> list[dict[str, str]]:
+    known = {"genres": "|".join(genres), "creationTimestamp": time.time()}
+    return [
+        {"itemId": item_id, "properties": json.dumps({"title": title, **known})}
+        for item_id, title in _NEW_ITEMS.items()
+    ]
 
 
 def _favourite_genres(model: ReleasedModel, user_id: str) -> list[str]:
