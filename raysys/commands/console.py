@@ -19,6 +19,8 @@ from rich.progress import (
 from raysys.commands.progress_lines import ProgressLines
 from raysys.errors import RaysysError
 
+_WIDTH_OF_A_LOG = 120
+
 
 class Advance(Protocol):
     """Called by a long step: how much is done now, of how much, and a word about it."""
@@ -32,6 +34,8 @@ class Console:
     def __init__(self, *, as_json: bool = False) -> None:
         self._as_json = as_json
         self._out = rich.console.Console(stderr=as_json, highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:  # a file, such as the log of a job: it has no width to keep
+            self._out.width = _WIDTH_OF_A_LOG
         self._progress = rich.console.Console(stderr=True, highlight=False)
 
     def say(self, *things: Any, style: str | None = None) -> None:

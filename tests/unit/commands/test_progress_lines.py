@@ -1,8 +1,5 @@
 """Without a terminal, progress is a few lines that a job's log can hold."""
 
-import pytest
-
-from raysys.commands.console import Console
 from raysys.commands.progress_lines import ProgressLines
 
 
@@ -60,23 +57,3 @@ def test_nothing_that_happened_is_no_line() -> None:
     log = Log("rows")
     log.progress.end()
     assert log.lines == []
-
-
-def test_a_console_without_a_terminal_writes_lines_and_keeps_standard_output_clean(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def fail_halfway() -> None:
-        with Console(as_json=True).progress("rows") as advance:
-            advance(1, 4, "begun")
-            advance(2, 4, "half done")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_halfway()
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.splitlines() == [
-        "  rows: 1 of 4, begun (0 s)",
-        "  rows: 2 of 4, half done (0 s)",
-    ]
-    assert "\x1b" not in captured.err
