@@ -1,6 +1,7 @@
 """Exploration on a real Serve with two replicas of every shard: new items, slates, a restart."""
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -91,7 +92,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         num_replicas_per_shard=NUM_REPLICAS,
     )
     port = free_port()
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    # Sockets need short paths, and Ray's processes may still write when they are told to end.
+    temporary = tempfile.TemporaryDirectory(prefix="rx-", dir="/tmp", ignore_cleanup_errors=True)
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        _temp_dir=temporary.name,
+    )
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         world = World(release, config, f"http://127.0.0.1:{port}")
@@ -100,6 +109,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     finally:
         serve.shutdown()
         ray.shutdown()
+        temporary.cleanup()
 
 
 def item(item_id: str) -> dict[str, str]:
