@@ -34,6 +34,9 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         )
     release = open_release(Path(config.release))
     release.check_dataset_group(config.dataset_group)
+    # The release itself and not the directory that it is the newest of: Serve replaces nothing
+    # where the same arguments are deployed again.
+    config = config.model_copy(update={"release": str(release.path)})
     shown = {"release": release.name, "dataset_group": release.dataset_group}
     with ray_cluster(console, metadata={"command": "deploy", **shown}) as cluster:
         check_database(config.database)
