@@ -40,13 +40,12 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     dataset = open_dataset(arguments.dataset)
     dataset.check_dataset_group(arguments.dataset_group)
     shown = {"dataset": arguments.dataset, "dataset_group": dataset.manifest.dataset_group}
-    with ray_cluster(console, metadata={"command": "tune", "recipe": recipe.name, **shown}):
-        material = Material.of(arguments.dataset)
-        search = _begun(material, files, recipe, config, space, seed)
-        with _alone(files):
-            trials = _searched(search, arguments.trials, arguments.parallel, console)
-            console.say(table_of(trials, files.metric))
-            release, report = release_of_search(files, arguments.releases, console)
+    search = _begun(Material.of(arguments.dataset), files, recipe, config, space, seed)
+    metadata = {"command": "tune", "recipe": recipe.name, **shown}
+    with _alone(files), ray_cluster(console, metadata=metadata):
+        trials = _searched(search, arguments.trials, arguments.parallel, console)
+        console.say(table_of(trials, files.metric))
+        release, report = release_of_search(files, arguments.releases, console)
         show_report(report, console)
         console.say(f"  release {release.name} in {arguments.releases}")
         show_on_job_page(release, report, trials=len(trials))
