@@ -236,6 +236,9 @@ def test_gateways_and_shards_run_without_torch(server: Server) -> None:
 def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> None:
     known, stranger = server.recommend("user-3", 5), server.recommend("a stranger", 2)
     assert [reply.headers["x-raysys-source"] for reply in (known, stranger)] == ["model", "popular"]
+    server.recommend("user-4", 10, weight=1)
+    with contextlib.closing(ApiClient(server.url)) as client:
+        num_fresh_items = client.get("/readyz").body["fresh_items"]
     expected = {
         **{
             f"requests_total {source} answered": count
@@ -249,6 +252,7 @@ def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> 
             for reply in server.replies
             for item in reply.body["itemList"]
         ),
+        "slates_total recorded": len(server.replies),
         "events_total": server.num_events,
         "degraded_total": sum("x-raysys-degraded" in reply.headers for reply in server.replies),
     }
@@ -260,6 +264,8 @@ def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> 
         return {name: found.get(name, 0) for name in expected} == expected
 
     wait_until(arrived, 30, server)
+    assert expected["explored_total"] == 10
+    assert found["fresh_items 0"] + found["fresh_items 1"] == num_fresh_items > 10
     assert 0 < found["batch_size_count"] == found["latency_ms_count"] <= len(server.replies)
     assert found["latency_ms_bucket +Inf"] == found["latency_ms_count"]
 
@@ -277,7 +283,7 @@ def scraped(server: Server) -> dict[str, float]:
             match = re.fullmatch(r"ray_raysys_(\w+)\{(.*)\} (\S+)", line)
             if match is not None:
                 tags = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
-                own = [tags[name] for name in ("source", "outcome", "le") if name in tags]
+                own = [tags[name] for name in ("source", "outcome", "shard", "le") if name in tags]
                 values[" ".join([match[1], *own])] = float(match[3])
     return values
 
