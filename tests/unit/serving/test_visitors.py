@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.hashing import stable_hash
 from raysys.serving.visitors import Visitors, merge_interactions, newest_distinct
 from raysys.state.user_state import UserState
 
@@ -69,6 +70,18 @@ def test_a_visitor_is_cached_for_one_version_of_the_state(visitors: Visitors) ->
     assert second.item_nums.tolist() == [2, 3]
     assert sorted(second.seen.tolist()) == [1, 2, 3]
     assert visitors.look_up(["u"], {"u": state})["u"] is second
+
+
+def test_items_that_the_release_does_not_know_are_seen_under_keys_of_their_own(
+    visitors: Visitors,
+) -> None:
+    state = UserState(1, ("c", "new", "newer", "new"), (30, 40, 50, 60))
+    visitor = visitors.look_up(["u"], {"u": state})["u"]
+    assert sorted(visitor.seen.tolist()) == [1, 2, 3]
+    expected = {-1 - (stable_hash(item_id) >> 1) for item_id in ("new", "newer")}
+    assert set(visitor.seen_keys.tolist()) == expected
+    assert len(visitor.seen_keys) == 2
+    assert visitors.look_up(["v"], {})["v"].seen_keys.tolist() == []
 
 
 def test_the_visitor_who_was_away_longest_makes_room(visitors: Visitors) -> None:
