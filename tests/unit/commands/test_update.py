@@ -24,7 +24,7 @@ from raysys.release import ITEM_VOCABULARY, MODEL_DIRECTORY, Release, open_relea
 from tests.unit.dataset.builders import Row, write_dataset
 
 ITEMS = "bcdefgh"  # "a" and "z" come later, so that a fresh numbering would be another one
-USERS = ("kim", "lea", "max", "ned")
+USERS = ("kim", "lea", "max", "nils")
 OLD: list[Row] = [
     (user, ITEMS[(start + step) % len(ITEMS)], 1_000 * step + start)
     for start, user in enumerate(USERS)
