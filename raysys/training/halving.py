@@ -60,10 +60,11 @@ class Halving(ASHAScheduler):
     def _repeat(self, tune_controller: Any, trial: RayTrial, before: Trial) -> None:
         verdicts = self._files.trial(before.number).verdicts()
         for epoch in range(1, len(before.values) + 1):
-            if epoch in self._rungs and str(epoch) not in verdicts and before.status == "open":
-                continue  # it was cut off before it was judged, and will report once more
             result = {EPOCH: epoch, VALUE: max(before.values[:epoch])}
-            super().on_trial_result(tune_controller, trial, result)
+            if before.status == "open" and str(epoch) not in verdicts:
+                self.on_trial_result(tune_controller, trial, result)  # cut off before its verdict
+            else:
+                super().on_trial_result(tune_controller, trial, result)
 
 
 class _Ended:

@@ -182,7 +182,7 @@ def _trial(search: Search, number: int, hyperparameters: dict[str, Any]) -> None
             config,
             directory=files.run / "model",
             make_validate=search.make_validate,
-            watcher=_TrialWatcher(search.files, number, compared),
+            watcher=TrialWatcher(search.files, number, compared),
             on_epoch=report,
             storage=files.run,
         )
@@ -193,7 +193,7 @@ def _trial(search: Search, number: int, hyperparameters: dict[str, Any]) -> None
 
 
 @dataclass(frozen=True, slots=True)
-class _TrialWatcher:
+class TrialWatcher:
     """In worker 0 of a trial: keeps its best model, and ends it when it is told to."""
 
     search: SearchFiles
@@ -208,15 +208,15 @@ class _TrialWatcher:
 
     def is_over(self, epoch: int) -> bool:
         """Wait for the verdict, which is some tenths of a second away; without one go on."""
-        if epoch not in self.compared:
-            return False
         files, deadline = self.search.trial(self.number), time.monotonic() + _VERDICT_TIMEOUT_S
-        while time.monotonic() < deadline:
+        while True:
             verdicts = files.verdicts()
-            if str(epoch) in verdicts:
-                return verdicts[str(epoch)]
+            if any(verdicts.values()):  # maybe on an epoch before, if the search was cut off then
+                return True
+            is_awaited = epoch in self.compared and str(epoch) not in verdicts
+            if not is_awaited or time.monotonic() > deadline:
+                return False
             time.sleep(_VERDICT_POLL_S)
-        return False
 
 
 class _Bookkeeping(ray.tune.Callback):

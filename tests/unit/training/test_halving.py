@@ -93,21 +93,20 @@ def test_a_search_that_goes_on_compares_with_the_trials_from_before(
     assert files.trial(3).verdicts() == {"1": True}
 
 
-def test_a_trial_that_was_cut_off_before_its_verdict_gets_it_when_it_reports_again(
-    files: SearchFiles,
-) -> None:
+def test_a_trial_that_was_cut_off_before_its_verdict_gets_it_at_once(files: SearchFiles) -> None:
     began = Halving(files, MAX_EPOCHS)
-    for number, value in ((1, 0.5), (2, 0.1)):
+    for number, value in ((1, 0.5), (2, 0.1), (3, 0.5)):
         trial_of(files, began, number)
-        _has_learnt(files, number, [value])
-    files.trial(1).judge(1, is_over=False)  # the process was killed before it judged trial 2
+        _has_learnt(files, number, [value, 0.9])
+    for number in (1, 3):  # the process was killed before it judged trial 2
+        files.trial(number).judge(1, is_over=False)
 
     goes_on = Halving(files, MAX_EPOCHS)
-    for number in (1, 2):
+    for number in (1, 2, 3):
         trial = SimpleNamespace(trial_id=f"u{number}", config={"number": number})
         goes_on.on_trial_add(None, trial)
-    report(goes_on, trial, 1, 0.1)
     assert files.trial(2).verdicts() == {"1": True}
+    assert files.trial(3).verdicts() == {"1": False}
 
 
 def _has_learnt(files: SearchFiles, number: int, values: list[float]) -> None:
