@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
-from raysys.serving.engine import Engine
 from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import BatchReport, report_of
 from tests.unit.serving.world import World, click
@@ -26,14 +25,6 @@ class Notebook:
 
     def slates(self, outcome: str, num_slates: int) -> None:
         self.num_slates[outcome] += num_slates
-
-
-def watched(world: World) -> tuple[Engine, Notebook]:
-    notebook = Notebook()
-    engine = Engine(
-        world.config, world.release, world.store, world.encoder, world.shards, observer=notebook
-    )
-    return engine, notebook
 
 
 def answer(source: str, *reasons: str | None, degraded: bool = False) -> Answer:
@@ -69,7 +60,8 @@ def test_the_engine_tells_of_each_batch_once_and_of_refusals_with_the_next_one(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        engine, notebook = watched(World(tmp_path, max_queued_requests=2))
+        notebook = Notebook()
+        engine = World(tmp_path, observer=notebook, max_queued_requests=2).engine
         queries = [Query("anna", None, 3), Query(None, "i05", 2), Query("bert", None, 1)]
         outcomes = await asyncio.gather(
             *(engine.recommend(query) for query in queries), return_exceptions=True
@@ -90,8 +82,8 @@ def test_the_engine_tells_of_events_when_they_are_committed_and_of_no_others(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        world = World(tmp_path)
-        engine, notebook = watched(world)
+        notebook = Notebook()
+        engine = World(tmp_path, observer=notebook).engine
         await engine.put_events([click("anna", "i09"), click("anna", "i10")])
         assert notebook.num_events == [2]
         await engine.close()

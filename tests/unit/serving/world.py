@@ -20,6 +20,7 @@ from raysys.index.fresh import DAY_US, FreshPool, Home
 from raysys.index.shard import Shard, open_partitions
 from raysys.serving.engine import Engine
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
+from raysys.serving.observer import Observer
 from raysys.serving.release_parts import ReleaseParts, by_popularity
 from raysys.serving.shard import answer_search
 from raysys.state.events import Event
@@ -155,6 +156,7 @@ class World:
         factory: str = "Flat",
         fresh: Sequence[int] = (),
         num_shards: int = 2,
+        observer: Observer | None = None,
         **settings: object,
     ) -> None:
         vocabulary = Vocabulary.from_ids(ITEM_IDS)
@@ -201,7 +203,14 @@ class World:
             for s in range(num_shards)
         ]
         self.store = CountingStore(self.config.database, self.config.dataset_group)
-        self.engine = Engine(self.config, self.release, self.store, self.encoder, self.shards)
+        self.engine = Engine(
+            self.config,
+            self.release,
+            self.store,
+            self.encoder,
+            self.shards,
+            observer=observer,
+        )
 
     def put(self, *items: Item) -> None:
         """Store items, and let every shard hear of everything that changed."""
