@@ -54,7 +54,7 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
 def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshBatch]) -> Iterator[None]:
     """Decide what is shown to queries that explore, a few of them at each step.
 
-    Mixing 64 lists of 25 takes about 2 ms, longer than an event loop should do one thing.
+    Mixing 64 lists of 25 takes some 5 ms, longer than an event loop should do one thing.
 
     Args:
         parts: what each shard that answered has for the same queries, in the same order.
