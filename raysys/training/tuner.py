@@ -248,7 +248,8 @@ class _Bookkeeping(ray.tune.Callback):
         self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: Any
     ) -> None:
         files = self._files.trial(trial.config["number"])
-        files.end("failed", f"its process died {_MAX_FAILURES + 1} times")
+        last = str(trial.get_error() or "its process died").strip().splitlines()[-1]
+        files.end("failed", f"it failed {_MAX_FAILURES + 1} times, at last with: {last}")
         self._on_progress(self._files.trials())
 
 
