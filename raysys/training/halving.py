@@ -10,13 +10,13 @@ from raysys.training.search_files import SearchFiles, Trial
 
 EPOCH = "epoch"
 """What a trial reports to Ray Tune beside its value: the epochs learnt so far."""
-_GRACE_EPOCHS = 1
+_GRACE_SHARE = 5  # a first comparison after a fifth of the epochs; sooner it says little
 _REDUCTION = 3  # of the trials that come to a rung, the best third goes on to the next
 
 
 def rungs(max_epochs: int) -> set[int]:
     """Return the epochs after which trials are compared; those that fall behind end there."""
-    epochs = {_GRACE_EPOCHS * _REDUCTION**power for power in range(max_epochs)}
+    epochs = {_grace(max_epochs) * _REDUCTION**power for power in range(max_epochs)}
     return {epoch for epoch in epochs if epoch < max_epochs}
 
 
@@ -34,7 +34,7 @@ class Halving(ASHAScheduler):
             metric=VALUE,
             mode="max",
             max_t=max_epochs,
-            grace_period=min(_GRACE_EPOCHS, max_epochs),
+            grace_period=_grace(max_epochs),
             reduction_factor=_REDUCTION,
         )
         self._files = files
@@ -65,6 +65,10 @@ class Halving(ASHAScheduler):
                 self.on_trial_result(tune_controller, trial, result)  # cut off before its verdict
             else:
                 super().on_trial_result(tune_controller, trial, result)
+
+
+def _grace(max_epochs: int) -> int:
+    return max(1, max_epochs // _GRACE_SHARE)
 
 
 class _Ended:

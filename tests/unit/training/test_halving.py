@@ -10,7 +10,7 @@ from raysys.training.halving import EPOCH, Halving, rungs
 from raysys.training.proposals import VALUE
 from raysys.training.search_files import SearchFiles
 
-MAX_EPOCHS = 10
+MAX_EPOCHS = 9
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def report(halving: Halving, trial: Any, epoch: int, value: float) -> str:
 
 
 @pytest.mark.parametrize(
-    ("max_epochs", "expected"), [(1, set()), (2, {1}), (9, {1, 3}), (10, {1, 3, 9})]
+    ("max_epochs", "expected"), [(1, set()), (2, {1}), (9, {1, 3}), (10, {2, 6}), (20, {4, 12})]
 )
-def test_trials_are_compared_after_epochs_that_grow_threefold(
+def test_trials_are_compared_after_a_fifth_of_the_epochs_and_then_threefold(
     max_epochs: int, expected: set[int]
 ) -> None:
     assert rungs(max_epochs) == expected
