@@ -99,6 +99,11 @@ def with_fake_provider(gcs_address: str) -> Any:
     return config
 
 
+def said_by_ray(directory: Path) -> str:
+    logs = [directory / "head.log", *directory.glob("ray/session_2*/logs/monitor*")]
+    return "\n".join(f"{log.name}:\n{log.read_text()[-3000:]}" for log in logs)
+
+
 def test_workers_come_with_their_labels_and_gpus_when_something_asks(directory: Path) -> None:
     port = free_port()
     config = with_fake_provider(f"127.0.0.1:{port}")
@@ -112,17 +117,18 @@ def test_workers_come_with_their_labels_and_gpus_when_something_asks(directory: 
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "a-token-of-this-test-alone-0123456789",
     }
-    head = subprocess.Popen(
-        [
-            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
-            f"--port={port}", "--num-cpus=0", "--labels=raysys-nodes=head",
-            "--include-dashboard=false", f"--temp-dir={directory}/ray",
-            f"--autoscaling-config={directory}/cluster.yaml",
-        ],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    with (directory / "head.log").open("w") as log:
+        head = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
+                f"--port={port}", "--num-cpus=0", "--labels=raysys-nodes=head",
+                "--include-dashboard=false", f"--temp-dir={directory}/ray",
+                f"--autoscaling-config={directory}/cluster.yaml",
+            ],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
     try:
         done = subprocess.run(
             [sys.executable, "-c", DRIVER, f"127.0.0.1:{port}", "3"],
@@ -131,10 +137,12 @@ def test_workers_come_with_their_labels_and_gpus_when_something_asks(directory: 
             text=True,
             timeout=240,
         )
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(f"{error.stderr}\n{said_by_ray(directory)}") from error
     finally:
         head.send_signal(signal.SIGTERM)
         head.wait(timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"{done.stderr}\n{said_by_ray(directory)}"
     seen = json.loads(done.stdout.splitlines()[-1])
     at_first = [["cpu", 8, 0], ["cpu", 8, 0], ["head", 0, 0]]
     assert seen["at_first"] == at_first
