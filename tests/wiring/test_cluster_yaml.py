@@ -143,7 +143,9 @@ def test_workers_come_with_their_labels_and_gpus_when_something_asks(directory: 
         head.send_signal(signal.SIGTERM)
         head.wait(timeout=60)
     assert done.returncode == 0, f"{done.stderr}\n{said_by_ray(directory)}"
-    seen = json.loads(done.stdout.splitlines()[-1])
+    # What the autoscaler has to say may stand before and after it.
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
+    seen = json.loads(line)
     at_first = [["cpu", 8, 0], ["cpu", 8, 0], ["head", 0, 0]]
     assert seen["at_first"] == at_first
     assert seen["asked_for_gpu"] == ["gpu"]
