@@ -23,6 +23,8 @@ _HAPROXY_DIRECTORY = "ha"
 # HAProxy appends while it takes a socket over: "/<56 digits>/admin.sock.<pid>.tmp".
 _LONGEST_DIRECTORY = 107 - len("/" + 56 * "0" + "/admin.sock.4194304.tmp")
 _NUM_REPLICA_PORTS = 200
+# Not Python's own generator: programs that seed it alike would all try the same ports.
+_random = random.SystemRandom()
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000  # below those that Linux gives to outgoing connections
 
 # HAProxy's template opens its metrics and statistics pages on every interface and has no setting
@@ -81,7 +83,7 @@ def fast_serve_environment(directory: Path, *, on_several_nodes: bool = False) -
 def _single_machine() -> dict[str, str]:
     """Return what a cluster of one machine needs beside other clusters of that machine."""
     ports = _free_ports(4)
-    first_replica_port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT - _NUM_REPLICA_PORTS)
+    first_replica_port = _random.randrange(_LOWEST_PORT, _HIGHEST_PORT - _NUM_REPLICA_PORTS)
     return {
         # Ray's own processes then listen on 127.0.0.1 instead of every interface. The name is about
         # the systems on which this is the default.
@@ -153,7 +155,7 @@ def free_port() -> int:
 def _free_ports(count: int) -> list[int]:
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
+        port = _random.randrange(_LOWEST_PORT, _HIGHEST_PORT)
         if port not in ports and is_port_free(port):
             ports.append(port)
     return ports

@@ -1,6 +1,7 @@
 """The environment of a cluster, and the end of its HAProxy."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -120,3 +121,11 @@ def test_a_port_on_which_somebody_listens_is_not_free() -> None:
         server.bind(("127.0.0.1", port))
         server.listen()
         assert not is_port_free(port)
+
+
+def test_programs_with_one_seed_do_not_try_the_same_ports() -> None:
+    ports = set()
+    for _ in range(5):
+        random.seed(0)
+        ports.add(free_port())
+    assert len(ports) > 1
