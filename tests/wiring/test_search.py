@@ -89,10 +89,8 @@ def kill_once_a_trial_has_learnt(command: subprocess.Popen[str], files: SearchFi
     directories = set(re.findall(r"/tmp/raysys-\w+", " ".join(map(_command_line, processes))))
     command.send_signal(signal.SIGKILL)
     command.communicate()
-    deadline = time.monotonic() + 60
-    while any(map(_is_running, processes)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for process in filter(_is_running, processes):  # Ray's own were told by nobody
+    psutil.wait_procs(processes, timeout=5)
+    for process in filter(_is_running, processes):  # Ray's own: nobody told them
         process.kill()
     for directory in directories:
         storage.remove_tree(Path(directory))
