@@ -41,7 +41,7 @@ class SlateRecorder:
         store: StateStore,
         *,
         max_waiting: int = 20_000,
-        pace_s: float = 0.05,
+        pace_s: float = 0.5,
         on_outcome: Callable[[Outcome, int], None] | None = None,
     ) -> None:
         self._store = store
