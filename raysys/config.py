@@ -16,7 +16,7 @@ from raysys.errors import ConfigError
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 DEFAULT_DATASET_GROUP = "default"
-DatasetGroupName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")]
+ResourceName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")]
 
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 LabelSelector = Annotated[
@@ -136,6 +136,11 @@ class EvaluationConfig(Config):
     metric_k: int = Field(10, ge=1)
     """Early stopping and comparisons read `<metric>_at_<metric_k>`."""
 
+    @property
+    def metric_name(self) -> str:
+        """What early stopping and comparisons read, such as `ndcg_at_10`."""
+        return f"{self.metric}_at_{self.metric_k}"
+
 
 class IndexConfig(Config):
     """How candidates are found."""
@@ -163,9 +168,9 @@ class ServingConfig(Config):
     """Path of one release, or of the directory that holds releases: then the newest is served."""
     database: str = "sqlite:///raysys.db"
     """A SQLAlchemy URL; the events and the users' state live there."""
-    dataset_group: DatasetGroupName = DEFAULT_DATASET_GROUP
+    dataset_group: ResourceName = DEFAULT_DATASET_GROUP
     """That of the release; a release of another one is refused."""
-    campaign: str = Field("default", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")
+    campaign: ResourceName = "default"
     tracking_id: str = Field("default", min_length=1, max_length=256)
     """What clients send as `trackingId` with their events."""
     num_gateways: int = Field(1, ge=1)
@@ -203,7 +208,7 @@ class ServingConfig(Config):
 def check_dataset_group_name(name: str) -> None:
     """Raise ConfigError unless `name` can be that of a dataset group."""
     try:
-        TypeAdapter(DatasetGroupName).validate_python(name)
+        TypeAdapter(ResourceName).validate_python(name)
     except ValidationError as error:
         raise ConfigError(
             f"A dataset group cannot be named {name!r}: 1 to 63 letters, digits, hyphens and "

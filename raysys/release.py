@@ -28,7 +28,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from raysys import storage
-from raysys.config import DEFAULT_DATASET_GROUP
+from raysys.config import DEFAULT_DATASET_GROUP, PipelineConfig, parse_config
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError, ReleaseNotFoundError
 from raysys.hashing import sha256_of_file
 
@@ -151,6 +151,16 @@ class Release:
         """Return the value of a JSON file of the release, after checking its hash."""
         self.verify(name)
         return storage.read_json(self.file(name))
+
+    def settings(self) -> PipelineConfig:
+        """Return the settings that led to the release, after checking the hash of their file.
+
+        Raises:
+            DamagedReleaseError: the file is missing, or differs from what was published.
+            ConfigError: another version of raysys wrote it, with settings that this one lacks.
+        """
+        source = f"{self.name}/{CONFIG}"
+        return parse_config(self.read_json(CONFIG), PipelineConfig, source=source)
 
     def check_vocabulary(self, part: str, vocabulary: str) -> None:
         """Raise ReleaseMismatchError unless `part` was built for this release's vocabulary."""

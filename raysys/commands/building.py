@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pyarrow import ipc
 
 import raysys
@@ -22,7 +23,7 @@ from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.measuring import MakeValidate, measure
 from raysys.commands.released_model import embedding_retriever
-from raysys.config import IndexConfig, PipelineConfig, parse_config
+from raysys.config import IndexConfig, PipelineConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.report import Report
@@ -59,7 +60,7 @@ def training_now(
     config: PipelineConfig, console: Console, *, warm_start: WarmStart | None = None
 ) -> WriteModel:
     """Return what trains a model on the Ray that runs, with a bar of its epochs."""
-    metric = f"{config.evaluation.metric}_at_{config.evaluation.metric_k}"
+    metric = config.evaluation.metric_name
 
     def write(material: Material, draft: Path) -> None:
         users = draft / USER_VOCABULARY
@@ -116,8 +117,9 @@ def build_release(
         kind = config.model.kind
         with console.progress("evaluating") as advance:
             report = measure(retriever, kind, material.histories, len(items), config, advance)
-        note = _write_index(draft.path, model, config.index)
-        _write_cold_start(draft.path, model)
+        vectors = encode_catalogue(model)
+        note = _write_index(draft.path, model, vectors, config.index)
+        _write_cold_start(draft.path, vectors)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
         storage.write_json(draft.path / METRICS, report.to_json())
         release = draft.publish(
@@ -149,15 +151,13 @@ def reindexed(release: Release, releases: Path, index: IndexConfig) -> Release:
     release.verify()
     manifest = release.manifest
     model = load_model(release.path / MODEL_DIRECTORY, vocabulary=manifest.vocabulary)
-    written = release.read_json(CONFIG)
-    config = parse_config(written, PipelineConfig, source=f"{release.name}/{CONFIG}")
+    config = release.settings().model_copy(update={"index": index})
     with publishing(releases) as draft:
         for name in manifest.files:
             if name.split("/")[0] != INDEX_DIRECTORY:
                 (draft.path / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(release.path / name, draft.path / name)
-        note = _write_index(draft.path, model, index)
-        config = config.model_copy(update={"index": index})
+        note = _write_index(draft.path, model, encode_catalogue(model), index)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
         changed = {
             "num_partitions": note.num_partitions,
@@ -175,8 +175,14 @@ def _words_on(result: EpochResult, metric: str) -> str:
     return f"loss {result.loss:.3f}, {metric} {value:.4f}, {result.examples_per_s:,.0f}/s"
 
 
-def _write_index(draft: Path, model: EmbeddingModel, index: IndexConfig) -> IndexNote:
-    """Write everything below `INDEX_DIRECTORY`, from the model and the other files of a draft."""
+def _write_index(
+    draft: Path, model: EmbeddingModel, vectors: NDArray[np.float32], index: IndexConfig
+) -> IndexNote:
+    """Write everything below `INDEX_DIRECTORY`, from the model and the other files of a draft.
+
+    Args:
+        vectors: (N, D) of the model's catalogue.
+    """
     items = Vocabulary.open(draft / ITEM_VOCABULARY)
     users = Vocabulary.open(draft / USER_VOCABULARY)
     histories = Histories.open(draft / HISTORIES)
@@ -184,7 +190,7 @@ def _write_index(draft: Path, model: EmbeddingModel, index: IndexConfig) -> Inde
     queries = encode_histories(model, sample, user_nums=users.numbers(sample.user_ids))
     return build_partitions(
         draft / INDEX_DIRECTORY,
-        encode_catalogue(model),
+        vectors,
         items.ids,
         index,
         items.hash,
@@ -192,12 +198,12 @@ def _write_index(draft: Path, model: EmbeddingModel, index: IndexConfig) -> Inde
     )
 
 
-def _write_cold_start(draft: Path, model: EmbeddingModel) -> None:
+def _write_cold_start(draft: Path, vectors: NDArray[np.float32]) -> None:
     """Learn from the other files of a draft where items lie that nobody has interacted with."""
     with ipc.open_file(str(draft / ITEM_TABLE)) as source:
         table = source.read_all()
     counts = np.load(draft / POPULARITY)[1:]
-    fit_cold_start(encode_catalogue(model), table, counts).save(draft)
+    fit_cold_start(vectors, table, counts).save(draft)
 
 
 def _versions() -> dict[str, str]:

@@ -24,7 +24,12 @@ from raysys.commands import job_page
 from raysys.commands.connection import connect, existing_cluster
 from raysys.commands.console import Console
 from raysys.errors import ServingError
-from raysys.serving.cluster import end_haproxy, fast_serve_environment, is_port_free
+from raysys.serving.cluster import (
+    end_haproxy,
+    fast_serve_environment,
+    is_port_free,
+    process_files,
+)
 
 
 @dataclass(frozen=True)
@@ -124,12 +129,7 @@ def _wait_for_the_last_process(directory: Path, timeout_s: float = 10.0) -> None
 def _pids_started_for(directory: Path) -> list[int]:
     """Return the processes that were started with `_environment(directory)`."""
     files = f"={directory}/".encode()
-    pids = []
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            if files in entry.read_bytes():
-                pids.append(int(entry.parent.name))
-    return pids
+    return [pid for pid, variables in process_files("environ") if files in variables]
 
 
 @contextmanager

@@ -42,15 +42,9 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
 
 
 def declare_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, help="a directory that `raysys import` wrote")
-    parser.add_argument(
-        "--releases", type=Path, required=True, metavar="DIR", help="where to publish the release"
-    )
-    parser.add_argument(
-        "--recipe",
-        default=USER_PERSONALIZATION.name,
-        help=f"one of {', '.join(RECIPES)} (default: %(default)s)",
-    )
+    _reads_dataset(parser)
+    _publishes(parser)
+    _has_recipe(parser)
     parser.add_argument(
         "--set",
         action="append",
@@ -68,10 +62,8 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
 
 
 def declare_tune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, help="a directory that `raysys import` wrote")
-    parser.add_argument(
-        "--releases", type=Path, required=True, metavar="DIR", help="where to publish the best"
-    )
+    _reads_dataset(parser)
+    _publishes(parser)
     parser.add_argument(
         "--search",
         type=Path,
@@ -79,11 +71,7 @@ def declare_tune(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the trials are kept; a search that was stopped goes on from there",
     )
-    parser.add_argument(
-        "--recipe",
-        default=USER_PERSONALIZATION.name,
-        help=f"one of {', '.join(RECIPES)} (default: %(default)s)",
-    )
+    _has_recipe(parser)
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="every other setting, and the defaults to beat"
     )
@@ -114,9 +102,7 @@ def declare_release(parser: argparse.ArgumentParser) -> None:
         metavar="FROM",
         help="a release: the same weights, indexed anew; or a search: its best trial so far",
     )
-    parser.add_argument(
-        "--releases", type=Path, required=True, metavar="DIR", help="where to publish the release"
-    )
+    _publishes(parser)
     parser.add_argument(
         "--index", metavar="FACTORY", help="of FAISS, such as HNSW32 (default: as the source)"
     )
@@ -130,9 +116,7 @@ def declare_update(parser: argparse.ArgumentParser) -> None:
         "dataset", type=Path, help="the release's interactions and newer ones, imported together"
     )
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
-    parser.add_argument(
-        "--releases", type=Path, required=True, metavar="DIR", help="where to publish the release"
-    )
+    _publishes(parser)
     parser.add_argument(
         "--epochs", type=int, default=3, metavar="N", help="at most (default: %(default)s)"
     )
@@ -143,6 +127,24 @@ def declare_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=Path, help="the dataset that the release was trained on")
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
     _must_be_of_group(parser)
+
+
+def _reads_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, help="a directory that `raysys import` wrote")
+
+
+def _publishes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--releases", type=Path, required=True, metavar="DIR", help="where to publish the release"
+    )
+
+
+def _has_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recipe",
+        default=USER_PERSONALIZATION.name,
+        help=f"one of {', '.join(RECIPES)} (default: %(default)s)",
+    )
 
 
 def _must_be_of_group(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +182,10 @@ def declare_export_events(parser: argparse.ArgumentParser) -> None:
         "--database", required=True, metavar="URL", help="the SQLAlchemy URL that is served with"
     )
     parser.add_argument(
-        "--dataset-group", default="default", metavar="NAME", help="default: %(default)s"
+        "--dataset-group",
+        default=DEFAULT_DATASET_GROUP,
+        metavar="NAME",
+        help="default: %(default)s",
     )
     parser.add_argument(
         "--to",

@@ -7,10 +7,9 @@ from raysys.commands.console import Console
 from raysys.commands.measuring import measure
 from raysys.commands.released_model import ReleasedModel
 from raysys.commands.train import show_on_job_page, show_report
-from raysys.config import PipelineConfig, parse_config
 from raysys.dataset.dataset import open_dataset
 from raysys.errors import ReleaseMismatchError
-from raysys.release import CONFIG, open_release
+from raysys.release import open_release
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -18,9 +17,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     release = open_release(arguments.release)
     release.check_dataset_group(arguments.dataset_group)
     model = ReleasedModel(release)
-    config = parse_config(
-        release.read_json(CONFIG), PipelineConfig, source=f"{release.name}/{CONFIG}"
-    )
+    config = release.settings()
     dataset = open_dataset(arguments.dataset)
     trained_on = release.manifest.lineage.get("import_id")
     if dataset.manifest.import_id != trained_on:

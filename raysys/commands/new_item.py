@@ -13,8 +13,6 @@ from raysys.commands.released_model import ReleasedModel
 from raysys.commands.taste import Catalogue
 from raysys.config import ServingConfig
 from raysys.errors import ServingError
-from raysys.state.database import Database
-from raysys.state.log_reader import LogReader
 from raysys.state.store import StateStore
 
 _NEW_ITEMS = {
@@ -97,10 +95,9 @@ def show_a_new_item_that_rises(
 class _Watch:
     """Asks for lists, and reads in the database what was logged of them."""
 
-    def __init__(self, client: ApiClient, store: StateStore, log: LogReader) -> None:
+    def __init__(self, client: ApiClient, store: StateStore) -> None:
         self._client = client
         self._store = store
-        self._log = log
 
     def find(self, user_id: str, is_wanted: Callable[[Found], bool]) -> Found:
         """Return the item in the first list, by seed, in which it stands as wanted."""
@@ -136,7 +133,7 @@ class _Watch:
         wanted = reply.body["recommendationId"]
         deadline = time.monotonic() + _TIMEOUT_S
         while True:
-            for block in self._log.slates(self._log.end()):
+            for block in self._store.log.slates(self._store.log.end()):
                 for stored in block:
                     if stored.slate.recommendation_id == wanted:
                         return stored.slate.propensities[place]
@@ -146,11 +143,8 @@ class _Watch:
 @contextmanager
 def _watching(client: ApiClient, serving: ServingConfig) -> Iterator[_Watch]:
     group = serving.dataset_group
-    with (
-        closing(StateStore(serving.database, group)) as store,
-        closing(Database(serving.database)) as database,
-    ):
-        yield _Watch(client, store, LogReader(database, group))
+    with closing(StateStore(serving.database, group)) as store:
+        yield _Watch(client, store)
 
 
 def _sleep_until(deadline: float, what: str) -> None:

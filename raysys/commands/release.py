@@ -13,7 +13,7 @@ from raysys.commands.train import show_on_job_page, show_report
 from raysys.config import IndexConfig, PipelineConfig, parse_config
 from raysys.errors import DatasetError, ReleaseNotFoundError, TrainingError
 from raysys.evaluation.report import Report
-from raysys.release import CONFIG, Release, open_release
+from raysys.release import Release, open_release
 from raysys.training.search_files import SearchFiles, best_of
 from raysys.training.space import with_hyperparameters
 
@@ -112,12 +112,9 @@ def _reindexed(arguments: argparse.Namespace, console: Console) -> Release:
             f"{arguments.source} is neither a release nor the directory of a search, so no release "
             f"can be made from it. Name one that `raysys train` or `raysys tune` wrote."
         ) from error
-    written = source.read_json(CONFIG)
-    config = parse_config(written, PipelineConfig, source=f"{source.name}/{CONFIG}")
     console.say(f"  the weights of {source.name}, indexed anew")
-    return reindexed(
-        source, arguments.releases, _index(config.index, arguments.index, arguments.partitions)
-    )
+    index = _index(source.settings().index, arguments.index, arguments.partitions)
+    return reindexed(source, arguments.releases, index)
 
 
 def _index(config: IndexConfig, factory: str | None, num_partitions: int | None) -> IndexConfig:

@@ -48,9 +48,7 @@ def train_and_report(
         write_model=training_now(config, console),
         console=console,
     )
-    show_report(report, console)
-    console.say(f"  release {release.name} in {releases}")
-    show_on_job_page(release, report)
+    show_published(release, report, releases, console)
     result = {
         "release": str(release.path),
         "name": release.name,
@@ -65,6 +63,15 @@ def show_on_job_page(release: Release, report: Report, **more: Any) -> None:
     """Show on the dashboard's job page which release this job made or measured, and how good."""
     values = report.evaluations[release.manifest.model_kind].means()
     job_page.add({"release": release.name, report.metric: values[report.metric], **more})
+
+
+def show_published(
+    release: Release, report: Report, releases: Path, console: Console, **more: Any
+) -> None:
+    """Print how good a new release is and where it lies, and show it on the job page."""
+    show_report(report, console)
+    console.say(f"  release {release.name} in {releases}")
+    show_on_job_page(release, report, **more)
 
 
 def show_report(report: Report, console: Console) -> None:

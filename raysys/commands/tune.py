@@ -15,7 +15,7 @@ from raysys.commands.console import Advance, Console
 from raysys.commands.material import Material
 from raysys.commands.measuring import MakeValidate
 from raysys.commands.release import release_of_search
-from raysys.commands.train import show_on_job_page, show_report
+from raysys.commands.train import show_published
 from raysys.config import PipelineConfig, load_config
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.splits import split
@@ -46,9 +46,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         trials = _searched(search, arguments.trials, arguments.parallel, console)
         console.say(table_of(trials, files.metric))
         release, report = release_of_search(files, arguments.releases, console)
-        show_report(report, console)
-        console.say(f"  release {release.name} in {arguments.releases}")
-        show_on_job_page(release, report, trials=len(trials))
+        show_published(release, report, arguments.releases, console, trials=len(trials))
     return {
         **summary(trials, config),
         "metric": files.metric,
@@ -142,7 +140,7 @@ def _begun(
             "import_id": material.dataset.manifest.import_id,
             "recipe": recipe.name,
             "config": config.model_dump(mode="json"),
-            "metric": f"{config.evaluation.metric}_at_{config.evaluation.metric_k}",
+            "metric": config.evaluation.metric_name,
             "space": space.to_json(),
             "seed": seed,
         }

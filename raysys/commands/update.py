@@ -14,8 +14,8 @@ from raysys.commands.building import WriteModel, build_release, training_now
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.material import Material
-from raysys.commands.train import show_on_job_page, show_report
-from raysys.config import PipelineConfig, RandomSplit, parse_config
+from raysys.commands.train import show_published
+from raysys.config import PipelineConfig, RandomSplit
 from raysys.dataset.splits import split
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
@@ -23,7 +23,6 @@ from raysys.index.cold_start import ColdStart
 from raysys.models.extension import extended, place_new_items
 from raysys.models.weights import load_model, save_model
 from raysys.release import (
-    CONFIG,
     ITEM_VOCABULARY,
     MODEL_DIRECTORY,
     USER_VOCABULARY,
@@ -100,9 +99,7 @@ def open_update(release: Release, dataset: Path) -> Update:
         DatasetError: the dataset is of another group, or is not the release's and more.
     """
     release.verify()
-    config = parse_config(
-        release.read_json(CONFIG), PipelineConfig, source=f"{release.name}/{CONFIG}"
-    )
+    config = release.settings()
     if isinstance(config.split, RandomSplit):
         raise ConfigError(
             f"Release {release.name} was split at random. With more interactions the draw is "
@@ -147,9 +144,7 @@ def update_and_report(
         console=console,
         lineage={"updated_from": name, "update": counts},
     )
-    show_report(report, console)
-    console.say(f"  release {release.name} in {releases}")
-    show_on_job_page(release, report)
+    show_published(release, report, releases, console)
     return {
         "updated": True,
         "release": str(release.path),

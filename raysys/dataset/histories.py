@@ -161,7 +161,7 @@ class Histories:
         Each item stands where it is newest. This is what a user "has seen": evaluation and serving
         leave out these items, and no others.
         """
-        users = np.repeat(np.arange(len(self)), self.lengths)
+        users = rows_of_offsets(self.offsets)
         keys = (users << 32) | self.item_nums
         _, newest_first = np.unique(keys[::-1], return_index=True)
         keep = np.zeros(self.num_interactions, dtype=bool)
@@ -212,9 +212,16 @@ class Histories:
         return [self.user_ids, *(a.cast(t) for a, t in zip(lists, types, strict=True))]
 
 
-def offsets_of(lengths: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.int64]:
+def offsets_of(
+    lengths: NDArray[np.integer] | NDArray[np.bool_] | Sequence[int],
+) -> NDArray[np.int64]:
     """Return where each list starts, and the end: (len + 1,), from lengths laid end to end."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def rows_of_offsets(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the list that each thing belongs to, of lists that are laid end to end."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
 def concatenated(parts: Sequence[Histories]) -> Histories:

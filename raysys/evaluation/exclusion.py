@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.dataset.histories import offsets_of
+from raysys.dataset.histories import offsets_of, rows_of_offsets
 
 
 class ItemLists(Protocol):
@@ -29,7 +29,7 @@ class Exclusions:
     @classmethod
     def from_lists(cls, lists: Sequence[Sequence[int] | NDArray[np.integer]]) -> "Exclusions":
         arrays = [np.asarray(nums, dtype=np.int32) for nums in lists]
-        lengths = np.fromiter((len(nums) for nums in arrays), dtype=np.int64, count=len(arrays))
+        lengths = [len(nums) for nums in arrays]
         return cls(offsets_of(lengths), np.concatenate([np.zeros(0, np.int32), *arrays]))
 
 
@@ -55,7 +55,7 @@ def candidate_pairs(
     offsets = excluded.offsets[rows.start : rows.stop + 1]
     nums = excluded.item_nums[offsets[0] : offsets[-1]]
     columns = _columns_of(nums, candidate_nums)
-    query_rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    query_rows = rows_of_offsets(offsets)
     is_candidate = columns >= 0
     return query_rows[is_candidate], columns[is_candidate].astype(np.int64)
 

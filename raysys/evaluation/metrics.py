@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.dataset.histories import rows_of_offsets
 from raysys.evaluation.exclusion import ItemLists
 
 METRICS = ("hit_rate", "recall", "ndcg", "mrr")
@@ -102,7 +103,7 @@ def _hits(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return which recommended items are relevant, (B, K), and how many are relevant, (B,)."""
     num_lists = len(recommended)
-    rows = np.repeat(np.arange(num_lists), np.diff(relevant.offsets))
+    rows = rows_of_offsets(relevant.offsets)
     # One key per (list, item), so that all lists are compared at once.
     wanted = np.unique((rows << 32) | relevant.item_nums)
     given = (np.arange(num_lists)[:, None] << 32) | recommended

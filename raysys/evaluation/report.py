@@ -35,7 +35,7 @@ class Report:
     @property
     def metric(self) -> str:
         """The metric that comparisons read, such as `ndcg_at_10`."""
-        return f"{self.config.metric}_at_{self.config.metric_k}"
+        return self.config.metric_name
 
     def differences(self) -> dict[str, Difference]:
         """Return by how much the first model is ahead of each other one, in `metric`."""

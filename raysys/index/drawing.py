@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.dataset.histories import offsets_of
+from raysys.dataset.histories import offsets_of, rows_of_offsets
 from raysys.evaluation.scoring import blocks, exact_scores, near_the_best, score_error_bound
-from raysys.policy.candidates import FreshBatch, rows_of
+from raysys.policy.candidates import FreshBatch
 from raysys.policy.noise import gumbel_noise
 from raysys.policy.slot_mixture import exploration_logits
 
@@ -170,7 +170,7 @@ def _block(
 def _pairs(items: FreshItems, lists: KeyLists) -> _Pairs:
     columns = items.columns_of(lists.item_nums)
     is_here = columns >= 0
-    return rows_of(lists.offsets)[is_here], columns[is_here]
+    return rows_of_offsets(lists.offsets)[is_here], columns[is_here]
 
 
 def _within(pairs: _Pairs, rows: slice) -> _Pairs:

@@ -186,8 +186,7 @@ class FreshPool:
 
     def _with_items(self, stored: Sequence[StoredItem], now_us: int) -> "FreshPool":
         put = self.home.new_here(stored)
-        expires_at_us = [item.created_at_us + self.home.age_cut_off_us for item in put]
-        entering = [item for item, end in zip(put, expires_at_us, strict=True) if now_us < end]
+        entering = [item for item in put if now_us < self.home.end_of(item)]
         put_keys = keys_of_new_items(item.item_id for item in put)
         stays = (now_us < self.expires_at_us) & ~np.isin(self.items.keys, put_keys)
         if stays.all() and not entering:
@@ -198,7 +197,7 @@ class FreshPool:
         """Return the pool of the items that stay and of those that enter, with counts so far."""
         new = self._as_items(entering)
         items = self.items.take(stays).followed_by(new)
-        ends = [item.created_at_us + self.home.age_cut_off_us for item in entering]
+        ends = [self.home.end_of(item) for item in entering]
         expires_at_us = np.concatenate([self.expires_at_us[stays], np.array(ends, np.int64)])
         # Two ids of one hash would share a key; one of them is enough.
         keys, order = np.unique(items.keys, return_index=True)

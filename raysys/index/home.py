@@ -34,6 +34,10 @@ class Home:
         nums = self.vocabulary.numbers(item_ids)
         return np.where(nums > 0, nums, keys_of_new_items(item_ids))
 
+    def end_of(self, item: StoredItem) -> int:
+        """Return when an item is too old to be explored, in microseconds since 1970 UTC."""
+        return item.created_at_us + self.age_cut_off_us
+
     def new_here(self, stored: Sequence[StoredItem]) -> list[StoredItem]:
         """Return the items that the release does not know and whose partition lies in the shard."""
         item_ids = [item.item_id for item in stored]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from raysys.config import DEFAULT_DATASET_GROUP, DatasetGroupName
+from raysys.config import DEFAULT_DATASET_GROUP, ResourceName
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -43,7 +43,7 @@ class DatasetManifest(BaseModel):
     import_id: str
     """The folder, beside the manifest, that holds the files."""
     created_at: datetime
-    dataset_group: DatasetGroupName = DEFAULT_DATASET_GROUP
+    dataset_group: ResourceName = DEFAULT_DATASET_GROUP
     """What the dataset, its releases and their campaigns belong to."""
     sources: list[SourceFile]
     num_shards: int

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.dataset.histories import offsets_of, rows_of_offsets
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FreshCandidates:
@@ -49,7 +51,7 @@ class FreshBatch:
         """Lay the candidates of several queries end to end."""
         none = np.zeros(0)
         return cls(
-            np.cumsum([0, *(len(query.keys) for query in queries)], dtype=np.int64),
+            offsets_of([len(query.keys) for query in queries]),
             np.concatenate([np.zeros(0, np.int64), *(query.keys for query in queries)]),
             np.concatenate([none, *(query.logits for query in queries)]),
             np.concatenate([none, *(query.perturbed for query in queries)]),
@@ -63,16 +65,11 @@ class FreshBatch:
         return FreshCandidates(self.keys[span], self.logits[span], self.perturbed[span], rest)
 
 
-def joined(parts: Sequence[FreshCandidates]) -> FreshCandidates:
-    """Return the candidates of one query from pools that share no item."""
-    return joined_batches([FreshBatch.of_queries([part]) for part in parts]).of(0)
-
-
 def joined_batches(parts: Sequence[FreshBatch]) -> FreshBatch:
     """Return the candidates of the same B queries from pools that share no item, at least one."""
     if len(parts) == 1:
         return parts[0]
-    rows = np.concatenate([rows_of(part.offsets) for part in parts])
+    rows = np.concatenate([rows_of_offsets(part.offsets) for part in parts])
     order = np.argsort(rows, kind="stable")
     return FreshBatch(
         np.sum([part.offsets for part in parts], axis=0),
@@ -81,8 +78,3 @@ def joined_batches(parts: Sequence[FreshBatch]) -> FreshBatch:
         np.concatenate([part.perturbed for part in parts])[order],
         np.logaddexp.reduce([part.log_rest for part in parts], axis=0),
     )
-
-
-def rows_of(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the query of each of the things that are laid end to end, (M,)."""
-    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.policy.candidates import FreshBatch, FreshCandidates, rows_of
+from raysys.dataset.histories import rows_of_offsets
+from raysys.policy.candidates import FreshBatch, FreshCandidates
 
 _NONE = 0  # no item has this key
 _CLICK_GAIN = 3.0
@@ -79,7 +80,7 @@ def mix_all(
         coins: (B, K), K at least the largest k.
     """
     _check(fresh, ks, weights, coins)
-    order = np.lexsort((fresh.keys, -fresh.perturbed, rows_of(fresh.offsets)))
+    order = np.lexsort((fresh.keys, -fresh.perturbed, rows_of_offsets(fresh.offsets)))
     keys, logits = fresh.keys[order].tolist(), fresh.logits[order]
     offsets = fresh.offsets.tolist()
     wants_to_explore = (coins < weights[:, None]).tolist()
@@ -145,7 +146,7 @@ def _propensities(
     """Return the propensity of what stands at each place of all lists, laid end to end."""
     found = np.array(slates.fresh_rows, np.int64)
     next_relevant = np.array(slates.next_relevant, np.int64)
-    rows = rows_of(ends)
+    rows = rows_of_offsets(ends)
     places = np.arange(len(rows)) - ends[rows]
     num_places = int(places.max(initial=-1)) + 1
     explorable = weights > 0
@@ -168,7 +169,7 @@ def _propensities(
 
 def _log_sums(logits: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return log(sum(exp(logit))) of each query, (B,); -inf where there is none."""
-    rows, count = rows_of(offsets), len(offsets) - 1
+    rows, count = rows_of_offsets(offsets), len(offsets) - 1
     highest = np.full(count, -np.inf)
     np.maximum.at(highest, rows, logits)
     highest[np.isneginf(highest)] = 0.0

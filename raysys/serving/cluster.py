@@ -4,6 +4,7 @@ Ray and Serve read all of this from the environment when their processes start, 
 before `ray.init` or `ray start`; docs/serving.md lists what each variable is for.
 """
 
+import contextlib
 import os
 import random
 import shlex
@@ -13,6 +14,7 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from raysys.errors import ServingError
@@ -101,15 +103,19 @@ def haproxy_pids(directory: Path) -> list[int]:
     """Return the HAProxy processes of the cluster that runs with this directory's environment."""
     files = str(directory.resolve() / _HAPROXY_DIRECTORY) + "/"
     pids = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = entry.read_bytes().decode(errors="replace").split("\0")
-        except OSError:  # it ended meanwhile
-            continue
+    for pid, text in process_files("cmdline"):
+        arguments = text.decode(errors="replace").split("\0")
         is_haproxy = any(Path(argument).name == "haproxy" for argument in arguments[:1])
         if is_haproxy and any(argument.startswith(files) for argument in arguments[1:]):
-            pids.append(int(entry.parent.name))
+            pids.append(pid)
     return pids
+
+
+def process_files(name: str) -> Iterator[tuple[int, bytes]]:
+    """Give the process id and `/proc/<id>/<name>` of every process that this one may look at."""
+    for entry in Path("/proc").glob(f"[0-9]*/{name}"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
+            yield int(entry.parent.name), entry.read_bytes()
 
 
 def end_haproxy(directory: Path, *, timeout_s: float = 10.0) -> None:

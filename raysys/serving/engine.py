@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import ServingConfig
+from raysys.dataset.histories import offsets_of
 from raysys.errors import UnavailableError
 from raysys.serving.answering import answers_of, popular_list
 from raysys.serving.asked import Asked
@@ -169,7 +170,7 @@ class Engine:
         request = EncodeRequest(
             self._release.name,
             list(visitors),
-            np.cumsum([0, *lengths], dtype=np.int64),
+            offsets_of(lengths),
             np.concatenate([visitor.item_nums for visitor in visitors.values()]),
             np.concatenate([visitor.occurred_at_us for visitor in visitors.values()]),
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from raysys.dataset.histories import offsets_of
 from raysys.policy.candidates import FreshBatch, joined_batches
 from raysys.policy.noise import coins
 from raysys.policy.slot_mixture import MixedSlate, mix_all
@@ -44,9 +45,9 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
         ks=np.array([asked.query.num_results for asked in exploring], dtype=np.int64),
         seeds=np.array([asked.seed for asked in exploring], dtype=np.int64),
         now_us=now_us,
-        relevant_offsets=np.cumsum([0, *map(len, known)], dtype=np.int64),
+        relevant_offsets=offsets_of([len(nums) for nums in known]),
         relevant_nums=np.concatenate(known),
-        banned_offsets=np.cumsum([0, *map(len, banned)], dtype=np.int64),
+        banned_offsets=offsets_of([len(keys) for keys in banned]),
         banned_keys=np.concatenate(banned),
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.dataset.histories import offsets_of
 from raysys.evaluation.topk import TopK, merge_top_k
 from raysys.serving.exchange import Exploration, SearchRequest, SearchResult
 
@@ -37,7 +38,7 @@ def search_request(
         np.stack(vectors),
         np.array(ks, dtype=np.int32),
         np.array(by_cosine, dtype=bool),
-        np.cumsum([0, *map(len, banned)], dtype=np.int64),
+        offsets_of([len(nums) for nums in banned]),
         np.concatenate(banned).astype(np.int32, copy=False),
         exploration,
     )

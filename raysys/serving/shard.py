@@ -152,7 +152,7 @@ class _Keys:
 
     @classmethod
     def from_lists(cls, lists: Sequence[NDArray[np.integer]]) -> "_Keys":
-        return cls(offsets_of(np.array([len(keys) for keys in lists])), np.concatenate(lists))
+        return cls(offsets_of([len(keys) for keys in lists]), np.concatenate(lists))
 
 
 def _span(offsets: NDArray[np.int64], place: int) -> slice:
@@ -188,5 +188,5 @@ def _search(
 
 def _lists_of(lists: ItemLists, rows: NDArray[np.integer]) -> Exclusions:
     return Exclusions.from_lists(
-        [lists.item_nums[lists.offsets[row] : lists.offsets[row + 1]] for row in rows]
+        [lists.item_nums[_span(lists.offsets, row)] for row in rows.tolist()]
     )

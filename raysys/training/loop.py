@@ -76,7 +76,7 @@ class _Fit:
     ) -> None:
         self._model = model
         self._settings = config.training
-        self._metric = f"{config.evaluation.metric}_at_{config.evaluation.metric_k}"
+        self._metric = config.evaluation.metric_name
         self._validate = validate
         self._on_epoch = on_epoch
         self._comm = comm

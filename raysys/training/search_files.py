@@ -213,7 +213,8 @@ class SearchFiles:
     def trials(self) -> list[Trial]:
         """Return every trial, by number."""
         found = sorted(self.directory.glob("trials/[0-9]*/trial.json"))
-        return [self.trial(int(path.parent.name)).read() for path in found]
+        metric = self.metric if found else ""
+        return [TrialFiles(path.parent, metric).read() for path in found]
 
     @property
     def _search(self) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys.hashing import stable_hashes
-from raysys.policy.candidates import FreshBatch, FreshCandidates, joined, joined_batches
+from raysys.policy.candidates import FreshBatch, FreshCandidates, joined_batches
 from raysys.policy.noise import coins, gumbel_noise
 from raysys.policy.slot_mixture import exploration_logits, mix, mix_all
 from tests.unit.policy.pools import as_a_shard_answers, candidates, probabilities
@@ -86,7 +86,8 @@ def test_a_pool_cut_into_shards_gives_the_same_list_and_propensities(
         for shard in range(3)
     ]
     whole = mix(np.array(relevant, np.int64), pool, k, weight, coins(seed, k))
-    merged = mix(np.array(relevant, np.int64), joined(answers), k, weight, coins(seed, k))
+    joined = joined_batches([FreshBatch.of_queries([answer]) for answer in answers]).of(0)
+    merged = mix(np.array(relevant, np.int64), joined, k, weight, coins(seed, k))
     assert merged.keys.tolist() == whole.keys.tolist()
     assert merged.is_explored.tolist() == whole.is_explored.tolist()
     assert merged.propensities == pytest.approx(whole.propensities, rel=1e-9)
