@@ -1,14 +1,12 @@
 """Exploration on a real Serve with two replicas of every shard: new items, slates, a restart."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import ray
 from ray import serve
 
 from benchmarks.random_release import publish_random_release
@@ -19,9 +17,9 @@ from raysys.hashing import stable_hash
 from raysys.release import Release
 from raysys.serving.cluster import free_port
 from raysys.serving.exchange import FreshStatus
-from raysys.state.database import Database
-from raysys.state.log_reader import LogReader
 from raysys.state.slates import Slate
+from raysys.state.store import StateStore
+from tests.wiring.private_ray import private_ray
 
 pytestmark = pytest.mark.ray
 
@@ -92,24 +90,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         num_replicas_per_shard=NUM_REPLICAS,
     )
     port = free_port()
-    # Sockets need short paths, and Ray's processes may still write when they are told to end.
-    temporary = tempfile.TemporaryDirectory(prefix="rx-", dir="/tmp", ignore_cleanup_errors=True)
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        _temp_dir=temporary.name,
-    )
-    try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        world = World(release, config, f"http://127.0.0.1:{port}")
-        world.deploy()
-        yield world
-    finally:
-        serve.shutdown()
-        ray.shutdown()
-        temporary.cleanup()
+    with private_ray():
+        try:
+            serve.start(http_options={"host": "127.0.0.1", "port": port})
+            world = World(release, config, f"http://127.0.0.1:{port}")
+            world.deploy()
+            yield world
+        finally:
+            serve.shutdown()
 
 
 def item(item_id: str) -> dict[str, str]:
@@ -160,10 +148,9 @@ def test_a_new_item_is_shown_with_the_reason_and_the_slate_is_remembered(world: 
 def slate_of(database: str, recommendation_id: str) -> Slate:
     """Return a slate once it is stored."""
     deadline = time.monotonic() + 60
-    with contextlib.closing(Database(database)) as opened:
-        reader = LogReader(opened, "default")
+    with contextlib.closing(StateStore(database, "default")) as store:
         while time.monotonic() < deadline:
-            for block in reader.slates(reader.end()):
+            for block in store.log.slates(store.log.end()):
                 for stored in block:
                     if stored.slate.recommendation_id == recommendation_id:
                         return stored.slate

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from raysys import tables
 from raysys.errors import DatasetError, NothingUsableError, SourceError
@@ -22,16 +21,15 @@ from raysys.logs.importing import import_log
 from raysys.logs.manifest import DatasetManifest, manifest_path
 from raysys.state.events import Event
 from raysys.state.store import StateStore
+from tests.wiring.private_ray import private_ray
 
 pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
-    with TemporaryDirectory(prefix="ray", dir="/tmp") as directory:
-        ray.init(address="local", num_cpus=4, include_dashboard=False, _temp_dir=directory)
+    with private_ray():
         yield
-        ray.shutdown()
 
 
 def write(path: Path, content: str | bytes) -> Path:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 
 from raysys.logs.importing import import_log
 from raysys.logs.movielens import fetch_movielens_100k
+from tests.wiring.private_ray import private_ray
 
 pytestmark = pytest.mark.ray
 
@@ -18,10 +17,8 @@ CACHE = Path(__file__).parents[2] / ".cache"
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
-    with TemporaryDirectory(prefix="ray", dir="/tmp") as directory:
-        ray.init(address="local", num_cpus=4, include_dashboard=False, _temp_dir=directory)
+    with private_ray():
         yield
-        ray.shutdown()
 
 
 def test_movielens_comes_in_whole_with_titles_and_years(tmp_path: Path) -> None:

@@ -5,11 +5,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-import ray
 import torch
 
 from raysys.config import GruConfig, PipelineConfig, TrainingConfig
@@ -25,6 +23,7 @@ from raysys.models.weights import load_model
 from raysys.training.checkpoint import EpochResult
 from raysys.training.loop import fit
 from raysys.training.trainer import TrainedModel, train_on_ray
+from tests.wiring.private_ray import private_ray
 
 pytestmark = pytest.mark.ray
 
@@ -45,20 +44,8 @@ CONFIG = PipelineConfig(
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this module
-    with TemporaryDirectory(prefix="ray", dir="/tmp") as directory:
-        # Train asks the dashboard for states, and complains without end where there is none.
-        ray.init(
-            address="local",
-            num_cpus=4,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            log_to_driver=False,
-            _temp_dir=directory,
-        )
+    with private_ray(workers_lack=sys.modules[__name__], include_dashboard=True):
         yield
-        ray.shutdown()
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 @dataclass(frozen=True)

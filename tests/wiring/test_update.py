@@ -7,7 +7,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -29,6 +28,7 @@ from raysys.models.weights import load_model
 from raysys.release import ITEM_VOCABULARY, MODEL_DIRECTORY, USER_VOCABULARY, Release, open_release
 from raysys.training.checkpoint import EpochResult
 from raysys.training.trainer import train_on_ray
+from tests.wiring.private_ray import private_ray
 
 pytestmark = pytest.mark.ray
 
@@ -57,21 +57,12 @@ NEW = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers lack this module
-    with TemporaryDirectory(prefix="ray", dir="/tmp") as directory:
-        # Train asks the dashboard for states, and complains without end where there is none.
-        ray.init(
-            address="local",
-            num_cpus=4,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            log_to_driver=False,
-            _temp_dir=directory,
-            _system_config={"metrics_report_interval_ms": 1_000},
-        )
+    with private_ray(
+        workers_lack=sys.modules[__name__],
+        include_dashboard=True,
+        _system_config={"metrics_report_interval_ms": 1_000},
+    ):
         yield
-        ray.shutdown()
-    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 def imported(directory: Path, name: str, rows: list[str]) -> Path:

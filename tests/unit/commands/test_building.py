@@ -5,20 +5,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from raysys import tables
-from raysys.commands.building import build_release, reindexed
-from raysys.commands.console import Console
-from raysys.commands.material import Material
+from raysys.commands.building import reindexed
 from raysys.config import GruConfig, IndexConfig, PipelineConfig
 from raysys.index.cold_start import ColdStart, fit_cold_start
 from raysys.index.fresh import DAY_US, FreshPool
 from raysys.index.shard import open_shard
-from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue
-from raysys.models.weights import load_model, save_model
+from raysys.models.weights import load_model
 from raysys.release import MODEL_DIRECTORY, Release
+from tests.unit.commands.builders import release_untrained
 from tests.unit.dataset.builders import Row, write_dataset
 
 USERS, ITEMS = ("kim", "lea", "max"), "abcdefghij"
@@ -34,13 +31,6 @@ CONFIG = PipelineConfig(
 )
 
 
-def write_model(material: Material, draft: Path) -> None:
-    torch.manual_seed(0)
-    model = build_model(CONFIG.model, num_items=len(ITEMS), num_users=len(USERS))
-    vocabulary = material.items.hash
-    save_model(model, draft / MODEL_DIRECTORY, num_users=len(USERS), vocabulary=vocabulary)
-
-
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     directory = tmp_path_factory.mktemp("building")
@@ -54,15 +44,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     more = [pa.field(name, pa.string()) for name in ("genres", "creation_timestamp")]
     table = pa.table(columns, schema=pa.schema([*tables.ITEMS, *more]))
     dataset = write_dataset(directory / "dataset", [ROWS], table)
-    made, _ = build_release(
-        Material.of(dataset),
-        directory / "releases",
-        CONFIG,
-        recipe="custom",
-        write_model=write_model,
-        console=Console(as_json=True),
-    )
-    return made
+    return release_untrained(dataset, directory / "releases", CONFIG)
 
 
 def young_items(release: Release, num_shards: int) -> set[str]:

@@ -6,21 +6,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from raysys import tables
-from raysys.commands.building import build_release
 from raysys.commands.console import Console
-from raysys.commands.material import Material
 from raysys.commands.update import Update, open_update, update_and_report
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, RandomSplit
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
 from raysys.index.cold_start import ColdStart
-from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue
-from raysys.models.weights import load_model, save_model
+from raysys.models.weights import load_model
 from raysys.release import ITEM_VOCABULARY, MODEL_DIRECTORY, Release, open_release
+from tests.unit.commands.builders import release_untrained
 from tests.unit.dataset.builders import Row, write_dataset
 
 ITEMS = "bcdefgh"  # "a" and "z" come later, so that a fresh numbering would be another one
@@ -54,22 +51,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 def publish(directory: Path, config: PipelineConfig) -> Release:
     """Make a release of the old rows, with weights that nothing was learnt by."""
     dataset = write_dataset(directory / "old", [in_order(OLD)], item_table(*ITEMS))
-
-    def write(material: Material, draft: Path) -> None:
-        torch.manual_seed(0)
-        model = build_model(config.model, num_items=len(ITEMS), num_users=len(USERS))
-        vocabulary = material.items.hash
-        save_model(model, draft / MODEL_DIRECTORY, num_users=len(USERS), vocabulary=vocabulary)
-
-    release, _ = build_release(
-        Material.of(dataset),
-        directory / "releases",
-        config,
-        recipe="custom",
-        write_model=write,
-        console=Console(as_json=True),
-    )
-    return release
+    return release_untrained(dataset, directory / "releases", config)
 
 
 def opened(release: Release, path: Path, *new: Row, old: list[Row] = OLD, **more: Any) -> Update:

@@ -4,52 +4,26 @@ import asyncio
 import dataclasses
 import re
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from raysys.errors import TooManyRequestsError, UnavailableError
-from raysys.evaluation.exclusion import Exclusions
-from raysys.evaluation.topk import exact_top_k
-from raysys.serving import hop, parts
-from raysys.serving.messages import Answer, Query
+from raysys.errors import TooManyRequestsError
+from raysys.serving.messages import Query
 from tests.unit.serving.world import (
     HISTORIES,
     ITEM_IDS,
-    NUM_ITEMS,
     RELEASE,
     World,
+    ask,
     click,
     embeddings,
     encoded,
     item_ids,
+    ranked,
+    run,
 )
-
-NUMS = np.arange(1, NUM_ITEMS + 1, dtype=np.int32)
-
-
-def ranked(history: list[int], k: int, seen: list[int]) -> list[str]:
-    """Return what evaluation ranks for a history."""
-    top = exact_top_k(
-        encoded(history)[None, :], embeddings(), NUMS, k, Exclusions.from_lists([seen])
-    )
-    return item_ids(top.item_nums[0][top.item_nums[0] > 0].tolist())
-
-
-def run(world: World, scenario: Callable[[], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        try:
-            await scenario()
-        finally:
-            await world.engine.close()
-
-    asyncio.run(whole())
-
-
-def ask(world: World, user_id: str | None, num_results: int = 10) -> Awaitable[Answer]:
-    return world.engine.recommend(Query(user_id, None, num_results))
 
 
 def test_a_users_list_is_what_evaluation_ranks_for_their_history(tmp_path: Path) -> None:
@@ -274,140 +248,6 @@ def test_each_hop_happens_once_for_all_that_arrive_together(tmp_path: Path) -> N
     run(world, scenario)
 
 
-def test_a_shard_that_is_down_costs_its_items_and_nothing_else(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        world.shards[1].is_down = True
-        whole = ranked([1, 2, 3], 60, [1, 2, 3])
-        for _ in range(3):
-            answer = await ask(world, "anna", 60)
-            assert answer.degraded
-            assert answer.source == "model"
-            assert answer.item_ids == [item for item in whole if item in answer.item_ids]
-            assert 0 < len(answer.item_ids) < 57
-        assert len(world.shards[1].batch_sizes) == 1  # then it was left alone
-        other = await ask(world, "a stranger")
-        assert not other.degraded
-
-    run(world, scenario)
-
-
-def test_a_shard_that_comes_back_is_found_by_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hop, "_PROBE_EVERY_S", 0.001)
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        world.shards[1].is_down = True
-        assert (await ask(world, "anna")).degraded
-        world.shards[1].is_down = False
-        while (answer := await ask(world, "anna")).degraded:
-            await asyncio.sleep(0.001)
-        assert answer.item_ids == ranked([1, 2, 3], 10, [1, 2, 3])
-
-    run(world, scenario)
-
-
-def test_without_any_shard_the_popular_list_is_given(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        for shard in world.shards:
-            shard.is_down = True
-        answer = await ask(world, "bert", 2)
-        assert answer.item_ids == item_ids([1, 2])  # bert has seen 3 and 5
-        assert (answer.source, answer.reason) == ("popular", "index-unavailable")
-        assert answer.degraded
-        similar = await world.engine.recommend(Query(None, "i16", 2))
-        assert (similar.source, similar.reason) == ("popular", "index-unavailable")
-
-    run(world, scenario)
-
-
-def test_without_the_encoder_the_popular_list_is_given(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        cached = await ask(world, "carl")
-        world.encoder.is_down = True
-        answer = await ask(world, "bert", 2)
-        assert answer.item_ids == item_ids([1, 2])
-        assert (answer.source, answer.reason) == ("popular", "encoder-unavailable")
-        assert answer.degraded
-        again = await ask(world, "carl")  # encoded before: nothing is missing
-        assert (again.item_ids, again.degraded) == (cached.item_ids, False)
-
-    run(world, scenario)
-
-
-def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_TIMEOUT_S", 0.01)
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        world.encoder.hangs = True
-        assert (await ask(world, "anna")).reason == "encoder-unavailable"
-
-    run(world, scenario)
-
-
-def test_without_the_database_the_releases_histories_answer(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        world.store.is_down = True
-        answer = await ask(world, "anna")
-        assert answer.item_ids == ranked([1, 2, 3], 10, [1, 2, 3])
-        assert (answer.source, answer.degraded) == ("model", True)
-
-    run(world, scenario)
-
-
-def test_a_query_made_without_the_database_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hop, "_PROBE_EVERY_S", 0.001)
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        await world.engine.put_events([click("bert", "i08")])
-        world.store.is_down = True
-        assert (await ask(world, "bert")).item_ids == ranked([3, 5], 10, [3, 5])
-        world.store.is_down = False
-        while (answer := await ask(world, "bert")).degraded:
-            await asyncio.sleep(0.001)
-        assert answer.item_ids == ranked([3, 5, 9], 10, [3, 5, 9])
-
-    run(world, scenario)
-
-
-def test_a_shard_of_another_release_is_not_mixed_in(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        world.shards[0].release = "another release"
-        answer = await ask(world, "anna", 60)
-        assert answer.degraded
-        assert len(answer.item_ids) < 57
-        assert len(world.shards[0].batch_sizes) == 2  # asked twice, refused twice
-
-    run(world, scenario)
-
-
-def test_a_refused_release_is_asked_for_once_more(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def scenario() -> None:
-        world.shards[0].refusals_left = 1  # as when the other replica of a rollout has it
-        answer = await ask(world, "anna")
-        assert not answer.degraded
-        assert answer.item_ids == ranked([1, 2, 3], 10, [1, 2, 3])
-
-    run(world, scenario)
-
-
 def test_a_full_queue_is_refused_and_the_others_are_answered(tmp_path: Path) -> None:
     world = World(tmp_path, max_batch_size=4, max_queued_requests=3)
 
@@ -442,26 +282,6 @@ def test_ready_says_what_is_served(tmp_path: Path) -> None:
             "fresh_items": 3,
             "delta_version": 2,
         }
-
-    run(world, scenario)
-
-
-@pytest.mark.parametrize(
-    ("part", "named"),
-    [
-        ("encoder", "the query encoder does not answer: the encoder is down"),
-        ("shard", "index shard 1 does not answer: the shard is down"),
-        ("store", "the database does not answer: the database is down"),
-    ],
-)
-def test_ready_names_the_part_that_does_not_answer(tmp_path: Path, part: str, named: str) -> None:
-    world = World(tmp_path)
-    target = {"encoder": world.encoder, "shard": world.shards[1], "store": world.store}[part]
-    target.is_down = True  # type: ignore[attr-defined]
-
-    async def scenario() -> None:
-        with pytest.raises(UnavailableError, match=named):
-            await world.engine.ready()
 
     run(world, scenario)
 

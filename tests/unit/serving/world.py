@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ReleaseMismatchError
 from raysys.evaluation.baselines import popularity_counts
+from raysys.evaluation.exclusion import Exclusions
+from raysys.evaluation.topk import exact_top_k
 from raysys.hashing import stable_hash
 from raysys.index.build import build_partitions
 from raysys.index.drawing import Settings
@@ -20,6 +22,7 @@ from raysys.index.fresh import DAY_US, FreshPool, Home
 from raysys.index.shard import Shard, open_partitions
 from raysys.serving.engine import Engine
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
+from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import Observer
 from raysys.serving.release_parts import ReleaseParts, by_popularity
 from raysys.serving.shard import answer_search
@@ -250,3 +253,26 @@ def click(user_id: str, item_id: str, occurred_at_us: int = 10**15) -> Event:
 
 def item_ids(nums: Sequence[int]) -> list[str]:
     return [ITEM_IDS[num - 1] for num in nums]
+
+
+def ranked(history: list[int], k: int, seen: list[int]) -> list[str]:
+    """Return what evaluation ranks for a history."""
+    nums = np.arange(1, NUM_ITEMS + 1, dtype=np.int32)
+    top = exact_top_k(
+        encoded(history)[None, :], embeddings(), nums, k, Exclusions.from_lists([seen])
+    )
+    return item_ids(top.item_nums[0][top.item_nums[0] > 0].tolist())
+
+
+def run(world: World, scenario: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        try:
+            await scenario()
+        finally:
+            await world.engine.close()
+
+    asyncio.run(whole())
+
+
+def ask(world: World, user_id: str | None, num_results: int = 10) -> Awaitable[Answer]:
+    return world.engine.recommend(Query(user_id, None, num_results))
