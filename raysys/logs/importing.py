@@ -11,22 +11,17 @@ which all nodes must share. Memory: a reading task holds a few batches, a shard 
 All or nothing: whatever fails or is killed leaves `destination` as it was.
 """
 
-import logging
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
-import pyarrow as pa
 import ray
-import ray.data
 
 from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
-from raysys.errors import ConfigError, DatasetError, RaysysError
+from raysys.errors import ConfigError, DatasetError
 from raysys.logs.assembly import Assembly
+from raysys.logs.calls import Call, run_calls
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.manifest import DatasetManifest
@@ -118,7 +113,7 @@ def _read_sources(
     progress: ImportProgress,
 ) -> None:
     """Read, check and spread every file, one task each."""
-    calls: list[_Call] = [
+    calls: list[Call] = [
         _ReadSource(path.absolute(), str(path), number, assembly.num_shards, assembly.work)
         for number, path in enumerate(sources)
     ]
@@ -127,7 +122,7 @@ def _read_sources(
         for column, path in catalogues.items()
         if path is not None
     ]
-    for report in _run(calls):
+    for report in run_calls(calls):
         assembly.add(report)
         progress.follow(report)
 
@@ -136,22 +131,16 @@ def _write_shards(assembly: Assembly, progress: ImportProgress) -> None:
     """Find repeated events, if any row has an event id, then write every shard, one task each."""
     if event_parts := assembly.event_parts():
         progress.note("comparing event ids")
-        for repeated in _run([_FindRepeats(parts, assembly.work) for parts in event_parts]):
+        for repeated in run_calls([_FindRepeats(parts, assembly.work) for parts in event_parts]):
             assembly.repeated.append(repeated)
     shards = [
         _WriteShard(shard, assembly.parts(shard), assembly.repeated, assembly.work)
         for shard in range(assembly.num_shards)
     ]
     progress.note("sorting")
-    for number, report in enumerate(_run(shards, _memory_of(shards)), start=1):
+    for number, report in enumerate(run_calls(shards, _memory_of(shards)), start=1):
         assembly.add(report)
         progress.note(f"sorted shard {number} of {assembly.num_shards}")
-
-
-class _Call(Protocol):
-    """What one task does. It crosses to another process, so it holds paths and numbers only."""
-
-    def run(self) -> Iterator[object]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,38 +188,6 @@ class _WriteShard:
         yield write_shard(self.shard, self.parts, self.repeated, target)
 
 
-def _run(calls: Sequence[_Call], memory_bytes: int | None = None) -> Iterator[Any]:
-    """Run each call as one task and yield what they yield, as it comes."""
-    rows = [{"call": pickle.dumps(call)} for call in calls]
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = False  # ours counts rows of logs, theirs would count reports
-    context.print_on_execution_start = False
-    context.target_max_block_size = 1  # a report leaves its task at once, not when it ends
-    with ray.data.DataContext.current(context):
-        reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            _perform, batch_size=1, batch_format="pyarrow", memory=memory_bytes
-        )
-    with _quiet():
-        for row in reports.iter_rows():
-            report = pickle.loads(row["report"])
-            if isinstance(report, RaysysError):
-                raise report
-            yield report
-
-
-def _perform(batch: pa.Table) -> Iterator[pa.Table]:
-    """Run the calls of a batch. An error of ours is a report: no traceback of Ray surrounds it."""
-    for call in batch.column("call").to_pylist():
-        try:
-            for report in pickle.loads(call).run():
-                yield pa.table({"report": [pickle.dumps(report)]})
-        except RaysysError as error:
-            yield pa.table({"report": [pickle.dumps(error)]})
-        except OSError as error:  # of reading it would be a SourceError
-            unwritten = DatasetError(f"The import could not write its files: {error}")
-            yield pa.table({"report": [pickle.dumps(unwritten)]})
-
-
 def _memory_of(shards: Sequence[_WriteShard]) -> int | None:
     """Return what the largest shard's task should reserve, None for too little to matter.
 
@@ -241,21 +198,3 @@ def _memory_of(shards: Sequence[_WriteShard]) -> int | None:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     largest = max(node["Resources"].get("memory", 0) for node in nodes if node["Alive"])
     return min(needed, int(largest / 2)) if needed > _SMALL_TASK_BYTES else None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray Data's notes on its executions off the terminal; its log file gets them all."""
-    handlers = [
-        handler
-        for handler in logging.getLogger("ray.data").handlers
-        if isinstance(handler, logging.StreamHandler)
-    ]
-    levels = [handler.level for handler in handlers]
-    for handler in handlers:
-        handler.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for handler, level in zip(handlers, levels, strict=True):
-            handler.setLevel(level)

@@ -1,0 +1,82 @@
+"""Calls that run as tasks of Ray Data: each one goes to a worker, its reports come back.
+
+What travels through Ray is small: a call holds paths and numbers, a report holds what one task has
+found. Rows go through storage, which all nodes must share.
+"""
+
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from raysys.errors import DatasetError, RaysysError
+
+
+class Call(Protocol):
+    """What one task does. It crosses to another process, so it holds paths and numbers only."""
+
+    def run(self) -> Iterator[object]:
+        """Yield reports, each of which leaves the task at once."""
+
+
+def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterator[Any]:
+    """Run each call as one task, and yield what they yield, as it comes.
+
+    Args:
+        memory_bytes: what each task reserves of its node's memory; None: nothing.
+
+    Raises:
+        RaysysError: of a call, as it raised it; no traceback of Ray surrounds it.
+        DatasetError: a call could not read or write a file.
+    """
+    rows = [{"call": pickle.dumps(call)} for call in calls]
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False  # ours counts rows of logs, theirs would count reports
+    context.print_on_execution_start = False
+    context.target_max_block_size = 1  # a report leaves its task at once, not when it ends
+    with ray.data.DataContext.current(context):
+        reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _perform, batch_size=1, batch_format="pyarrow", memory=memory_bytes
+        )
+    with _quiet():
+        for row in reports.iter_rows():
+            report = pickle.loads(row["report"])
+            if isinstance(report, RaysysError):
+                raise report
+            yield report
+
+
+def _perform(batch: pa.Table) -> Iterator[pa.Table]:
+    """Run the calls of a batch; an error of ours is a report too."""
+    for call in batch.column("call").to_pylist():
+        try:
+            for report in pickle.loads(call).run():
+                yield pa.table({"report": [pickle.dumps(report)]})
+        except RaysysError as error:
+            yield pa.table({"report": [pickle.dumps(error)]})
+        except OSError as error:  # of reading a source it would be a SourceError
+            failed = DatasetError(f"Files of the dataset could not be written or read: {error}")
+            yield pa.table({"report": [pickle.dumps(failed)]})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray Data's notes on its executions off the terminal; its log file gets them all."""
+    handlers = [
+        handler
+        for handler in logging.getLogger("ray.data").handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
+    levels = [handler.level for handler in handlers]
+    for handler in handlers:
+        handler.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for handler, level in zip(handlers, levels, strict=True):
+            handler.setLevel(level)
