@@ -3,7 +3,8 @@
     RaysysError
     ├── ConfigError               a setting, an argument or a config file is wrong
     ├── SourceError               a file or table to be read is missing or is not what it claims
-    │   └── NothingUsableError    every row of an import was unusable
+    │   ├── NothingUsableError    every row of an import was unusable
+    │   └── SchemaError           a schema breaks the rules, or a source does not follow it
     ├── DatasetError              a dataset directory is absent, incomplete or damaged
     ├── UnknownIdError            an id that the vocabulary does not hold
     ├── ReleaseError              a release cannot be used
@@ -44,6 +45,10 @@ class SourceError(RaysysError):
 
 class NothingUsableError(SourceError):
     """Every row of an import was unusable, so there is nothing to write."""
+
+
+class SchemaError(SourceError):
+    """A schema breaks the rules for schemas, or the columns of a source do not follow it."""
 
 
 class DatasetError(RaysysError):
