@@ -8,7 +8,6 @@ A whole table is held in memory.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +17,13 @@ from raysys import tables
 from raysys.errors import SourceError
 from raysys.logs import fields
 from raysys.logs.columnar import open_parquet
-from raysys.logs.delimited import CSV, RECBOLE, TextFormat, read_header, read_text
+from raysys.logs.delimited import read_header, read_text
+from raysys.logs.formats import TextFormat
 from raysys.logs.header import ITEM_ID, USER_ID, find_columns
+from raysys.logs.source import Source
 
 _TITLES = ("title", "movie_title", "item_title")
 _RECBOLE_NAMES = {"class": "genres", "genre": "genres", "release_year": "year"}
-_TEXT_FORMATS = {".csv": CSV, ".csv.gz": CSV, ".item": RECBOLE, ".user": RECBOLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,55 +34,38 @@ class Catalogue:
     notices: list[str]
 
 
-def read_items(path: Path, name: str) -> Catalogue:
+def read_items(source: Source) -> Catalogue:
     """Read a table of items: `tables.ITEMS`, then further columns. SourceError: it cannot be."""
-    return _read(path, name, ITEM_ID, _as_items)
+    return _read(source, ITEM_ID, _as_items)
 
 
-def read_users(path: Path, name: str) -> Catalogue:
+def read_users(source: Source) -> Catalogue:
     """Read a table of users: `tables.USERS`, then further columns. SourceError: it cannot be."""
-    return _read(path, name, USER_ID, lambda table: table)
+    return _read(source, USER_ID, lambda table: table)
 
 
-def inspect_catalogue(path: Path, name: str, id_column: str) -> None:
+def inspect_catalogue(source: Source, id_column: str) -> None:
     """Check that a file can be read as a table with `id_column` (SourceError)."""
-    text_format = _format_of(path, name)
-    if text_format is None:
-        with open_parquet(path, name) as file:
+    if isinstance(source.format, TextFormat):
+        written = [source.format.column_name(one) for one in read_header(source, source.format)]
+    else:
+        with open_parquet(source) as file:
             written = file.schema_arrow.names
-    else:
-        written = [text_format.column_name(one) for one in read_header(path, name, text_format)]
-    find_columns(written, name, required=[id_column], optional=_others(written, id_column))
+    find_columns(written, source.name, required=[id_column], optional=_others(written, id_column))
 
 
-def _read(
-    path: Path, name: str, id_column: str, finish: Callable[[pa.Table], pa.Table]
-) -> Catalogue:
-    inspect_catalogue(path, name, id_column)
-    text_format = _format_of(path, name)
+def _read(source: Source, id_column: str, finish: Callable[[pa.Table], pa.Table]) -> Catalogue:
+    inspect_catalogue(source, id_column)
     notices: list[str] = []
-    if text_format is None:
-        table = _read_parquet(path, name, notices)
+    is_text = isinstance(source.format, TextFormat)
+    if isinstance(source.format, TextFormat):
+        table = _read_text(source, source.format, id_column, notices)
     else:
-        table = _read_text(path, name, text_format, id_column, notices)
-    table = _with_usable_ids(table, id_column, name, text_format is not None, notices)
+        table = _read_parquet(source, notices)
+    table = _with_usable_ids(table, id_column, source.name, is_text, notices)
+    source.check_unchanged()
     others = [column for column in table.column_names if column != id_column]
     return Catalogue(finish(table.select([id_column, *others])), notices)
-
-
-def _format_of(path: Path, name: str) -> TextFormat | None:
-    if not path.is_file():
-        raise SourceError(f"{name} is not a file. Check the path.")
-    lowered = path.name.lower()
-    if lowered.endswith(".parquet"):
-        return None
-    for suffix, text_format in _TEXT_FORMATS.items():
-        if lowered.endswith(suffix):
-            return text_format
-    raise SourceError(
-        f"{name} is of no known format: tables of items and users are read from files whose names "
-        f"end with {', '.join(_TEXT_FORMATS)} or .parquet."
-    )
 
 
 def _others(names: list[str], id_column: str) -> list[str]:
@@ -91,14 +74,15 @@ def _others(names: list[str], id_column: str) -> list[str]:
 
 
 def _read_text(
-    path: Path, name: str, text_format: TextFormat, id_column: str, notices: list[str]
+    source: Source, text_format: TextFormat, id_column: str, notices: list[str]
 ) -> pa.Table:
-    written = read_header(path, name, text_format)
+    name = source.name
+    written = read_header(source, text_format)
     names = [text_format.column_name(column) for column in written]
     header = find_columns(names, name, required=[id_column], optional=_others(names, id_column))
     pieces = []
     refused = 0
-    for batch in read_text(path, name, text_format, header=header):
+    for batch in read_text(source, text_format, header=header):
         pieces.append(pa.table(batch.columns))
         refused += len(batch.refused)
     if refused:
@@ -149,8 +133,9 @@ def _replaced(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, column)
 
 
-def _read_parquet(path: Path, name: str, notices: list[str]) -> pa.Table:
-    with open_parquet(path, name) as file:
+def _read_parquet(source: Source, notices: list[str]) -> pa.Table:
+    name = source.name
+    with open_parquet(source) as file:
         try:
             table = file.read()
         except (pa.ArrowException, OSError) as error:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from raysys.logs.header import (
     find_columns,
 )
 from raysys.logs.raw import RawBatch, printable
+from raysys.logs.source import Source
 
 BATCH_ROWS = 128 << 10
 
@@ -35,10 +35,10 @@ _TAKEN = {
 }
 
 
-def inspect_parquet(path: Path, name: str) -> list[str]:
+def inspect_parquet(source: Source) -> list[str]:
     """Check a file's footer and columns; return what they give notice of. May raise SourceError."""
-    with open_parquet(path, name) as file:
-        schema = file.schema_arrow
+    with open_parquet(source) as file:
+        schema, name = file.schema_arrow, source.name
         header = find_columns(schema.names, name)
         notices = header.notices(name)
         for column, place in header.positions.items():
@@ -53,34 +53,33 @@ def inspect_parquet(path: Path, name: str) -> list[str]:
     return notices
 
 
-def read_parquet(path: Path, name: str, *, batch_rows: int = BATCH_ROWS) -> Iterator[RawBatch]:
+def read_parquet(source: Source, *, batch_rows: int = BATCH_ROWS) -> Iterator[RawBatch]:
     """Yield a file's rows; types are the file's own. SourceError where the file is damaged."""
-    inspect_parquet(path, name)
-    num_bytes = path.stat().st_size
-    with open_parquet(path, name) as file:
-        header = find_columns(file.schema_arrow.names, name)
+    inspect_parquet(source)
+    with open_parquet(source) as file:
+        header = find_columns(file.schema_arrow.names, source.name)
         num_rows = max(file.metadata.num_rows, 1)
         next_row = 1
-        for batch in read_batches(file, name, list(header.positions.values()), batch_rows):
+        for batch in read_batches(file, source, list(header.positions.values()), batch_rows):
             rows = np.arange(next_row, next_row + batch.num_rows, dtype=np.int64)
             next_row += batch.num_rows
-            bytes_read = num_bytes * (next_row - 1) // num_rows
+            bytes_read = source.num_bytes * (next_row - 1) // num_rows
             yield _raw_batch(batch, header, rows, bytes_read)
 
 
-def open_parquet(path: Path, name: str) -> pq.ParquetFile:
+def open_parquet(source: Source) -> pq.ParquetFile:
     """Open a Parquet file. SourceError: it is no Parquet file, or a part of one."""
     try:
-        return pq.ParquetFile(path, pre_buffer=False)
+        return pq.ParquetFile(source.location, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
-            f"{name} is not a complete Parquet file: {_first_line(error)} It was probably cut off "
-            f"while it was written or copied; write it again."
+            f"{source.name} is not a complete Parquet file: {_first_line(error)} It was "
+            f"probably cut off while it was written or copied; write it again."
         ) from error
 
 
 def read_batches(
-    file: pq.ParquetFile, name: str, places: Sequence[int], batch_rows: int = BATCH_ROWS
+    file: pq.ParquetFile, source: Source, places: Sequence[int], batch_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
     """Yield the chosen top-level columns, in the file's order, dictionaries decoded."""
     names = [file.schema_arrow.names[place] for place in sorted(places)]
@@ -89,8 +88,8 @@ def read_batches(
             yield pa.record_batch([_plain(column) for column in batch.columns], names=names)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
-            f"{name} is damaged: its footer can be read, its rows cannot: {_first_line(error)} "
-            f"Write it again."
+            f"{source.name} is damaged: its footer can be read, its rows cannot: "
+            f"{_first_line(error)} Write it again."
         ) from error
 
 

@@ -6,75 +6,51 @@ every row keeps its number.
 """
 
 import csv
-import gzip
 import io
-import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO, cast
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from raysys.errors import SourceError
-from raysys.logs.header import RECBOLE_ALIASES, Header, find_columns
+from raysys.logs.formats import TextFormat
+from raysys.logs.header import Header, find_columns
 from raysys.logs.raw import RawBatch, printable
 from raysys.logs.records import (
     CHUNK_BYTES,
     Broken,
-    Dialect,
     Records,
     cut_records,
     find_first,
 )
 from raysys.logs.row_parser import RowParser
+from raysys.logs.source import Source
 
 _HEADER_BYTES = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class TextFormat:
-    """A delimited format: how columns are separated, and what their names mean."""
-
-    dialect: Dialect
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    has_typed_names: bool = False  # RecBole writes user_id:token
-
-    def column_name(self, written: str) -> str:
-        """Return a column's name without its type."""
-        return written.partition(":")[0] if self.has_typed_names else written
-
-
-CSV = TextFormat(Dialect(",", is_quoted=True))
-RECBOLE = TextFormat(Dialect("\t", is_quoted=False), RECBOLE_ALIASES, has_typed_names=True)
-
-FindColumns = Callable[[Sequence[str], str], Header]
-
-
-def inspect_text(path: Path, name: str, text_format: TextFormat) -> list[str]:
+def inspect_text(source: Source, text_format: TextFormat) -> list[str]:
     """Check the header line and return its notices. SourceError: unreadable, or columns missing."""
-    with _opened(path, name) as (file, _):
-        written, _, _ = _read_header(file, name, text_format, _HEADER_BYTES)
-    return _find_interactions(written, name, text_format).notices(name)
+    with source.open_unpacked() as (file, _):
+        written, _, _ = _read_header(file, source.name, text_format, _HEADER_BYTES)
+    return _find_interactions(written, source.name, text_format).notices(source.name)
 
 
-def read_header(path: Path, name: str, text_format: TextFormat) -> list[str]:
+def read_header(source: Source, text_format: TextFormat) -> list[str]:
     """Return the column names as they are written. SourceError: there is no header line."""
-    with _opened(path, name) as (file, _):
-        return _read_header(file, name, text_format, _HEADER_BYTES)[0]
+    with source.open_unpacked() as (file, _):
+        return _read_header(file, source.name, text_format, _HEADER_BYTES)[0]
 
 
 def read_text(
-    path: Path,
-    name: str,
+    source: Source,
     text_format: TextFormat,
     *,
     header: Header | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[RawBatch]:
     """Yield a file's rows; the columns are those of interactions unless a `header` is given."""
-    with _opened(path, name) as (file, position):
-        written, pieces, first = _read_header(file, name, text_format, chunk_bytes)
-        header = header or _find_interactions(written, name, text_format)
+    with source.open_unpacked() as (file, position):
+        written, pieces, first = _read_header(file, source.name, text_format, chunk_bytes)
+        header = header or _find_interactions(written, source.name, text_format)
         parser = RowParser(written, header, text_format.dialect)
         next_row = 1
         for piece in _chain(first, pieces):
@@ -92,20 +68,6 @@ def _find_interactions(written: Sequence[str], name: str, text_format: TextForma
 def _chain(first: Records, following: Iterator[Records | Broken]) -> Iterator[Records | Broken]:
     yield first
     yield from following
-
-
-@contextmanager
-def _opened(path: Path, name: str) -> Generator[tuple[BinaryIO, Callable[[], int]], None, None]:
-    """Open a file, unpacking `.gz`; the second value tells how many of its bytes were read."""
-    try:
-        with path.open("rb") as file:
-            if path.name.lower().endswith(".gz"):
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield cast(BinaryIO, unpacked), file.tell
-            else:
-                yield file, file.tell
-    except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{name} cannot be read to its end: {error}") from error
 
 
 def _read_header(

@@ -30,7 +30,8 @@ from raysys.logs.progress import ImportProgress, OnProgress
 from raysys.logs.publish import check_destination, publish_import
 from raysys.logs.readers import inspect_source
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
-from raysys.logs.sources import find_sources
+from raysys.logs.source import Source
+from raysys.logs.sources import Given, find_sources, find_table
 from raysys.logs.tasks import (
     CatalogueReport,
     Progress,
@@ -46,11 +47,11 @@ _SMALL_TASK_BYTES = 256 << 20  # below this, what a task needs is not worth rese
 
 
 def import_log(
-    interactions: Sequence[Path],
+    interactions: Sequence[Given],
     destination: Path,
     *,
-    items: Path | None = None,
-    users: Path | None = None,
+    items: Given | None = None,
+    users: Given | None = None,
     num_shards: int = 8,
     dataset_group: str = DEFAULT_DATASET_GROUP,
     on_progress: OnProgress | None = None,
@@ -80,12 +81,12 @@ def import_log(
         raise ConfigError(f"num_shards must be between 1 and {MAX_SHARDS}, but got {num_shards}.")
     check_dataset_group_name(dataset_group)
     sources = find_sources(interactions)
-    for path in sources:
-        inspect_source(path, str(path))
-    catalogues = {ITEM_ID: items, USER_ID: users}
+    for source in sources:
+        inspect_source(source)
+    given = {ITEM_ID: items, USER_ID: users}
+    catalogues = {column: find_table(one) for column, one in given.items() if one is not None}
     for column, table in catalogues.items():
-        if table is not None:
-            inspect_catalogue(table, str(table), column)
+        inspect_catalogue(table, column)
     destination = destination.absolute()
     check_destination(destination, dataset_group)
     try:
@@ -107,21 +108,17 @@ def import_log(
 
 
 def _read_sources(
-    sources: Sequence[Path],
-    catalogues: Mapping[str, Path | None],
+    sources: Sequence[Source],
+    catalogues: Mapping[str, Source],
     assembly: Assembly,
     progress: ImportProgress,
 ) -> None:
     """Read, check and spread every file, one task each."""
     calls: list[Call] = [
-        _ReadSource(path.absolute(), str(path), number, assembly.num_shards, assembly.work)
-        for number, path in enumerate(sources)
+        _ReadSource(source, number, assembly.num_shards, assembly.work)
+        for number, source in enumerate(sources)
     ]
-    calls += [
-        _ReadCatalogue(path.absolute(), str(path), column, assembly.work)
-        for column, path in catalogues.items()
-        if path is not None
-    ]
+    calls += [_ReadCatalogue(table, column, assembly.work) for column, table in catalogues.items()]
     for report in run_calls(calls):
         assembly.add(report)
         progress.follow(report)
@@ -145,26 +142,24 @@ def _write_shards(assembly: Assembly, progress: ImportProgress) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _ReadSource:
-    path: Path
-    name: str
+    source: Source
     source_file: int
     num_shards: int
     work: Path
 
     def run(self) -> Iterator[Progress | SourceReport]:
-        return import_source(self.path, self.name, self.source_file, self.num_shards, self.work)
+        return import_source(self.source, self.source_file, self.num_shards, self.work)
 
 
 @dataclass(frozen=True, slots=True)
 class _ReadCatalogue:
-    path: Path
-    name: str
+    source: Source
     id_column: str
     work: Path
 
     def run(self) -> Iterator[CatalogueReport]:
         read = read_items if self.id_column == ITEM_ID else read_users
-        yield import_catalogue(read(self.path, self.name), self.id_column, self.work)
+        yield import_catalogue(read(self.source), self.id_column, self.work)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """How much of an import is done, from what its tasks report."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
+from raysys.logs.source import Source
 from raysys.logs.tasks import Progress, SourceReport
 
 
@@ -16,8 +16,8 @@ class OnProgress(Protocol):
 class ImportProgress:
     """Turns what tasks report into how much is done. Rows to come are guessed from bytes."""
 
-    def __init__(self, sources: Sequence[Path], on_progress: OnProgress | None) -> None:
-        self._num_bytes = sum(path.stat().st_size for path in sources)
+    def __init__(self, sources: Sequence[Source], on_progress: OnProgress | None) -> None:
+        self._num_bytes = sum(source.num_bytes for source in sources)
         self._on_progress = on_progress
         self._latest: dict[int, Progress] = {}
         self._num_sources = len(sources)

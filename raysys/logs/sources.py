@@ -5,13 +5,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from raysys.errors import SourceError
-from raysys.logs.readers import SUFFIXES, is_source
+from raysys.logs.formats import INTERACTION_FORMATS, TABLE_FORMATS, is_known
+from raysys.logs.source import Source, local_source
+
+Given = str | Path | Source
+"""What a caller may name: a path, a glob, or a source that is known already."""
 
 
-def find_sources(given: Sequence[Path]) -> list[Path]:
-    """Return the files that the given paths stand for, in log order.
+def find_sources(given: Sequence[Given]) -> list[Source]:
+    """Return the sources of interactions that were named, in log order.
 
-    Files stay in the order given. A directory stands for the sources in it (not below it), a glob
+    They stay in the order given. A directory stands for the sources in it (not below it), a glob
     such as `logs/*.csv` for what it matches, each sorted by name; names that start with a dot or an
     underscore are passed over there.
 
@@ -20,7 +24,21 @@ def find_sources(given: Sequence[Path]) -> list[Path]:
     """
     if not given:
         raise SourceError("No interactions were given. Name at least one file or directory.")
-    return [path for one in given for path in _expand(one)]
+    found: list[Source] = []
+    for one in given:
+        if isinstance(one, Source):
+            found.append(one)
+        else:
+            paths = _expand(Path(one))
+            found += [local_source(path, str(path), INTERACTION_FORMATS) for path in paths]
+    return found
+
+
+def find_table(given: Given) -> Source:
+    """Return the source of a table of items or of users. SourceError: it is not there."""
+    if isinstance(given, Source):
+        return given
+    return local_source(Path(given), str(given), TABLE_FORMATS)
 
 
 def _expand(path: Path) -> list[Path]:
@@ -31,8 +49,8 @@ def _expand(path: Path) -> list[Path]:
             holds = f"It holds: {', '.join(names[:5])}" if names else "It is empty"
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             raise SourceError(
-                f"Directory {path} holds no log: names of logs end with {', '.join(SUFFIXES)}. "
-                f"{holds}{more}."
+                f"Directory {path} holds no log: names of logs end with "
+                f"{', '.join(INTERACTION_FORMATS)}. {holds}{more}."
             )
         return found
     if not path.exists() and glob.has_magic(str(path)):
@@ -40,12 +58,12 @@ def _expand(path: Path) -> list[Path]:
         if not found:
             raise SourceError(f"No log matches {path}: check the pattern and the directory.")
         return found
-    if not path.exists():
-        raise SourceError(f"{path} does not exist. Check the path.")
     return [path]
 
 
 def _usable(paths: Iterable[Path]) -> list[Path]:
     return sorted(
-        path for path in paths if path.is_file() and is_source(path) and path.name[0] not in "._"
+        path
+        for path in paths
+        if path.is_file() and is_known(path.name, INTERACTION_FORMATS) and path.name[0] not in "._"
     )

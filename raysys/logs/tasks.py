@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys import tables
-from raysys.hashing import sha256_of_file
 from raysys.logs.catalogue import Catalogue
 from raysys.logs.manifest import SourceFile
 from raysys.logs.parts import PartWriter
 from raysys.logs.readers import inspect_source, read_source
+from raysys.logs.source import Source
 from raysys.logs.validate import check
 
 _QUOTED_ROWS = 3  # of the quarantine, in an error
@@ -58,38 +58,39 @@ class CatalogueReport:
 
 
 def import_source(
-    path: Path, name: str, source_file: int, num_shards: int, work: Path
+    source: Source, source_file: int, num_shards: int, work: Path
 ) -> Iterator[Progress | SourceReport]:
     """Read, check and spread one source; the report comes last.
 
     Raises:
-        SourceError: the source cannot be read to its end.
+        SourceError: the source cannot be read to its end, or is not what it was when the import
+            began.
     """
-    notices = inspect_source(path, name)
+    notices = inspect_source(source)
     folder = work / f"source-{source_file:05d}-{uuid.uuid4().hex}"
-    num_bytes = path.stat().st_size
-    source = SourceFile(name=name, num_bytes=num_bytes, sha256=sha256_of_file(path), rows=0)
-    report = SourceReport(source_file, source, notices=notices)
+    read = SourceFile(name=source.name, num_bytes=source.num_bytes, sha256=source.sha256(), rows=0)
+    report = SourceReport(source_file, read, notices=notices)
     rows = num_surrounded = 0
     with PartWriter(folder, num_shards) as parts, _QuarantineWriter(folder) as quarantine:
-        for batch in read_source(path, name):
-            checked = check(batch, name, source_file)
+        for batch in read_source(source):
+            checked = check(batch, source.name, source_file)
             rows += len(batch)
             num_surrounded += checked.num_surrounded
             report.rows_accepted += checked.accepted.num_rows
             parts.write(checked.accepted)
             quarantine.write(checked.quarantine)
             yield Progress(source_file, rows, batch.bytes_read)
-    report.source = source.model_copy(update={"rows": rows})
+    source.check_unchanged()
+    report.source = read.model_copy(update={"rows": rows})
     report.parts, report.event_parts = parts.interactions, parts.event_ids
     report.quarantined, report.quarantine = quarantine.by_reason, quarantine.path
     report.first_quarantined = quarantine.first
     if rows == 0:
-        report.notices.append(f"{name} has a header and no rows.")
+        report.notices.append(f"{source.name} has a header and no rows.")
     if num_surrounded:
         report.notices.append(
-            f"{name}: {num_surrounded:,} ids begin or end with white space; it was kept as a part "
-            f"of them."
+            f"{source.name}: {num_surrounded:,} ids begin or end with white space; it was kept as "
+            f"a part of them."
         )
     yield report
 

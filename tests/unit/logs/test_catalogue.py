@@ -7,12 +7,12 @@ import pytest
 from raysys import tables
 from raysys.errors import SourceError
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
-from tests.unit.logs.tools import write
+from tests.unit.logs.tools import table_at, write
 
 
 def test_a_csv_of_items_has_id_and_title_first_and_everything_as_text(tmp_path):
     path = write(tmp_path / "items.csv", 'Price,TITLE,ITEM_ID\n9.50,"A, B",007\n,,i2\n')
-    items = read_items(path, "items.csv").table
+    items = read_items(table_at(path)).table
     assert items.column_names == ["item_id", "title", "price"]
     assert items.to_pylist() == [
         {"item_id": "007", "title": "A, B", "price": "9.50"},
@@ -28,7 +28,7 @@ def test_recbole_items_get_their_year_back_into_the_title(tmp_path):
         "1412\tLand Before Time III (1995)\tV\tAnimation\n"
         "267\tunknown\tunknown\tunknown\n"
     )
-    items = read_items(write(tmp_path / "ml.item", text), "ml.item").table
+    items = read_items(table_at(write(tmp_path / "ml.item", text))).table
     assert items.to_pylist() == [
         {
             "item_id": "1",
@@ -56,7 +56,7 @@ def test_parquet_keeps_numbers_and_joins_lists_and_leaves_out_what_is_neither(tm
         "place": [{"x": 1}, {"x": 2}],
     }
     pq.write_table(pa.table(columns), path)
-    items = read_items(path, "items.parquet")
+    items = read_items(table_at(path))
     assert items.table.to_pylist() == [
         {"item_id": "7", "title": None, "price": 1.5, "tags": "a|b", "in_stock": "true"},
         {"item_id": "8", "title": None, "price": None, "tags": "", "in_stock": "false"},
@@ -68,7 +68,7 @@ def test_parquet_keeps_numbers_and_joins_lists_and_leaves_out_what_is_neither(tm
 
 def test_rows_without_a_usable_id_and_repeated_ids_are_left_out_and_counted(tmp_path):
     path = write(tmp_path / "users.csv", b"USER_ID,AGE\na,1\n,2\n\xff,3\nb\na,4\nc,\xe9\n")
-    users = read_users(path, "users.csv")
+    users = read_users(table_at(path))
     assert users.table.to_pylist() == [
         {"user_id": "a", "age": "1"},
         {"user_id": "c", "age": "\N{REPLACEMENT CHARACTER}"},
@@ -89,17 +89,18 @@ def test_rows_without_a_usable_id_and_repeated_ids_are_left_out_and_counted(tmp_
         ("items.csv", b"ITEM_ID,a,A\n1,a\n", "column A 2 times"),
         ("items.parquet", b"nothing of the kind", "not a complete Parquet file"),
         ("items.xlsx", b"PK", "no known format"),
-        ("items.csv", b"", "no header line"),
+        ("items.csv", b"", "is empty"),
+        ("items.csv", b"\n", "no header line"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_a_source_error(tmp_path, name, content, words):
     path = write(tmp_path / name, content)
     with pytest.raises(SourceError, match=words):
-        inspect_catalogue(path, name, "item_id")
+        inspect_catalogue(table_at(path), "item_id")
 
 
 def test_a_table_without_rows_is_a_table(tmp_path):
     for name, content in (("a.csv", "ITEM_ID,TITLE\n"), ("b.item", "item_id:token\n")):
-        items = read_items(write(tmp_path / name, content), name).table
+        items = read_items(table_at(write(tmp_path / name, content))).table
         assert items.column_names == ["item_id", "title"]
         assert items.num_rows == 0

@@ -11,11 +11,12 @@ import pytest
 from raysys import storage
 from raysys.errors import DatasetError, StateError
 from raysys.logs import event_export
-from raysys.logs.columnar import inspect_parquet
 from raysys.logs.event_export import ExportReport, export_log
+from raysys.logs.readers import inspect_source
 from raysys.state.log_reader import LogEnd, LogReader
 from raysys.state.store import StateStore
 from raysys.tables import EXPORTED_EVENTS, IMPRESSIONS
+from tests.unit.logs.tools import log_at
 from tests.unit.state.builders import event, slate, sqlite_url
 
 T1 = datetime(2024, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
@@ -68,7 +69,7 @@ def test_events_that_name_an_item_become_interactions(store: StateStore, target:
         },
     ]
     # Nothing of it needs an import's notice: no column is unknown, no type surprises.
-    assert inspect_parquet(target / "interactions.parquet", "interactions.parquet") == []
+    assert inspect_source(log_at(target / "interactions.parquet")) == []
     assert rows(target, "impressions.parquet") == []
 
 

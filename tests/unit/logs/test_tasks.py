@@ -5,20 +5,20 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from raysys.errors import ConfigError, DatasetError, NothingUsableError
+from raysys.errors import ConfigError, DatasetError, NothingUsableError, SourceError
 from raysys.logs.assembly import Assembly
 from raysys.logs.importing import import_log
 from raysys.logs.progress import ImportProgress
 from raysys.logs.shards import write_shard
 from raysys.logs.tasks import Progress, import_source
-from tests.unit.logs.tools import write
+from tests.unit.logs.tools import log_at, write
 
 LOG = "USER_ID,ITEM_ID,TIMESTAMP\nu,i,1\n,i,2\n v ,i,3\nu,i,1\nw,j,x\n"
 
 
 def read(log, work, source_file=0):
     """Return all that a reading task yields: progress, then the report."""
-    return list(import_source(log, log.name, source_file, 2, work))
+    return list(import_source(log_at(log), source_file, 2, work))
 
 
 @pytest.fixture
@@ -53,6 +53,30 @@ def test_a_report_says_what_became_of_each_row(log, assembly):
     assert report.notices == [
         "log.csv: 1 ids begin or end with white space; it was kept as a part of them."
     ]
+
+
+def test_a_log_that_is_written_to_while_it_is_read_is_refused_by_name(log, assembly):
+    source = log_at(log)
+    reading = import_source(source, 0, 2, assembly.work)
+    next(reading)
+    write(log, LOG + "u,i,9\n")
+    with pytest.raises(SourceError, match=r"log\.csv was written to during the import"):
+        list(reading)
+
+
+def test_a_log_that_vanishes_while_it_is_read_is_refused_by_name(log, assembly):
+    reading = import_source(log_at(log), 0, 2, assembly.work)
+    next(reading)
+    log.unlink()
+    with pytest.raises(SourceError, match=r"log\.csv was there .* and is gone"):
+        list(reading)
+
+
+def test_a_log_that_vanishes_before_it_is_read_is_refused_by_name(log, assembly):
+    source = log_at(log)
+    log.unlink()
+    with pytest.raises(SourceError, match=r"log\.csv cannot be read"):
+        list(import_source(source, 0, 2, assembly.work))
 
 
 def test_a_task_that_is_tried_again_shares_no_file_with_its_first_try(log, assembly):
@@ -123,7 +147,7 @@ def test_many_notices_are_cut_short(log, assembly):
 def test_progress_counts_rows_and_guesses_those_to_come_from_bytes(log, tmp_path, assembly):
     other = write(tmp_path / "other.csv", LOG * 3)
     seen = []
-    progress = ImportProgress([log, other], lambda *told: seen.append(told))
+    progress = ImportProgress([log_at(log), log_at(other)], lambda *told: seen.append(told))
     size = len(LOG)
     progress.follow(Progress(0, 5, size))
     progress.follow(Progress(1, 4, size))
@@ -139,7 +163,7 @@ def test_progress_counts_rows_and_guesses_those_to_come_from_bytes(log, tmp_path
 
 
 def test_an_import_without_a_listener_is_silent(log):
-    ImportProgress([log], None).follow(Progress(0, 5, 5))
+    ImportProgress([log_at(log)], None).follow(Progress(0, 5, 5))
 
 
 @pytest.mark.parametrize("num_shards", [0, 4097])

@@ -6,8 +6,20 @@ from pathlib import Path
 import pyarrow as pa
 
 from raysys import tables
+from raysys.logs.formats import INTERACTION_FORMATS, TABLE_FORMATS
 from raysys.logs.readers import read_source
+from raysys.logs.source import Source, local_source
 from raysys.logs.validate import check
+
+
+def log_at(path: Path) -> Source:
+    """Return a file of interactions as a source; its name is that of the file."""
+    return local_source(path, path.name, INTERACTION_FORMATS)
+
+
+def table_at(path: Path) -> Source:
+    """Return a table of items or users as a source; its name is that of the file."""
+    return local_source(path, path.name, TABLE_FORMATS)
 
 
 def read_and_check(path: Path) -> tuple[int, pa.Table, pa.Table]:
@@ -15,7 +27,7 @@ def read_and_check(path: Path) -> tuple[int, pa.Table, pa.Table]:
     rows_in = 0
     accepted = [tables.INTERACTIONS.empty_table()]
     quarantine = [tables.QUARANTINE.empty_table()]
-    for batch in read_source(path, path.name):
+    for batch in read_source(log_at(path)):
         checked = check(batch, path.name, 0)
         rows_in += len(batch)
         accepted.append(checked.accepted)

@@ -1,0 +1,124 @@
+"""One file that an import reads: what it is called, where it lies, what it looks like inside.
+
+A source crosses to other processes, so it holds no open file. Everything that can go wrong with
+the file itself is told as a SourceError that names it.
+"""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from raysys.errors import SourceError
+from raysys.logs.formats import PACKED, Format, Formats, format_of
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file, as it was when the import began.
+
+    Attributes:
+        name: as it was given, fit for messages and manifests.
+        location: where it lies, the same in every process of the cluster.
+        format: what it looks like inside, once unpacked.
+        num_bytes: of the file as it lies there, packed or not.
+        state: differs whenever the file was written again.
+    """
+
+    name: str
+    location: str = field(repr=False)
+    format: Format
+    num_bytes: int
+    state: str
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file's bytes are those of a gzip file."""
+        return self.location.lower().endswith(PACKED)
+
+    @contextmanager
+    def open(self) -> Generator[BinaryIO, None, None]:
+        """Open the file as it lies there, for reading from any place.
+
+        Raises:
+            SourceError: it is gone, or an OSError of reading came out of the block.
+        """
+        try:
+            with Path(self.location).open("rb") as file:
+                yield file
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def open_unpacked(self) -> Generator[tuple[BinaryIO, Callable[[], int]], None, None]:
+        """Open the file for reading from its beginning, unpacked if it is packed.
+
+        The second value tells how many of the file's own bytes were read.
+
+        Raises:
+            SourceError: it is gone, cut off, or not what its name says.
+        """
+        with self.open() as file:
+            if not self.is_packed:
+                yield file, file.tell
+                return
+            try:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield cast(BinaryIO, unpacked), file.tell
+            except (EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
+                raise self._unreadable(error) from error
+
+    def sha256(self) -> str:
+        """Return the hex SHA-256 of the file's bytes, reading it in pieces (SourceError)."""
+        digest = hashlib.sha256()
+        with self.open() as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Raise SourceError if the file is gone, or is not as it was when the import began."""
+        try:
+            state = _state(Path(self.location))
+        except OSError as error:
+            raise SourceError(
+                f"{self.name} was there when the import began and is gone ({error.strerror}). "
+                f"Nothing was imported; put it back and import again."
+            ) from error
+        if state != self.state:
+            raise SourceError(
+                f"{self.name} was written to during the import, so what was read may be half of "
+                f"the old file and half of the new one. Nothing was imported; import again when "
+                f"nobody writes to it."
+            )
+
+    def _unreadable(self, error: Exception) -> SourceError:
+        return SourceError(f"{self.name} cannot be read to its end: {error}")
+
+
+def local_source(path: Path, name: str, formats: Formats) -> Source:
+    """Return a file of this machine as a source.
+
+    Raises:
+        SourceError: it does not exist, is no file, is empty, or its name tells no format.
+    """
+    if not path.exists():
+        raise SourceError(f"{name} does not exist. Check the path.")
+    if not path.is_file():
+        raise SourceError(f"{name} is not a file. Check the path.")
+    num_bytes = path.stat().st_size
+    if num_bytes == 0:
+        raise SourceError(f"{name} is empty (0 bytes). Leave it out, or write it again.")
+    found = format_of(name, formats)
+    return Source(name, str(path.absolute()), found, num_bytes, _state(path))
+
+
+def _state(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
