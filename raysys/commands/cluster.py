@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any
 
 import ray
-from ray import serve
 from ray._private import ray_constants
 from ray.job_config import JobConfig
 
@@ -102,6 +101,8 @@ def ray_cluster(
 
 def _end_local(directory: Path, *, served: bool) -> None:
     if served and ray.is_initialized():
+        from ray import serve  # more than a second of imports, which most commands do without
+
         logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it reports on what never ran
         with contextlib.suppress(Exception):  # a half-started Serve: what is left ends below
             serve.shutdown()  # type: ignore[no-untyped-call]
