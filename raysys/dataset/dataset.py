@@ -9,21 +9,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from raysys import storage, tables
+from raysys import tables
 from raysys.dataset.histories import Histories, concatenated, offsets_of
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 from raysys.hashing import sha256_of_file
-from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, manifest_path
+from raysys.logs.manifest import DatasetManifest, read_manifest
 
 _HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at"]
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One import. Its files were all there, in their full size, when it was opened."""
+    """What imports left. Its files were all there, in their full size, when it was opened."""
 
     path: Path
     manifest: DatasetManifest
@@ -80,7 +79,7 @@ def open_dataset(path: Path) -> Dataset:
         DatasetError: there is no dataset, it was written by another version, or files are missing
             or cut short.
     """
-    manifest = _manifest(path)
+    manifest = read_manifest(path)
     for name, written in manifest.files.items():
         file = path / name
         found = file.stat().st_size if file.is_file() else None
@@ -134,32 +133,4 @@ def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise DatasetError(
             f"{path} cannot be read: {error}. The dataset is damaged; copy it or import the log "
             f"again."
-        ) from error
-
-
-def _manifest(path: Path) -> DatasetManifest:
-    try:
-        value = storage.read_json(manifest_path(path))
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"There is no dataset at {path}: it has no {manifest_path(path).name}. Make one with "
-            f"`raysys import --interactions FILE --to {path}`."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"Dataset {path} is damaged: {manifest_path(path).name} cannot be read ({error}). "
-            f"Import the log again."
-        ) from error
-    version = value.get("format_version") if isinstance(value, dict) else None
-    if version != FORMAT_VERSION:
-        raise DatasetError(
-            f"Dataset {path} has format {version!r}, but this raysys reads {FORMAT_VERSION}. "
-            f"Import the log again with this version."
-        )
-    try:
-        return DatasetManifest.model_validate(value)
-    except ValidationError as error:
-        raise DatasetError(
-            f"Dataset {path} is damaged: its {manifest_path(path).name} does not say what it must "
-            f"({error}). Import the log again."
         ) from error

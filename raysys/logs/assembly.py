@@ -11,7 +11,14 @@ from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.errors import DatasetError, NothingUsableError
 from raysys.hashing import sha256_of_file
 from raysys.logs.header import ITEM_ID
-from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, WrittenFile
+from raysys.logs.manifest import (
+    FORMAT_VERSION,
+    DatasetManifest,
+    ImportMode,
+    ImportRecord,
+    ShardSummary,
+    WrittenFile,
+)
 from raysys.logs.publish import new_import_id
 from raysys.logs.shards import ShardReport, count_distinct_items
 from raysys.logs.tasks import CatalogueReport, SourceReport
@@ -105,38 +112,52 @@ class Assembly:
         self, shards: list[ShardReport], quarantined: int, tables: dict[str, str], num_items: int
     ) -> DatasetManifest:
         by_reason = self._by_reason()
-        rows_in = sum(report.source.rows for report in self._sources.values())
-        accepted = sum(shard.rows for shard in shards)
-        duplicates = sum(shard.duplicates for shard in shards)
-        if rows_in != accepted + quarantined + duplicates or by_reason.total() != quarantined:
+        if by_reason.total() != quarantined:
             raise DatasetError(
-                f"{rows_in:,} rows were read, but {accepted:,} accepted, {quarantined:,} "
-                f"quarantined and {duplicates:,} duplicate rows were written. Nothing is "
-                f"published. Were the files written to during the import? If not, this is a bug."
+                f"{by_reason.total():,} rows were to be quarantined, but {quarantined:,} were "
+                f"written. Nothing is published. This is a bug."
             )
-        first = [one.first_occurred_at_us for one in shards if one.first_occurred_at_us is not None]
-        last = [one.last_occurred_at_us for one in shards if one.last_occurred_at_us is not None]
-        return DatasetManifest(
+        now = datetime.now(UTC)
+        sources = [report.source for report in self._in_order()]
+        counts = {
+            "rows_in": sum(source.rows for source in sources),
+            "rows_accepted": sum(shard.rows for shard in shards),
+            "rows_quarantined": quarantined,
+            "rows_duplicate": sum(shard.duplicates for shard in shards),
+        }
+        record = ImportRecord(
+            import_id=self._import_id,
+            mode=ImportMode.FULL,
+            created_at=now,
+            first_source=0,
+            num_sources=len(sources),
+            **counts,
+        )
+        summaries = [_summary(shard) for shard in shards]
+        first = [one.first_occurred_at for one in summaries if one.first_occurred_at is not None]
+        last = [one.last_occurred_at for one in summaries if one.last_occurred_at is not None]
+        manifest = DatasetManifest(
             format_version=FORMAT_VERSION,
             import_id=self._import_id,
-            created_at=datetime.now(UTC),
+            created_at=now,
             dataset_group=self._dataset_group,
-            sources=[report.source for report in self._in_order()],
+            imports=[record],
+            sources=sources,
             num_shards=self.num_shards,
-            rows_in=rows_in,
-            rows_accepted=accepted,
-            rows_quarantined=quarantined,
-            rows_duplicate=duplicates,
             quarantined_by_reason=dict(sorted(by_reason.items())),
             notices=self._notices(),
             num_users=sum(shard.num_users for shard in shards),
             num_items=num_items,
-            first_occurred_at=_EPOCH + timedelta(microseconds=min(first)),
-            last_occurred_at=_EPOCH + timedelta(microseconds=max(last)),
+            first_occurred_at=min(first, default=None),
+            last_occurred_at=max(last, default=None),
+            shards=summaries,
             files=self._files,
             items_file=tables.get(ITEM_ID),
             users_file=next((tables[one] for one in tables if one != ITEM_ID), None),
+            **counts,
         )
+        manifest.check_counts()
+        return manifest
 
     def _in_order(self) -> list[SourceReport]:
         return [self._sources[number] for number in sorted(self._sources)]
@@ -178,3 +199,16 @@ class Assembly:
         path = self._staging / name
         self._files[name] = WrittenFile(num_bytes=path.stat().st_size, sha256=sha256_of_file(path))
         return name
+
+
+def _summary(shard: ShardReport) -> ShardSummary:
+    return ShardSummary(
+        rows=shard.rows,
+        num_users=shard.num_users,
+        first_occurred_at=_time(shard.first_occurred_at_us),
+        last_occurred_at=_time(shard.last_occurred_at_us),
+    )
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from raysys import tables
 from raysys.hashing import sha256_of_file
+from raysys.logs.manifest import FORMAT_VERSION
 
 Row = tuple[str, str, int]
 """User, item, and microseconds since 1970."""
@@ -46,7 +47,7 @@ def write_dataset(
     rows = [row for shard in shards for row in shard]
     times = [datetime.fromtimestamp(time / 1e6, UTC) for _, _, time in rows]
     written = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "import_id": "import-1",
         "created_at": datetime.now(UTC).isoformat(),
         "sources": [],
