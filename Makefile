@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format bench-tfrs bench-serve constraints clean
+.PHONY: help setup demo test test-unit check format bench-tfrs bench-serve bench-import constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench-tfrs: $(READY)  ## two-tower against the TFRS retrieval tutorial; ends wit
 
 bench-serve: $(READY)  ## served requests/s against an empty route; ends with one JSON line
 	$(BIN)/python benchmarks/serve.py $(ARGS)
+
+bench-import: $(READY)  ## imported rows/s, memory, against pyarrow alone; ends with one JSON line
+	$(BIN)/python benchmarks/import_log.py $(ARGS)
 
 constraints: $(READY)  ## pin the versions that are installed now
 	@echo '# The versions that raysys is built and tested with. Made anew by `make constraints`.' > constraints.txt

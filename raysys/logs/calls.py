@@ -6,7 +6,7 @@ found. Rows go through storage, which all nodes must share.
 
 import logging
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -22,6 +22,10 @@ class Call(Protocol):
 
     def run(self) -> Iterator[object]:
         """Yield reports, each of which leaves the task at once."""
+
+
+RunCalls = Callable[[Sequence[Call]], Iterator[Any]]
+"""Runs calls and yields what they yield: `run_calls`, or where no Ray is wanted `run_here`."""
 
 
 def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterator[Any]:
@@ -51,6 +55,15 @@ def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterato
             yield report
 
 
+def run_here(calls: Sequence[Call]) -> Iterator[Any]:
+    """Run each call in this process, in order, without Ray; errors are those of `run_calls`."""
+    for call in calls:
+        try:
+            yield from call.run()
+        except OSError as error:
+            raise _failed(error) from error
+
+
 def _perform(batch: pa.Table) -> Iterator[pa.Table]:
     """Run the calls of a batch; an error of ours is a report too."""
     for call in batch.column("call").to_pylist():
@@ -59,9 +72,13 @@ def _perform(batch: pa.Table) -> Iterator[pa.Table]:
                 yield pa.table({"report": [pickle.dumps(report)]})
         except RaysysError as error:
             yield pa.table({"report": [pickle.dumps(error)]})
-        except OSError as error:  # of reading a source it would be a SourceError
-            failed = DatasetError(f"Files of the dataset could not be written or read: {error}")
-            yield pa.table({"report": [pickle.dumps(failed)]})
+        except OSError as error:
+            yield pa.table({"report": [pickle.dumps(_failed(error))]})
+
+
+def _failed(error: OSError) -> DatasetError:
+    """Return what an OSError of a call means; of reading a source it would be a SourceError."""
+    return DatasetError(f"Files of the dataset could not be written or read: {error}")
 
 
 @contextmanager

@@ -15,13 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ray
-
 from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
 from raysys.errors import ConfigError, DatasetError
 from raysys.logs.assembly import Assembly
-from raysys.logs.calls import Call, run_calls
+from raysys.logs.calls import Call, RunCalls, run_calls
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.manifest import DatasetManifest
@@ -42,9 +40,6 @@ from raysys.logs.tasks import (
 
 MAX_SHARDS = 4096
 
-_MEMORY_PER_PART_BYTE = 8  # parts are compressed to about a half; sorting holds a shard 3 times
-_SMALL_TASK_BYTES = 256 << 20  # below this, what a task needs is not worth reserving
-
 
 def import_log(
     interactions: Sequence[Given],
@@ -55,6 +50,7 @@ def import_log(
     num_shards: int = 8,
     dataset_group: str = DEFAULT_DATASET_GROUP,
     on_progress: OnProgress | None = None,
+    run: RunCalls = run_calls,
 ) -> DatasetManifest:
     """Import logs into a dataset directory, on the Ray that runs (or on a new local one).
 
@@ -66,6 +62,7 @@ def import_log(
         items: a table of items; users: a table of users. See `raysys.logs.catalogue`.
         num_shards: the number of files that users are spread over, at most `MAX_SHARDS`.
         dataset_group: what the dataset belongs to. An existing dataset of another one stays.
+        run: what runs the tasks; `calls.run_here` needs no Ray.
 
     Returns:
         The manifest, in which rows_in = rows_accepted + rows_quarantined + rows_duplicate.
@@ -96,9 +93,9 @@ def import_log(
     try:
         assembly = Assembly(staging, num_shards, dataset_group)
         progress = ImportProgress(sources, on_progress)
-        _read_sources(sources, catalogues, assembly, progress)
+        _read_sources(sources, catalogues, assembly, progress, run)
         assembly.check_usable()
-        _write_shards(assembly, progress)
+        _write_shards(assembly, progress, run)
         manifest = assembly.finish()
         publish_import(staging, destination, manifest)
         count_rows(manifest)
@@ -112,6 +109,7 @@ def _read_sources(
     catalogues: Mapping[str, Source],
     assembly: Assembly,
     progress: ImportProgress,
+    run: RunCalls,
 ) -> None:
     """Read, check and spread every file, one task each."""
     calls: list[Call] = [
@@ -119,23 +117,23 @@ def _read_sources(
         for number, source in enumerate(sources)
     ]
     calls += [_ReadCatalogue(table, column, assembly.work) for column, table in catalogues.items()]
-    for report in run_calls(calls):
+    for report in run(calls):
         assembly.add(report)
         progress.follow(report)
 
 
-def _write_shards(assembly: Assembly, progress: ImportProgress) -> None:
+def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> None:
     """Find repeated events, if any row has an event id, then write every shard, one task each."""
     if event_parts := assembly.event_parts():
         progress.note("comparing event ids")
-        for repeated in run_calls([_FindRepeats(parts, assembly.work) for parts in event_parts]):
+        for repeated in run([_FindRepeats(parts, assembly.work) for parts in event_parts]):
             assembly.repeated.append(repeated)
     shards = [
         _WriteShard(shard, assembly.parts(shard), assembly.repeated, assembly.work)
         for shard in range(assembly.num_shards)
     ]
     progress.note("sorting")
-    for number, report in enumerate(run_calls(shards, _memory_of(shards)), start=1):
+    for number, report in enumerate(run(shards), start=1):
         assembly.add(report)
         progress.note(f"sorted shard {number} of {assembly.num_shards}")
 
@@ -181,15 +179,3 @@ class _WriteShard:
     def run(self) -> Iterator[ShardReport]:
         target = self.work / f"shard-{self.shard:05d}"
         yield write_shard(self.shard, self.parts, self.repeated, target)
-
-
-def _memory_of(shards: Sequence[_WriteShard]) -> int | None:
-    """Return what the largest shard's task should reserve, None for too little to matter.
-
-    Never more than half of the largest node's memory: the task must be able to start somewhere.
-    """
-    part_bytes = [sum(Path(part).stat().st_size for part in shard.parts) for shard in shards]
-    needed = max(part_bytes) * _MEMORY_PER_PART_BYTE
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    largest = max(node["Resources"].get("memory", 0) for node in nodes if node["Alive"])
-    return min(needed, int(largest / 2)) if needed > _SMALL_TASK_BYTES else None

@@ -1,0 +1,260 @@
+"""Rows per second of an import, its memory, and where its time goes.
+
+For every size a log is simulated, then read and written by one process that does nothing else
+(`pyarrow.csv.read_csv` with its threads, `pyarrow.parquet.write_table`: the floor), then imported
+with validation and sharding by `import_log` on a Ray of its own. Each step is a process of its own,
+so that none inherits memory from another. Run with `make bench-import`; the last line is JSON.
+
+Ray's start is not counted, nor is a first import of a few rows, in which Ray starts its workers.
+Memory is the peak of the sum of the proportional set sizes of all processes of the import: the
+program, Ray's own, and what is used of the object store. CPU seconds of the same processes stand
+beside the wall seconds, since the machine may do other work; so do its load averages.
+
+`--profile` says what an import spends its CPU on, by running its tasks in one process.
+"""
+
+import argparse
+import cProfile
+import json
+import os
+import pstats
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from raysys.logs.simulator import Simulator
+
+SIZES = (1_000_000, 5_000_000, 20_000_000)
+BARS = {"ratio": 0.15, "flat": 1.25, "peak_mib": 6144, "memory_growth": 1.5}
+RATIO_SIZE = 5_000_000
+MEAN_HISTORY = 50
+NUM_ITEMS = 20_000
+SAMPLING_PAUSE_S = 0.25
+MIB = 1 << 20
+
+
+class ProcessTree:
+    """The memory and CPU time of this process and all below it, watched by a thread."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self._cpu_s: dict[int, float] = {}
+        self._before_s: dict[int, float] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "ProcessTree":
+        self._sample()
+        self._before_s, self.peak_bytes = dict(self._cpu_s), 0
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._sample()
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds spent within the block, by processes that lived to see a sample."""
+        return sum(used - self._before_s.get(pid, 0.0) for pid, used in self._cpu_s.items())
+
+    def _watch(self) -> None:
+        while not self._ended.wait(SAMPLING_PAUSE_S):
+            self._sample()
+
+    def _sample(self) -> None:
+        me = psutil.Process()
+        total = 0
+        for process in [me, *me.children(recursive=True)]:
+            try:
+                times = process.cpu_times()
+                total += _pss_bytes(process.pid)
+            except (psutil.Error, OSError):
+                continue  # it ended meanwhile
+            self._cpu_s[process.pid] = times.user + times.system
+        self.peak_bytes = max(self.peak_bytes, total)
+
+
+def _pss_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+def simulate(folder: Path, rows: int) -> dict[str, Any]:
+    """Write a log of about so many rows."""
+    world = Simulator(
+        num_users=max(rows // MEAN_HISTORY, 1), num_items=NUM_ITEMS, mean_history=MEAN_HISTORY
+    )
+    started = time.perf_counter()
+    log = world.write(folder / "log").interactions
+    return {"seconds": time.perf_counter() - started, "csv_mib": log.stat().st_size / MIB}
+
+
+def read_and_write(folder: Path, _: int) -> dict[str, Any]:
+    """Do what no import can do without, in one process: the floor."""
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    started = time.perf_counter()
+    table = pyarrow.csv.read_csv(folder / "log" / "interactions.csv")
+    pyarrow.parquet.write_table(table, folder / "floor.parquet")
+    return {"seconds": time.perf_counter() - started, "rows": table.num_rows}
+
+
+def import_on_ray(folder: Path, _: int) -> dict[str, Any]:
+    """Import on a new local Ray."""
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")  # of a busy machine
+    import ray
+
+    from raysys.logs.importing import import_log
+
+    log = folder / "log" / "interactions.csv"
+    first = folder / "first.csv"
+    with log.open() as lines:
+        first.write_text("".join(line for line, _ in zip(lines, range(1000), strict=False)))
+    with tempfile.TemporaryDirectory(prefix="rb-", dir="/tmp", ignore_cleanup_errors=True) as home:
+        ray.init(include_dashboard=False, log_to_driver=False, _temp_dir=home)
+        try:
+            import_log([first], folder / "first")
+            with ProcessTree() as tree:
+                started = time.perf_counter()
+                manifest = import_log([log], folder / "dataset")
+                seconds = time.perf_counter() - started
+            store = int(ray.cluster_resources()["object_store_memory"])
+        finally:
+            ray.shutdown()
+    return {
+        "seconds": seconds,
+        "rows": manifest.rows_in,
+        "shards": manifest.num_shards,
+        "peak_mib": tree.peak_bytes / MIB,
+        "object_store_mib": store / MIB,
+    } | {"cpu_s": tree.cpu_s}
+
+
+def profile(folder: Path, _: int) -> dict[str, Any]:
+    """Import in this process and name the functions that take most of its time."""
+    from raysys.logs.calls import run_here
+    from raysys.logs.importing import import_log
+
+    profiler = cProfile.Profile(time.process_time)  # other work on the machine does not count
+    log = folder / "log" / "interactions.csv"
+    profiler.runcall(import_log, [log], folder / "profiled", run=run_here)
+    functions = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    total = sum(entry[2] for entry in functions.values())
+    largest = sorted(functions.items(), key=lambda one: -one[1][2])[:12]
+    named = {_name(place): round(entry[2] / total, 3) for place, entry in largest}
+    return {"profiled_cpu_s": total, "shares": named}
+
+
+def _name(place: tuple[str, int, str]) -> str:
+    file, line, function = place
+    return function if file == "~" else f"{Path(file).name}:{line} {function}"
+
+
+STEPS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+    "simulate": simulate,
+    "floor": read_and_write,
+    "import": import_on_ray,
+    "profile": profile,
+}
+
+
+def run_step(step: str, folder: Path, rows: int) -> dict[str, Any]:
+    """Run one step in a process of its own and return what it measured."""
+    command = [sys.executable, __file__, "--step", step, "--folder", str(folder), "--rows"]
+    done = subprocess.run([*command, str(rows)], stdout=subprocess.PIPE, text=True, check=True)
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def measure(rows: int, directory: Path | None, with_profile: bool) -> dict[str, Any]:
+    """Return what one size took."""
+    with tempfile.TemporaryDirectory(prefix="bench-import-", dir=directory) as name:
+        folder = Path(name)
+        simulated = run_step("simulate", folder, rows)
+        floor = run_step("floor", folder, rows)
+        imported = run_step("import", folder, rows)
+        shares = run_step("profile", folder, rows)["shares"] if with_profile else None
+    result = {
+        "rows": imported["rows"],
+        "csv_mib": simulated["csv_mib"],
+        "simulate_us_per_row": 1e6 * simulated["seconds"] / imported["rows"],
+        "simulate_cpu_us_per_row": 1e6 * simulated["cpu_s"] / imported["rows"],
+        "floor_s": floor["seconds"],
+        "floor_cpu_s": floor["cpu_s"],
+        "import_s": imported["seconds"],
+        "import_cpu_s": imported["cpu_s"],
+        "rows_per_s": imported["rows"] / imported["seconds"],
+        "ratio": floor["seconds"] / imported["seconds"],
+        "us_per_row": 1e6 * imported["seconds"] / imported["rows"],
+        "cpu_us_per_row": 1e6 * imported["cpu_s"] / imported["rows"],
+        "shards": imported["shards"],
+        "peak_mib": imported["peak_mib"],
+        "object_store_mib": imported["object_store_mib"],
+        "load": os.getloadavg(),
+    }
+    return result | ({"profile": shares} if shares else {})
+
+
+def judge(sizes: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the figures that have bars, from the sizes that were measured."""
+    reference = min(sizes, key=lambda one: abs(one["rows"] - RATIO_SIZE))
+    largest = max(sizes, key=lambda one: int(one["rows"]))
+    costs = [one["us_per_row"] for one in sizes]
+    return {
+        "ratio": reference["ratio"],
+        "flat": max(costs) / min(costs),
+        "peak_mib": largest["peak_mib"],
+        "memory_growth": largest["peak_mib"] / reference["peak_mib"],
+    }
+
+
+def rounded(value: Any) -> Any:
+    """Return the value with its floats at four significant digits."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(one) for one in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def main() -> int:
+    """Return 0 when every bar is met."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES), help="of each log")
+    parser.add_argument("--directory", type=Path, help="where logs and datasets lie meanwhile")
+    parser.add_argument("--profile", action="store_true", help="profile the first size too")
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.step:
+        before = time.process_time()
+        measured = STEPS[arguments.step](arguments.folder, arguments.rows[0])
+        print(json.dumps({"cpu_s": time.process_time() - before} | measured))
+        return 0
+    sizes = []
+    for place, rows in enumerate(arguments.rows):
+        sizes.append(measure(rows, arguments.directory, arguments.profile and place == 0))
+        print(json.dumps(rounded(sizes[-1])), flush=True)
+    figures = judge(sizes)
+    passed = figures["ratio"] >= BARS["ratio"] and all(
+        figures[name] <= BARS[name] for name in ("flat", "peak_mib", "memory_growth")
+    )
+    result = {"benchmark": "import", "cores": os.cpu_count(), **figures}
+    print(json.dumps(rounded(result | {"sizes": sizes, "bars": BARS, "passed": passed})))
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
