@@ -1,0 +1,157 @@
+"""A simulated world as one thing: its log, its tables, and its truth.
+
+Letters for shapes: N items, M questions.
+
+The truth is one number, `attraction`: the chance that a user who looks at an item takes it. It
+follows from the item's quality and from what the user likes at the time. Two things hide it from
+whoever has the log alone: fame, since people come across famous items more readily (`preference`),
+and places, since what stands low in a list is looked at less (`click_chances`).
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from raysys import storage
+from raysys.logs.movielens import LogFiles
+from raysys.logs.simulator import items, people
+from raysys.logs.simulator.clicks import click_chances
+from raysys.logs.simulator.draws import Floats, Integers
+from raysys.logs.simulator.events import event_schema
+from raysys.logs.simulator.files import write_tables
+from raysys.logs.simulator.items import BEGIN_S, DAY_S, WorldItems
+from raysys.logs.simulator.log import block_events
+from raysys.logs.simulator.people import People
+from raysys.logs.simulator.worlds import World, load_world
+
+Numbers = NDArray[Any] | int
+
+_ITEMS_AT_ONCE = 1 << 18
+
+
+class Simulator:
+    """One world. User `u7` has number 7, item `i7` has number 7, the seventh to be launched.
+
+    The same settings and seed give the same bytes, with one version of numpy, in any process and
+    however the work is spread. Opening a world costs little; it pickles as its settings.
+    """
+
+    def __init__(self, world: str | World = "demo", *, seed: int = 0, **changes: Any) -> None:
+        """Open a world.
+
+        Args:
+            world: the name of a frozen world, or the settings of one.
+            seed: at least 0.
+            changes: settings in which the frozen world is to differ, such as `num_users=60`.
+
+        Raises:
+            ConfigError: there is no such world or setting, or a value is out of its bounds.
+        """
+        self.world = load_world(world, **changes) if isinstance(world, str) else world
+        self.seed = seed
+        self.people = People(self.world, seed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self.world, self.seed)
+
+    @cached_property
+    def all_items(self) -> WorldItems:
+        """The items of the log, then those of the days after it; from 0 in launch order."""
+        return WorldItems.of(self.world, self.seed)
+
+    @property
+    def begin_s(self) -> int:
+        """When the log begins, seconds since 1970."""
+        return BEGIN_S
+
+    @property
+    def end_s(self) -> int:
+        """When the log ends and the days after it begin, seconds since 1970."""
+        return BEGIN_S + self.world.num_days * DAY_S
+
+    def attraction(self, user_num: Numbers, item_num: Numbers, at_s: Numbers) -> Floats:
+        """Return the chance that a user who looks at an item takes it, for the first time.
+
+        Args:
+            user_num, item_num, at_s: numbers or arrays, matched elementwise; `at_s` is seconds
+                since 1970. Whether the item has been launched by then does not matter.
+        """
+        users, items, times = _matched(user_num, item_num, at_s)
+        return self.all_items.attraction(items, self.people.tastes(users, times))
+
+    def preference(self, user_num: Numbers, item_num: Numbers, at_s: Numbers) -> Floats:
+        """Return the chance that what a user picks unasked is the item, were they to forget.
+
+        It goes by fame * attraction among what has been launched, and is 0 for what has not. Over
+        the catalogue it sums to 1.
+
+        Args:
+            user_num, item_num, at_s: as of `attraction`.
+        """
+        users, items, times = _matched(user_num, item_num, at_s)
+        tastes = self.people.tastes(users, times)
+        weight = self.all_items.fame[items] * self.all_items.attraction(items, tastes)
+        num_launched = self.all_items.num_launched(times)
+        shelves = self.all_items.shelves
+        launched: Floats = np.where(items < num_launched, weight, 0.0)
+        return launched / shelves.total(tastes, shelves.ends(num_launched))
+
+    def click_chances(self, user_num: int, item_nums: Numbers, at_s: int) -> Floats:
+        """Return the chance of a click on each item of a list shown to a user, from the top, (M,).
+
+        Their sum is what the list is worth. What the user took before is worth nothing and must be
+        known by the caller.
+        """
+        attraction = self.attraction(user_num, item_nums, at_s)
+        places = np.arange(len(attraction))
+        return click_chances(
+            places, attraction, np.zeros(len(places), bool), self.world.examination
+        )
+
+    def items(self) -> Iterator[pa.Table]:
+        """Yield the items of the log, in pieces: see `items.TABLE`."""
+        for start in range(0, self.world.num_items, _ITEMS_AT_ONCE):
+            yield self.all_items.table(start, min(start + _ITEMS_AT_ONCE, self.world.num_items))
+
+    def users(self) -> Iterator[pa.Table]:
+        """Yield the users, in pieces: see `people.TABLE`."""
+        return self.people.tables()
+
+    def interactions(self, blocks: range | None = None) -> Iterator[pa.Table]:
+        """Yield the log, a block of users at a time, each block in the order of time."""
+        for block in range(self.people.num_blocks) if blocks is None else blocks:
+            yield block_events(self.all_items, self.people, block)
+
+    def write(self, directory: Path) -> LogFiles:
+        """Write interactions, items and users as CSV files into `directory`, which is replaced."""
+        tables = {
+            "interactions.csv": (event_schema(self.world), self.interactions()),
+            "items.csv": (items.TABLE, self.items()),
+            "users.csv": (people.TABLE, self.users()),
+        }
+        staging = storage.staging_directory(directory)
+        try:
+            for name, (schema, pieces) in tables.items():
+                write_tables(staging / name, schema, pieces, "csv")
+            storage.remove_tree(directory)
+            storage.publish_directory(staging, directory)
+        finally:
+            storage.remove_tree(staging)
+        return LogFiles(
+            f"a simulated log (seed {self.seed})", *(directory / name for name in tables)
+        )
+
+
+def _opened(world: World, seed: int) -> Simulator:
+    return Simulator(world, seed=seed)
+
+
+def _matched(*given: Numbers) -> list[Integers]:
+    """Return users, items (both from 0) and times as arrays of one length."""
+    users, items, times = np.broadcast_arrays(*(np.atleast_1d(one) for one in given))
+    return [users - 1, items - 1, times]
