@@ -1,17 +1,10 @@
 """A search by the commands that an operator types: killed, gone on with, published."""
 
-import contextlib
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from raysys import storage
@@ -22,6 +15,7 @@ from raysys.dataset.splits import leave_last_out
 from raysys.evaluation.evaluate import evaluate
 from raysys.release import CONFIG, open_release
 from raysys.training.search_files import SearchFiles
+from tests.wiring.running_command import RunningCommand, running_command
 
 pytestmark = pytest.mark.ray
 
@@ -38,25 +32,6 @@ index: {{num_partitions: 2}}
 """
 TUNE = ["tune", "dataset", "--releases", "releases", "--search", "search", "--trials", str(TRIALS)]
 TUNE += ["--config", "settings.yaml", "--space", "recency_mask=true,false", "--space", "bptt=8"]
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "raysys", *arguments, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-
-
-def json_line_of(command: subprocess.Popen[str]) -> dict[str, Any]:
-    output, shown = command.communicate()
-    assert command.returncode == 0, shown
-    line: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return line
 
 
 def raysys(*arguments: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -77,35 +52,17 @@ def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     Path("log.csv").write_text("\n".join(["USER_ID,ITEM_ID,TIMESTAMP", *rows]) + "\n")
     Path("settings.yaml").write_text(SETTINGS)
-    json_line_of(start("import", "--interactions", "log.csv", "--to", "dataset", "--shards", "2"))
+    asked = ("import", "--interactions", "log.csv", "--to", "dataset", "--shards", "2")
+    with running_command(*asked, directory=tmp_path) as command:
+        assert command.result()["ok"]
 
 
-def kill_once_a_trial_has_learnt(command: subprocess.Popen[str], files: SearchFiles) -> None:
+def kill_once_a_trial_has_learnt(command: RunningCommand, files: SearchFiles) -> None:
     """Kill a search, the command alone, while a trial waits for its first verdict."""
     while not any(files.directory.glob("trials/*/results.json")):
-        assert command.poll() is None, command.communicate()
+        assert command.process.poll() is None, command.process.communicate()
         time.sleep(0.02)
-    processes = psutil.Process(command.pid).children(recursive=True)
-    directories = set(re.findall(r"/tmp/raysys-\w+", " ".join(map(_command_line, processes))))
-    command.send_signal(signal.SIGKILL)
-    command.communicate()
-    psutil.wait_procs(processes, timeout=5)
-    for process in filter(_is_running, processes):  # Ray's own: nobody told them
-        process.kill()
-    for directory in directories:
-        storage.remove_tree(Path(directory))
-
-
-def _command_line(process: psutil.Process) -> str:
-    with contextlib.suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
-
-
-def _is_running(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
+    command.kill()
 
 
 @pytest.mark.usefixtures("_world")
@@ -113,7 +70,8 @@ def test_a_search_that_was_killed_goes_on_and_its_best_trial_is_published(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     files = SearchFiles(Path("search").absolute())
-    kill_once_a_trial_has_learnt(start(*TUNE), files)
+    with running_command(*TUNE, directory=Path.cwd()) as command:
+        kill_once_a_trial_has_learnt(command, files)
     begun = {trial.number: trial for trial in files.trials()}
     assert any(trial.status == "open" and trial.values for trial in begun.values())
     assert not Path("releases").exists()
@@ -124,7 +82,8 @@ def test_a_search_that_was_killed_goes_on_and_its_best_trial_is_published(
         second = raysys(*TUNE, capsys=capsys)
     assert "Another `raysys tune` is at work" in second["message"]
 
-    line = json_line_of(start(*TUNE))
+    with running_command(*TUNE, directory=Path.cwd()) as command:
+        line = command.result()
     trials = files.trials()
     assert len(trials) == line["trials"] == TRIALS
     for trial in trials:
