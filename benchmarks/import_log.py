@@ -144,7 +144,7 @@ def import_on_ray(folder: Path, _: int) -> dict[str, Any]:
 
 def profile(folder: Path, _: int) -> dict[str, Any]:
     """Import in this process and name the functions that take most of its time."""
-    from raysys.logs.calls import run_here
+    from raysys.logs.call import run_here
     from raysys.logs.importing import import_log
 
     profiler = cProfile.Profile(time.process_time)  # other work on the machine does not count

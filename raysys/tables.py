@@ -48,6 +48,15 @@ ITEMS = pa.schema(
 # One row per user. Further columns may follow.
 USERS = pa.schema([pa.field("user_id", pa.string(), nullable=False)])
 
+# Beside a column of distinct strings: finds a string's row without reading the others.
+LOOKUP = (
+    pa.field("sorted_hash", pa.uint64(), nullable=False),  # stable_hash of every string, ascending
+    pa.field("sorted_row", pa.int32(), nullable=False),  # the row that each hash belongs to
+)
+
+# One row per distinct id of a dataset or a release: the id in row r has number r + 1.
+VOCABULARY = pa.schema([pa.field("id", pa.string(), nullable=False), *LOOKUP])
+
 # One row per user, ordered by user_id; what happened to the user, oldest first. Large lists have
 # 64-bit offsets: one file may hold more than 2**31 interactions, and is read without a copy.
 HISTORIES = pa.schema(

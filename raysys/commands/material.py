@@ -49,11 +49,10 @@ class Material:
             DatasetError: there is no dataset, or it is damaged.
         """
         dataset = open_dataset(path)
-        item_ids = dataset.item_ids()
-        items = Vocabulary.from_ids(item_ids) if items is None else items.extended(item_ids)
+        item_ids, user_ids = dataset.item_vocabulary(), dataset.user_vocabulary()
+        items = item_ids if items is None else items.extended(item_ids.ids)
+        users = user_ids if users is None else users.extended(user_ids.ids)
         histories = dataset.histories(items)
-        user_ids = histories.user_ids
-        users = Vocabulary.from_ids(user_ids) if users is None else users.extended(user_ids)
         return cls(dataset, items, users, histories)
 
     @property

@@ -36,13 +36,13 @@ class Dataset:
         name = self.manifest.items_file
         return None if name is None else _read(self.path / name)
 
-    def item_ids(self) -> pa.StringArray:
-        """Return the distinct ids of all items that anybody interacted with, sorted."""
-        distinct = pa.array([], pa.string())
-        for path in self.shard_paths():
-            ids = pc.unique(_read(path, columns=["item_id"]).column("item_id"))
-            distinct = pc.unique(pa.concat_arrays([distinct, ids]))
-        return distinct.take(pc.sort_indices(distinct))
+    def item_vocabulary(self) -> Vocabulary:
+        """Return the numbers of all items that anybody interacted with (DatasetError: damaged)."""
+        return self._vocabulary("items")
+
+    def user_vocabulary(self) -> Vocabulary:
+        """Return the numbers of all users (DatasetError: damaged)."""
+        return self._vocabulary("users")
 
     def histories(self, vocabulary: Vocabulary) -> Histories:
         """Return every user's history, ordered by user id, in the numbers of `vocabulary`."""
@@ -66,6 +66,15 @@ class Dataset:
                     f"Dataset {self.path} is damaged: {name} has SHA-256 {found[:12]}…, but the "
                     f"import wrote {written.sha256[:12]}…. Import the log again."
                 )
+
+    def _vocabulary(self, kind: str) -> Vocabulary:
+        name = self.manifest.vocabulary.get(kind)
+        if name is None:
+            raise DatasetError(
+                f"Dataset {self.path} has no vocabulary of {kind}, so an earlier version of raysys "
+                f"imported it. Import the log again."
+            )
+        return Vocabulary.open(self.path / name)
 
     def _shards(self) -> Iterator[pa.Table]:
         for path in self.shard_paths():

@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from raysys import tables
-from raysys.dataset import arrow_file
-from raysys.dataset.lookup import FIELDS, RowLookup, Texts
+from raysys import arrow_file, tables
+from raysys.lookup import RowLookup, Texts
 
-SCHEMA = pa.schema([*tables.HISTORIES, *FIELDS])
+SCHEMA = pa.schema([*tables.HISTORIES, *tables.LOOKUP])
 _KIND = "histories"
 
 

@@ -14,13 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raysys.dataset import arrow_file
-from raysys.dataset.lookup import FIELDS, RowLookup, Texts, iterate
 from raysys.errors import DatasetError, UnknownIdError
 from raysys.hashing import sha256_of_texts
-
-SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), *FIELDS])
-_KIND = "vocabulary"
+from raysys.lookup import RowLookup, Texts, iterate, open_vocabulary, save_vocabulary
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +76,7 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write one Arrow IPC file that `open` maps into memory."""
-        arrow_file.save(path, _KIND, SCHEMA, [self.ids, *self._lookup.columns()], hash=self.hash)
+        save_vocabulary(path, self._lookup)
 
     @classmethod
     def open(cls, path: Path) -> "Vocabulary":
@@ -89,9 +85,8 @@ class Vocabulary:
         Raises:
             DatasetError: the file is missing, cut short, or not a vocabulary.
         """
-        batch, metadata = arrow_file.open(path, _KIND, SCHEMA)
-        ids = batch.column("id")
-        return cls(ids, metadata["hash"], RowLookup.of_columns(ids, batch))
+        lookup, digest = open_vocabulary(path)
+        return cls(lookup.texts, digest, lookup)
 
 
 def _distinct_sorted(ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.StringArray:

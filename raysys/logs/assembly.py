@@ -1,6 +1,7 @@
 """The reports of an import's tasks, put together: files in their places, counts that must agree."""
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.errors import DatasetError, NothingUsableError
 from raysys.hashing import sha256_of_file
+from raysys.logs.distinct import DistinctIds, distinct_ids
 from raysys.logs.header import ITEM_ID
 from raysys.logs.manifest import (
     FORMAT_VERSION,
@@ -19,13 +21,36 @@ from raysys.logs.manifest import (
     ShardSummary,
     WrittenFile,
 )
+from raysys.logs.numbering import Wanted
 from raysys.logs.publish import new_import_id
-from raysys.logs.shards import ShardReport, count_distinct_items
+from raysys.logs.shards import ShardReport
 from raysys.logs.tasks import CatalogueReport, SourceReport
+from raysys.lookup import open_vocabulary
+
+ID_COLUMNS = {"items": "item_id", "users": "user_id"}
+"""By kind of vocabulary: the column of the interactions whose ids it numbers."""
 
 _MAX_NOTICES = 100
 _QUOTED_ROWS = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIds:
+    """The distinct ids of one shard, by kind."""
+
+    shard: int
+    ids: dict[str, DistinctIds]
+
+
+def ids_of(report: ShardReport) -> ShardIds:
+    """Write the distinct ids of a shard beside it."""
+    path = Path(report.path)
+    found = {
+        kind: distinct_ids(path, column, path.with_name(f"{path.name}.{kind}"))
+        for kind, column in ID_COLUMNS.items()
+    }
+    return ShardIds(report.shard, found)
 
 
 class Assembly:
@@ -40,12 +65,14 @@ class Assembly:
         self.work = staging / "work"
         self.num_shards = num_shards
         self.repeated: list[str] = []
+        self.vocabularies: dict[str, Path] = {}
         self._staging = staging
         self._dataset_group = dataset_group
         self._import_id = new_import_id()
         self._sources: dict[int, SourceReport] = {}
         self._catalogues: list[CatalogueReport] = []
         self._shards: dict[int, ShardReport] = {}
+        self._ids: dict[int, ShardIds] = {}
         self._files: dict[str, WrittenFile] = {}
         self.work.mkdir()
 
@@ -57,6 +84,8 @@ class Assembly:
             self._catalogues.append(report)
         elif isinstance(report, ShardReport):
             self._shards[report.shard] = report
+        elif isinstance(report, ShardIds):
+            self._ids[report.shard] = report
 
     def parts(self, shard: int) -> list[str]:
         """Return the parts of a shard, in log order."""
@@ -69,6 +98,11 @@ class Assembly:
             for place in range(self.num_shards)
         ]
         return [parts for parts in found if parts]
+
+    def wanted_vocabularies(self) -> dict[str, Wanted]:
+        """Return what the vocabularies are to be made of, by kind."""
+        shards = [self._ids[shard].ids for shard in sorted(self._ids)]
+        return {kind: Wanted([ids[kind] for ids in shards]) for kind in ID_COLUMNS}
 
     def check_usable(self) -> None:
         """Raise NothingUsableError, quoting rows, unless some row was accepted."""
@@ -103,13 +137,17 @@ class Assembly:
             self._files[self._place(shard.path, place)] = shard.file
         quarantined = self._place_quarantine()
         tables = {one.id_column: self._place_catalogue(one) for one in self._catalogues}
-        num_items = count_distinct_items([shard.item_ids for shard in shards])
-        manifest = self._manifest(shards, quarantined, tables, num_items)
+        vocabulary = {kind: self._place_vocabulary(kind) for kind in self.vocabularies}
+        manifest = self._manifest(shards, quarantined, tables, vocabulary)
         storage.remove_tree(self.work)
         return manifest
 
     def _manifest(
-        self, shards: list[ShardReport], quarantined: int, tables: dict[str, str], num_items: int
+        self,
+        shards: list[ShardReport],
+        quarantined: int,
+        tables: dict[str, str],
+        vocabulary: dict[str, str],
     ) -> DatasetManifest:
         by_reason = self._by_reason()
         if by_reason.total() != quarantined:
@@ -147,13 +185,14 @@ class Assembly:
             quarantined_by_reason=dict(sorted(by_reason.items())),
             notices=self._notices(),
             num_users=sum(shard.num_users for shard in shards),
-            num_items=num_items,
+            num_items=len(open_vocabulary(self._staging / vocabulary["items"])[0].texts),
             first_occurred_at=min(first, default=None),
             last_occurred_at=max(last, default=None),
             shards=summaries,
             files=self._files,
             items_file=tables.get(ITEM_ID),
             users_file=next((tables[one] for one in tables if one != ITEM_ID), None),
+            vocabulary=vocabulary,
             **counts,
         )
         manifest.check_counts()
@@ -186,6 +225,9 @@ class Assembly:
     def _place_catalogue(self, report: CatalogueReport) -> str:
         name = "items.parquet" if report.id_column == ITEM_ID else "users.parquet"
         return self._hash(self._place(report.path, name))
+
+    def _place_vocabulary(self, kind: str) -> str:
+        return self._hash(self._place(str(self.vocabularies[kind]), f"vocabulary/{kind}.arrow"))
 
     def _place(self, path: str, place: str) -> str:
         """Move a file into the import's folder; return its name in the manifest."""

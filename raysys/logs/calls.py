@@ -1,31 +1,17 @@
-"""Calls that run as tasks of Ray Data: each one goes to a worker, its reports come back.
-
-What travels through Ray is small: a call holds paths and numbers, a report holds what one task has
-found. Rows go through storage, which all nodes must share.
-"""
+"""Calls that run as tasks of Ray Data: each one goes to a worker, its reports come back."""
 
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import ray
 import ray.data
 
-from raysys.errors import DatasetError, RaysysError
-
-
-class Call(Protocol):
-    """What one task does. It crosses to another process, so it holds paths and numbers only."""
-
-    def run(self) -> Iterator[object]:
-        """Yield reports, each of which leaves the task at once."""
-
-
-RunCalls = Callable[[Sequence[Call]], Iterator[Any]]
-"""Runs calls and yields what they yield: `run_calls`, or where no Ray is wanted `run_here`."""
+from raysys.errors import RaysysError
+from raysys.logs.call import Call, failed
 
 
 def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterator[Any]:
@@ -55,15 +41,6 @@ def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterato
             yield report
 
 
-def run_here(calls: Sequence[Call]) -> Iterator[Any]:
-    """Run each call in this process, in order, without Ray; errors are those of `run_calls`."""
-    for call in calls:
-        try:
-            yield from call.run()
-        except OSError as error:
-            raise _failed(error) from error
-
-
 def _perform(batch: pa.Table) -> Iterator[pa.Table]:
     """Run the calls of a batch; an error of ours is a report too."""
     for call in batch.column("call").to_pylist():
@@ -73,12 +50,7 @@ def _perform(batch: pa.Table) -> Iterator[pa.Table]:
         except RaysysError as error:
             yield pa.table({"report": [pickle.dumps(error)]})
         except OSError as error:
-            yield pa.table({"report": [pickle.dumps(_failed(error))]})
-
-
-def _failed(error: OSError) -> DatasetError:
-    """Return what an OSError of a call means; of reading a source it would be a SourceError."""
-    return DatasetError(f"Files of the dataset could not be written or read: {error}")
+            yield pa.table({"report": [pickle.dumps(failed(error))]})
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Files of interactions -> a dataset directory, on Ray Data, streaming.
 
     sources --(one task a file: read, check, spread by user)--> parts
-    parts   --(one task a shard: drop duplicates, sort, write)--> Parquet, then the manifest
+    parts   --(one task a shard: drop duplicates, sort, write)--> Parquet
+    shards  --(see `raysys.logs.numbering`)--> vocabularies of items and users, then the manifest
 
 A user's rows meet in one shard because every task spreads its rows by the same hash; nothing is
 shuffled across the cluster. What travels through Ray are small reports; rows go through storage,
@@ -18,12 +19,14 @@ from pathlib import Path
 from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
 from raysys.errors import ConfigError, DatasetError
-from raysys.logs.assembly import Assembly
-from raysys.logs.calls import Call, RunCalls, run_calls
+from raysys.logs.assembly import Assembly, ShardIds, ids_of
+from raysys.logs.call import Call, RunCalls
+from raysys.logs.calls import run_calls
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.manifest import DatasetManifest
 from raysys.logs.metrics import count_rows
+from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress, OnProgress
 from raysys.logs.publish import check_destination, publish_import
 from raysys.logs.readers import inspect_source
@@ -96,6 +99,7 @@ def import_log(
         _read_sources(sources, catalogues, assembly, progress, run)
         assembly.check_usable()
         _write_shards(assembly, progress, run)
+        _number_ids(assembly, progress, run)
         manifest = assembly.finish()
         publish_import(staging, destination, manifest)
         count_rows(manifest)
@@ -133,9 +137,18 @@ def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -
         for shard in range(assembly.num_shards)
     ]
     progress.note("sorting")
-    for number, report in enumerate(run(shards), start=1):
+    num_done = 0
+    for report in run(shards):
         assembly.add(report)
-        progress.note(f"sorted shard {number} of {assembly.num_shards}")
+        num_done += isinstance(report, ShardReport)
+        progress.note(f"sorted shard {num_done} of {assembly.num_shards}")
+
+
+def _number_ids(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> None:
+    """Write the vocabularies of all shards' items and users."""
+    progress.note("numbering items and users")
+    wanted = assembly.wanted_vocabularies()
+    assembly.vocabularies = write_vocabularies(wanted, assembly.work, run=run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +189,8 @@ class _WriteShard:
     repeated: list[str]
     work: Path
 
-    def run(self) -> Iterator[ShardReport]:
+    def run(self) -> Iterator[ShardReport | ShardIds]:
         target = self.work / f"shard-{self.shard:05d}"
-        yield write_shard(self.shard, self.parts, self.repeated, target)
+        report = write_shard(self.shard, self.parts, self.repeated, target)
+        yield ids_of(report)
+        yield report

@@ -37,7 +37,6 @@ class ShardReport:
     num_users: int
     first_occurred_at_us: int | None
     last_occurred_at_us: int | None
-    item_ids: str  # an Arrow IPC stream of the shard's distinct item ids
 
 
 def find_repeated_events(parts: list[str], target: Path) -> str:
@@ -76,10 +75,6 @@ def write_shard(shard: int, parts: list[str], repeated: list[str], target: Path)
         users, times = users[~is_repeat], times[~is_repeat]
     path = Path(f"{target}-{uuid.uuid4().hex}")
     pq.write_table(interactions.combine_chunks(), path, **_WRITING)
-    item_ids = f"{path}.items"
-    distinct = pc.unique(interactions.column("item_id"))
-    with pa.ipc.new_stream(item_ids, pa.schema([("item_id", pa.string())])) as writer:
-        writer.write_table(pa.table({"item_id": distinct}))
     return ShardReport(
         shard=shard,
         path=str(path),
@@ -89,17 +84,7 @@ def write_shard(shard: int, parts: list[str], repeated: list[str], target: Path)
         num_users=len(np.unique(users)),
         first_occurred_at_us=int(times.min()) if len(times) else None,
         last_occurred_at_us=int(times.max()) if len(times) else None,
-        item_ids=item_ids,
     )
-
-
-def count_distinct_items(paths: list[str]) -> int:
-    """Return how many distinct item ids several shards have together."""
-    distinct = pa.array([], pa.string())
-    for path in paths:
-        found = read_parts([path], pa.schema([("item_id", pa.string())])).column("item_id")
-        distinct = pc.unique(pa.chunked_array([distinct, *found.chunks]))
-    return len(distinct)
 
 
 def _of_shard(events: pa.Table, shard: int) -> pa.Table:

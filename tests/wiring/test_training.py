@@ -73,7 +73,7 @@ def make_world(directory: Path, *, length: int) -> World:
     world = World(directory / "dataset", directory / "items.arrow", directory / "users.arrow")
     import_log([log], world.dataset, num_shards=3)
     dataset = open_dataset(world.dataset)
-    items = Vocabulary.from_ids(dataset.item_ids())
+    items = dataset.item_vocabulary()
     items.save(world.items)
     Vocabulary.from_ids(dataset.histories(items).user_ids).save(world.users)
     return world

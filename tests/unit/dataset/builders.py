@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysys import tables
+from raysys.dataset.vocabulary import Vocabulary
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import FORMAT_VERSION
 
@@ -46,6 +47,9 @@ def write_dataset(
         pq.write_table(items, folder / "items.parquet")
     rows = [row for shard in shards for row in shard]
     times = [datetime.fromtimestamp(time / 1e6, UTC) for _, _, time in rows]
+    (folder / "vocabulary").mkdir()
+    Vocabulary.from_ids(item for _, item, _ in rows).save(folder / "vocabulary/items.arrow")
+    Vocabulary.from_ids(user for user, _, _ in rows).save(folder / "vocabulary/users.arrow")
     written = {
         "format_version": FORMAT_VERSION,
         "import_id": "import-1",
@@ -67,9 +71,10 @@ def write_dataset(
                 "num_bytes": file.stat().st_size,
                 "sha256": sha256_of_file(file),
             }
-            for file in folder.rglob("*.parquet")
+            for file in folder.rglob("*.*")
         },
         "items_file": None if items is None else "import-1/items.parquet",
+        "vocabulary": {kind: f"import-1/vocabulary/{kind}.arrow" for kind in ("items", "users")},
     }
     (path / "manifest.json").write_text(json.dumps({**written, **manifest}))
     return path

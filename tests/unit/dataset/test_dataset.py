@@ -32,7 +32,7 @@ def change_manifest(path: Path, **fields: object) -> None:
 def test_histories_of_all_shards_are_ordered_by_user(path: Path):
     dataset = open_dataset(path)
     dataset.verify()
-    vocabulary = Vocabulary.from_ids(dataset.item_ids())
+    vocabulary = dataset.item_vocabulary()
     histories = dataset.histories(vocabulary)
     assert histories.user_ids.to_pylist() == ["ann", "bob", "dan"]
     assert histories.offsets.tolist() == [0, 1, 3, 4]
@@ -41,8 +41,15 @@ def test_histories_of_all_shards_are_ordered_by_user(path: Path):
     assert histories.vocabulary_hash == vocabulary.hash
 
 
-def test_the_items_that_anybody_interacted_with_come_sorted_and_once(path: Path):
-    assert open_dataset(path).item_ids().to_pylist() == ["a", "x", "y"]
+def test_the_vocabularies_of_an_import_are_opened(path: Path):
+    assert open_dataset(path).item_vocabulary().ids.to_pylist() == ["a", "x", "y"]
+    assert open_dataset(path).user_vocabulary().ids.to_pylist() == ["ann", "bob", "dan"]
+
+
+def test_a_dataset_without_vocabularies_is_of_an_earlier_version(path: Path):
+    change_manifest(path, vocabulary={})
+    with pytest.raises(DatasetError, match="no vocabulary of items.*Import the log again"):
+        open_dataset(path).item_vocabulary()
 
 
 def test_the_item_table_is_read_where_there_is_one(path: Path):
@@ -131,7 +138,7 @@ def test_a_shard_that_is_no_parquet_is_named(path: Path):
     shard = path / "import-1/interactions/shard-00000.parquet"
     shard.write_bytes(b"x" * shard.stat().st_size)
     with pytest.raises(DatasetError, match=r"shard-00000\.parquet cannot be read"):
-        open_dataset(path).item_ids()
+        open_dataset(path).histories(Vocabulary.from_ids(["x"]))
 
 
 def test_a_dataset_of_another_group_is_refused_and_an_old_manifest_is_of_the_default(path: Path):

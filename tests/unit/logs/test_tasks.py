@@ -5,9 +5,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError, NothingUsableError, SourceError
-from raysys.logs.assembly import Assembly
+from raysys.logs.assembly import Assembly, ids_of
 from raysys.logs.importing import import_log
+from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress
 from raysys.logs.shards import write_shard
 from raysys.logs.tasks import Progress, import_source
@@ -36,7 +38,11 @@ def add_all(assembly, report):
     assembly.add(report)
     for shard in range(2):
         target = assembly.work / f"shard-{shard}"
-        assembly.add(write_shard(shard, assembly.parts(shard), [], target))
+        written = write_shard(shard, assembly.parts(shard), [], target)
+        assembly.add(written)
+        assembly.add(ids_of(written))
+    wanted = assembly.wanted_vocabularies()
+    assembly.vocabularies = write_vocabularies(wanted, assembly.work)
 
 
 def test_a_report_says_what_became_of_each_row(log, assembly):
@@ -98,7 +104,14 @@ def test_reports_become_a_manifest_and_files_in_their_places(log, assembly, tmp_
     staging = tmp_path / "staging"
     found = {path.relative_to(staging) for path in staging.rglob("*") if path.is_file()}
     assert found == {Path(name) for name in manifest.files}
-    assert {path.parts[1] for path in found} == {"interactions", "quarantine"}
+    assert {path.parts[1] for path in found} == {"interactions", "quarantine", "vocabulary"}
+    names = manifest.vocabulary
+    numbered = {kind: Vocabulary.open(staging / name).ids for kind, name in names.items()}
+    assert {kind: ids.to_pylist() for kind, ids in numbered.items()} == {
+        "items": ["i"],
+        "users": [" v ", "u"],
+    }
+    assert manifest.num_items == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ catalogues of millions of ids without reading them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -14,12 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raysys.hashing import stable_hashes
+from raysys import arrow_file, tables
+from raysys.hashing import sha256_of_texts, stable_hashes
 
-FIELDS = (
-    pa.field("sorted_hash", pa.uint64(), nullable=False),  # stable_hash of every string, ascending
-    pa.field("sorted_row", pa.int32(), nullable=False),  # the row that each hash belongs to
-)
+_KIND = "vocabulary"
 
 _CHUNK_ROWS = 1 << 16
 
@@ -51,7 +50,7 @@ class RowLookup:
         )
 
     def columns(self) -> list[pa.Array]:
-        """Return the columns of `FIELDS`, to be written beside the strings."""
+        """Return the columns of `tables.LOOKUP`, to be written beside the strings."""
         return [pa.array(self.sorted_hash), pa.array(self.sorted_row)]
 
     def extended(self, texts: pa.StringArray) -> "RowLookup":
@@ -101,6 +100,24 @@ class RowLookup:
             pending = pending[~same]  # another string with the same hash: look one place further
             places[pending] += 1
         return found
+
+
+def save_vocabulary(path: Path, lookup: RowLookup) -> str:
+    """Write the strings as a vocabulary and return its hash: SHA-256 over the ids in order."""
+    digest = sha256_of_texts(iterate(lookup.texts))
+    columns = [lookup.texts, *lookup.columns()]
+    arrow_file.save(path, _KIND, tables.VOCABULARY, columns, hash=digest)
+    return digest
+
+
+def open_vocabulary(path: Path) -> tuple[RowLookup, str]:
+    """Map a vocabulary into memory, reading none of its ids yet; return it with its hash.
+
+    Raises:
+        DatasetError: the file is missing, cut short, or not a vocabulary.
+    """
+    batch, notes = arrow_file.open(path, _KIND, tables.VOCABULARY)
+    return RowLookup.of_columns(batch.column("id"), batch), notes["hash"]
 
 
 def iterate(texts: pa.StringArray) -> Iterator[str]:
