@@ -23,6 +23,7 @@ from raysys.logs.manifest import (
 )
 from raysys.logs.numbering import Wanted
 from raysys.logs.publish import new_import_id
+from raysys.logs.runs import Run
 from raysys.logs.shards import ShardReport
 from raysys.logs.tasks import CatalogueReport, SourceReport
 from raysys.lookup import open_vocabulary
@@ -64,7 +65,7 @@ class Assembly:
     ) -> None:
         self.work = staging / "work"
         self.num_shards = num_shards
-        self.repeated: list[str] = []
+        self.repeated: list[dict[int, Run]] = []
         self.vocabularies: dict[str, Path] = {}
         self._staging = staging
         self._dataset_group = dataset_group
@@ -87,17 +88,17 @@ class Assembly:
         elif isinstance(report, ShardIds):
             self._ids[report.shard] = report
 
-    def parts(self, shard: int) -> list[str]:
-        """Return the parts of a shard, in log order."""
-        return [one.parts[shard] for one in self._in_order() if shard in one.parts]
+    def runs(self, shard: int) -> list[Run]:
+        """Return the runs of a shard, in log order."""
+        return [run for one in self._in_order() for run in one.runs.get(shard, [])]
 
-    def event_parts(self) -> list[list[str]]:
-        """Return the parts with event ids; rows of one event id are within one of the lists."""
+    def event_runs(self) -> list[list[Run]]:
+        """Return the runs with event ids; rows of one event id are within one of the lists."""
         found = [
-            [one.event_parts[place] for one in self._in_order() if place in one.event_parts]
+            [run for one in self._in_order() for run in one.event_runs.get(place, [])]
             for place in range(self.num_shards)
         ]
-        return [parts for parts in found if parts]
+        return [runs for runs in found if runs]
 
     def wanted_vocabularies(self) -> dict[str, Wanted]:
         """Return what the vocabularies are to be made of, by kind."""

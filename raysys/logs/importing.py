@@ -1,13 +1,13 @@
 """Files of interactions -> a dataset directory, on Ray Data, streaming.
 
-    sources --(one task a file: read, check, spread by user)--> parts
-    parts   --(one task a shard: drop duplicates, sort, write)--> Parquet
+    sources --(one task a file: read, check, spread by user, sort)--> runs
+    runs    --(one task a shard: merge, drop duplicates)--> Parquet
     shards  --(see `raysys.logs.numbering`)--> vocabularies of items and users, then the manifest
 
 A user's rows meet in one shard because every task spreads its rows by the same hash; nothing is
 shuffled across the cluster. What travels through Ray are small reports; rows go through storage,
-which all nodes must share. Memory: a reading task holds a few batches, a shard task one shard, so
-`num_shards` is to be chosen such that a shard fits.
+which all nodes must share. Memory: a reading task holds one run, a shard task a batch of each of
+its shard's runs, however long a shard, or one user's history, is.
 
 All or nothing: whatever fails or is killed leaves `destination` as it was.
 """
@@ -30,6 +30,7 @@ from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress, OnProgress
 from raysys.logs.publish import check_destination, publish_import
 from raysys.logs.readers import inspect_source
+from raysys.logs.runs import Run
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
 from raysys.logs.source import Source
 from raysys.logs.sources import Given, find_sources, find_table
@@ -128,12 +129,17 @@ def _read_sources(
 
 def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> None:
     """Find repeated events, if any row has an event id, then write every shard, one task each."""
-    if event_parts := assembly.event_parts():
+    if event_runs := assembly.event_runs():
         progress.note("comparing event ids")
-        for repeated in run([_FindRepeats(parts, assembly.work) for parts in event_parts]):
-            assembly.repeated.append(repeated)
+        calls = [_FindRepeats(runs, assembly.num_shards, assembly.work) for runs in event_runs]
+        assembly.repeated += run(calls)
     shards = [
-        _WriteShard(shard, assembly.parts(shard), assembly.repeated, assembly.work)
+        _WriteShard(
+            shard,
+            assembly.runs(shard),
+            [repeated[shard] for repeated in assembly.repeated if shard in repeated],
+            assembly.work,
+        )
         for shard in range(assembly.num_shards)
     ]
     progress.note("sorting")
@@ -175,22 +181,23 @@ class _ReadCatalogue:
 
 @dataclass(frozen=True, slots=True)
 class _FindRepeats:
-    parts: list[str]
+    runs: list[Run]
+    num_shards: int
     work: Path
 
-    def run(self) -> Iterator[str]:
-        yield find_repeated_events(self.parts, self.work / "repeated")
+    def run(self) -> Iterator[dict[int, Run]]:
+        yield find_repeated_events(self.runs, self.num_shards, self.work / "repeated")
 
 
 @dataclass(frozen=True, slots=True)
 class _WriteShard:
     shard: int
-    parts: list[str]
-    repeated: list[str]
+    runs: list[Run]
+    repeated: list[Run]
     work: Path
 
     def run(self) -> Iterator[ShardReport | ShardIds]:
         target = self.work / f"shard-{self.shard:05d}"
-        report = write_shard(self.shard, self.parts, self.repeated, target)
+        report = write_shard(self.shard, self.runs, self.repeated, target)
         yield ids_of(report)
         yield report

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from raysys import tables
 from raysys.logs.catalogue import Catalogue
 from raysys.logs.manifest import SourceFile
-from raysys.logs.parts import PartWriter
+from raysys.logs.parts import PartWriter, Runs
 from raysys.logs.readers import inspect_source, read_source
 from raysys.logs.source import Source
 from raysys.logs.validate import check
@@ -43,8 +43,8 @@ class SourceReport:
     quarantined: Counter[str] = field(default_factory=Counter)
     quarantine: str | None = None
     first_quarantined: list[str] = field(default_factory=list)
-    parts: dict[int, str] = field(default_factory=dict)
-    event_parts: dict[int, str] = field(default_factory=dict)
+    runs: Runs = field(default_factory=dict)
+    event_runs: Runs = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
 
@@ -82,7 +82,7 @@ def import_source(
             yield Progress(source_file, rows, batch.bytes_read)
     source.check_unchanged()
     report.source = read.model_copy(update={"rows": rows})
-    report.parts, report.event_parts = parts.interactions, parts.event_ids
+    report.runs, report.event_runs = parts.interactions, parts.event_ids
     report.quarantined, report.quarantine = quarantine.by_reason, quarantine.path
     report.first_quarantined = quarantine.first
     if rows == 0:

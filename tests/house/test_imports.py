@@ -35,7 +35,6 @@ MAY_IMPORT_RAY = {
     "logs/calls.py",
     "logs/importing.py",
     "logs/metrics.py",
-    "logs/shards.py",
     "training/halving.py",
     "training/proposals.py",
     "training/trainer.py",

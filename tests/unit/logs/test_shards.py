@@ -1,17 +1,20 @@
 """Parts become shards: each user in one of them, in order, duplicates removed by the rules."""
 
-from itertools import permutations
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raysys import tables
 from raysys.hashing import sha256_of_file, stable_hash
-from raysys.logs.duplicates import ranks_of, repeats_event, repeats_interaction
-from raysys.logs.parts import EVENT_IDS, PartWriter, read_parts
+from raysys.logs.duplicates import RepeatedInteractions
+from raysys.logs.parts import PartWriter
+from raysys.logs.runs import sorted_places
 from raysys.logs.shards import find_repeated_events, write_shard
 
 
@@ -34,12 +37,10 @@ def interactions(*rows, source_file=0):
 
 
 def repeats(table):
-    """The numbers of the rows that `repeats_interaction` finds."""
+    """The numbers of the rows that are found to repeat an earlier one."""
     order = [(name, "ascending") for name in ("user_id", "occurred_at", "source_row")]
     table = table.sort_by(order)
-    users = ranks_of(table.column("user_id"))
-    times = table.column("occurred_at").cast(pa.int64()).to_numpy()
-    mask = pa.array(repeats_interaction(table, users, times))
+    mask = pa.array(RepeatedInteractions().among(table))
     return set(table.column("source_row").filter(mask).to_pylist())
 
 
@@ -65,15 +66,6 @@ def test_rows_with_an_event_id_are_neither_duplicates_nor_originals_by_content()
     assert repeats(table) == set()
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_of_one_event_id_the_first_in_log_order_stays_whatever_the_order_of_parts(order):
-    rows = [("e", 0, 0, 7), ("e", 3, 1, 2), ("e", 0, 1, 5)]
-    events = pa.Table.from_pylist(
-        [dict(zip(EVENT_IDS.names, rows[place], strict=True)) for place in order], EVENT_IDS
-    )
-    assert [order[place] for place in range(3) if not repeats_event(events)[place]] == [0]
-
-
 keys = st.tuples(st.sampled_from("uv"), st.sampled_from("ij"), st.integers(0, 1))
 logs = st.lists(
     st.tuples(keys, st.sampled_from([None, "a"]), st.sampled_from([None, None, "e1", "e2"])),
@@ -81,9 +73,20 @@ logs = st.lists(
 )
 
 
-@settings(max_examples=30)  # each writes a dozen files
+@pytest.fixture
+def tiny_pieces(monkeypatch):
+    """Everything is cut into so little that every border lies between any two rows once."""
+    monkeypatch.setattr("raysys.logs.runs._MOST_BATCH_ROWS", 2)
+    monkeypatch.setattr("raysys.logs.parts.BUFFERED_BYTES", 300)
+    monkeypatch.setattr("raysys.logs.merging.MOST_OPEN_RUNS", 2)
+    monkeypatch.setattr("raysys.logs.shard_file.ROW_GROUP_ROWS", 3)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(logs, logs)
-def test_what_is_kept_is_what_the_two_rules_say_row_by_row(tmp_path_factory, first, second):
+def test_what_is_kept_is_what_the_two_rules_say_row_by_row(
+    tmp_path_factory, tiny_pieces, first, second
+):
     work = tmp_path_factory.mktemp("work")
     logs_in = [
         interactions(*[(*key, kind, event) for key, kind, event in log], source_file=number)
@@ -106,23 +109,25 @@ def test_what_is_kept_is_what_the_two_rules_say_row_by_row(tmp_path_factory, fir
     assert sum(report.duplicates for report in shards) == len(first) + len(second) - len(expected)
 
 
-def shards_of_logs(work, logs_in, num_shards):
+def shards_of_logs(work, logs_in, num_shards, batch_rows=5, **options):
     writers = []
     for number, table in enumerate(logs_in):
         with PartWriter(work / f"source-{number}", num_shards) as writer:
-            writer.write(table)
+            for start in range(0, table.num_rows, batch_rows):
+                writer.write(table.slice(start, batch_rows))
         writers.append(writer)
     repeated = [
-        find_repeated_events(parts, work / "repeated")
+        find_repeated_events(runs, num_shards, work / "repeated")
         for place in range(num_shards)
-        if (parts := [one.event_ids[place] for one in writers if place in one.event_ids])
+        if (runs := [run for one in writers for run in one.event_ids.get(place, [])])
     ]
     return [
         write_shard(
             shard,
-            [one.interactions[shard] for one in writers if shard in one.interactions],
-            repeated,
+            [run for one in writers for run in one.interactions.get(shard, [])],
+            [runs[shard] for runs in repeated if shard in runs],
             work / f"shard-{shard}",
+            **options,
         )
         for shard in range(num_shards)
     ]
@@ -174,21 +179,81 @@ def test_users_are_spread_by_their_stable_hash_and_a_shard_may_be_empty(tmp_path
     assert empty[0].first_occurred_at_us is None
 
 
-def test_parts_keep_log_order_when_rows_come_in_many_small_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr("raysys.logs.parts.BUFFERED_ROWS", 10)
-    table = interactions(*[("u", f"i{n}", 0, None, None) for n in range(95)])
-    with PartWriter(tmp_path / "parts", 2) as writer:
-        for start in range(0, 95, 7):
-            writer.write(table.slice(start, 7))
-    (path,) = writer.interactions.values()
-    assert read_parts([path], tables.INTERACTIONS) == table
+def test_the_file_is_the_same_however_its_rows_came_in_pieces(tmp_path, monkeypatch, request):
+    monkeypatch.setattr("raysys.logs.shard_file.ROW_GROUP_ROWS", 3)
+    table = interactions(*[(f"u{n % 3}", f"i{n % 50}", n // 7, None, None) for n in range(400)])
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    (whole,) = shards_of_logs(tmp_path / "whole", [table], num_shards=1, batch_rows=1000)
+    request.getfixturevalue("tiny_pieces")
+    (cut,) = shards_of_logs(tmp_path / "cut", [table], num_shards=1)
+    assert cut.file == whole.file
+    assert (cut.rows, cut.duplicates, cut.num_users) == (whole.rows, whole.duplicates, 3)
 
 
-def test_every_part_keeps_log_order_whatever_users_come_in_between(tmp_path):
-    table = interactions(*[(f"u{n * 7919 % 101}", "i", 0, None, None) for n in range(5000)])
-    with PartWriter(tmp_path / "parts", 3) as writer:
+def test_a_history_is_far_longer_than_what_a_shard_task_holds(tmp_path, tiny_pieces):
+    seconds = [n * 7919 % 1000 for n in range(600)]  # ties, and no order
+    table = interactions(*[("u", f"i{n}", second, None, None) for n, second in enumerate(seconds)])
+    (report,) = shards_of_logs(tmp_path, [table], num_shards=1)
+    rows = pq.read_table(report.path).column("source_row").to_pylist()
+    assert rows == [row + 1 for row in sorted(range(600), key=lambda row: seconds[row])]
+    assert report.num_users == 1
+
+
+def test_the_same_moment_may_be_longer_than_what_a_shard_task_holds(tmp_path, tiny_pieces):
+    table = interactions(*[("u", f"i{n % 40}", 5, None, None) for n in range(200)])
+    (report,) = shards_of_logs(tmp_path, [table], num_shards=1)
+    assert pq.read_table(report.path).column("source_row").to_pylist() == list(range(1, 41))
+    assert report.duplicates == 160
+
+
+def test_a_shard_as_it_was_is_one_more_run_that_comes_first(tmp_path):
+    rows = [(f"u{n % 3}", f"i{n}", n % 5, None, None) for n in range(40)]
+    old = interactions(*rows[:25])
+    new = interactions(*rows[10:], source_file=1)  # 15 rows once more, 15 new ones
+    for name in ("old", "new", "both"):
+        (tmp_path / name).mkdir()
+    (base,) = shards_of_logs(tmp_path / "old", [old], num_shards=1)
+    path = Path(base.path)
+    (added,) = shards_of_logs(tmp_path / "new", [new], num_shards=1, base=path)
+    (both,) = shards_of_logs(tmp_path / "both", [old, new], num_shards=1)
+    assert pq.read_table(added.path) == pq.read_table(both.path)
+    assert (added.rows, added.duplicates, added.num_users) == (40, 15, 3)
+
+
+def test_a_column_that_the_old_shard_or_a_log_lacks_holds_nulls(tmp_path):
+    wider = tables.INTERACTIONS.append(pa.field("device", pa.string()))
+    old = interactions(("u", "a", 1, None, None))
+    new = interactions(("u", "b", 2, None, None), source_file=1)
+    new = new.append_column("device", pa.array(["tv"]))
+    (tmp_path / "old").mkdir()
+    (base,) = shards_of_logs(tmp_path / "old", [old], num_shards=1)
+    (report,) = shards_of_logs(
+        tmp_path, [new, old], num_shards=1, base=Path(base.path), schema=wider
+    )
+    table = pq.read_table(report.path)
+    assert table.schema == wider
+    assert table.column("device").to_pylist() == [None, "tv"]
+
+
+def test_rows_of_a_piece_count_from_where_the_piece_begins(tmp_path):
+    table = interactions(("u", "a", 1, None, None), ("u", "b", 1, None, None))
+    with PartWriter(tmp_path / "parts", 1) as writer:
         writer.write(table)
-    assert len(writer.interactions) == 3
-    for path in writer.interactions.values():
-        rows = read_parts([path], tables.INTERACTIONS).column("source_row").to_pylist()
-        assert rows == sorted(rows)
+    runs = [replace(run, row_offset=70) for run in writer.interactions[0]]
+    report = write_shard(0, runs, [], tmp_path / "shard")
+    assert pq.read_table(report.path).column("source_row").to_pylist() == [71, 72]
+
+
+ranks = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4_000_000_000)), max_size=30)
+
+
+@given(ranks, st.sampled_from([1, 1_000_000, 2_000_000]))
+def test_rows_are_sorted_by_rank_and_time_and_ties_stay_in_order(rows, unit):
+    """The unit is microseconds: whole seconds take less room in a key, and the year 2096 more."""
+    given_ranks = np.array([rank for rank, _ in rows], np.int64)
+    times = np.array([time % 4 * unit + time for _, time in rows], np.int64)
+    expected = sorted(range(len(rows)), key=lambda row: (given_ranks[row], times[row]))
+    assert sorted_places(given_ranks, times).tolist() == expected
+    many = given_ranks << 40  # no room left: the other way
+    assert sorted_places(many, times).tolist() == expected

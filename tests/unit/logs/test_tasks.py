@@ -34,11 +34,15 @@ def assembly(tmp_path):
     return Assembly(tmp_path / "staging", num_shards=2)
 
 
+def files_of(report):
+    return {report.quarantine} | {run.path for runs in report.runs.values() for run in runs}
+
+
 def add_all(assembly, report):
     assembly.add(report)
     for shard in range(2):
         target = assembly.work / f"shard-{shard}"
-        written = write_shard(shard, assembly.parts(shard), [], target)
+        written = write_shard(shard, assembly.runs(shard), [], target)
         assembly.add(written)
         assembly.add(ids_of(written))
     wanted = assembly.wanted_vocabularies()
@@ -87,10 +91,9 @@ def test_a_log_that_vanishes_before_it_is_read_is_refused_by_name(log, assembly)
 
 def test_a_task_that_is_tried_again_shares_no_file_with_its_first_try(log, assembly):
     (*_, first), (*_, second) = read(log, assembly.work), read(log, assembly.work)
-    assert {first.quarantine, *first.parts.values()}.isdisjoint(
-        {second.quarantine, *second.parts.values()}
-    )
-    assert all(Path(path).is_file() for path in [*first.parts.values(), *second.parts.values()])
+    first_files, second_files = files_of(first), files_of(second)
+    assert first_files.isdisjoint(second_files)
+    assert all(Path(path).is_file() for path in first_files | second_files)
 
 
 def test_reports_become_a_manifest_and_files_in_their_places(log, assembly, tmp_path):
@@ -125,7 +128,7 @@ def test_counts_that_do_not_add_up_are_never_published(log, assembly, lost):
         table = pq.read_table(report.quarantine)
         pq.write_table(table.slice(1), report.quarantine)
     elif lost == "an accepted row":
-        report.parts = {}
+        report.runs = {}
     else:
         del report.quarantined["null_id"]
     add_all(assembly, report)
