@@ -17,7 +17,13 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="CSV, Parquet or RecBole .inter files, globs, or directories of them",
+        help="CSV, Parquet, JSON lines or RecBole .inter files, globs, or directories of them",
+    )
+    source.add_argument(
+        "--movielens",
+        type=Path,
+        metavar="DIR",
+        help="a MovieLens data set as published and unpacked: 100K, 1M, 10M, 20M, 25M, latest",
     )
     source.add_argument(
         "--movielens-100k",

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,13 @@ from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.errors import ConfigError
 from raysys.logs.manifest import DatasetManifest
 from raysys.logs.movielens import fetch_movielens_100k
+from raysys.logs.movielens_files import find_movielens
+from raysys.logs.sources import Given
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Import and report every row."""
-    interactions, items, users = arguments.interactions, arguments.items, arguments.users
-    if arguments.movielens_100k:
-        if items is not None or users is not None:
-            raise ConfigError("--movielens-100k brings its own --items and --users.")
-        files = fetch_movielens_100k(arguments.cache)
-        console.say(f"  {files.name}, checked by hash, in {arguments.cache}")
-        interactions, items, users = [files.interactions], files.items, files.users
+    interactions, items, users = _sources(arguments, console)
     shown = {"dataset": arguments.to, "dataset_group": arguments.dataset_group}
     with ray_cluster(console, metadata={"command": "import", **shown}):
         result = import_and_report(
@@ -39,13 +36,31 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     return result
 
 
+def _sources(
+    arguments: argparse.Namespace, console: Console
+) -> tuple[Sequence[Given], Given | None, Given | None]:
+    """Return what the arguments name: interactions, and tables of items and of users."""
+    items, users = arguments.items, arguments.users
+    if arguments.interactions:
+        return arguments.interactions, items, users
+    if arguments.movielens_100k:
+        files = fetch_movielens_100k(arguments.cache)
+        console.say(f"  {files.name}, checked by hash, in {arguments.cache}")
+    else:
+        files = find_movielens(arguments.movielens)
+        console.say(f"  {files.name}")
+    if items is not None or users is not None:
+        raise ConfigError("MovieLens brings its own tables; leave out --items and --users.")
+    return [files.interactions], files.items, files.users
+
+
 def import_and_report(
-    interactions: list[Path],
+    interactions: Sequence[Given],
     destination: Path,
     console: Console,
     *,
-    items: Path | None = None,
-    users: Path | None = None,
+    items: Given | None = None,
+    users: Given | None = None,
     num_shards: int = 8,
     dataset_group: str = DEFAULT_DATASET_GROUP,
 ) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from raysys.errors import SourceError
 from raysys.logs import fields
 from raysys.logs.columnar import open_parquet
 from raysys.logs.delimited import read_header, read_text
-from raysys.logs.formats import TextFormat
+from raysys.logs.formats import JsonFormat, MovieLensTable, ParquetFormat, TextFormat
 from raysys.logs.header import ITEM_ID, USER_ID, find_columns
+from raysys.logs.json_table import read_json_table
+from raysys.logs.movielens_table import read_movielens_table
 from raysys.logs.source import Source
 
 _TITLES = ("title", "movie_title", "item_title")
@@ -46,11 +48,13 @@ def read_users(source: Source) -> Catalogue:
 
 def inspect_catalogue(source: Source, id_column: str) -> None:
     """Check that a file can be read as a table with `id_column` (SourceError)."""
-    if isinstance(source.format, TextFormat):
-        written = [source.format.column_name(one) for one in read_header(source, source.format)]
-    else:
+    if isinstance(source.format, MovieLensTable):
+        return  # its columns are known
+    if isinstance(source.format, ParquetFormat):
         with open_parquet(source) as file:
             written = file.schema_arrow.names
+    else:
+        written = [source.format.column_name(one) for one in read_header(source, source.format)]
     find_columns(written, source.name, required=[id_column], optional=_others(written, id_column))
 
 
@@ -60,8 +64,12 @@ def _read(source: Source, id_column: str, finish: Callable[[pa.Table], pa.Table]
     is_text = isinstance(source.format, TextFormat)
     if isinstance(source.format, TextFormat):
         table = _read_text(source, source.format, id_column, notices)
+    elif isinstance(source.format, MovieLensTable):
+        table = read_movielens_table(source, source.format, id_column, notices)
+    elif isinstance(source.format, JsonFormat):
+        table = _texts_and_numbers(read_json_table(source, notices), source.name, notices)
     else:
-        table = _read_parquet(source, notices)
+        table = _texts_and_numbers(_read_parquet(source), source.name, notices)
     table = _with_usable_ids(table, id_column, source.name, is_text, notices)
     source.check_unchanged()
     others = [column for column in table.column_names if column != id_column]
@@ -133,14 +141,19 @@ def _replaced(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
     return table.set_column(table.column_names.index(name), name, column)
 
 
-def _read_parquet(source: Source, notices: list[str]) -> pa.Table:
-    name = source.name
+def _read_parquet(source: Source) -> pa.Table:
     with open_parquet(source) as file:
         try:
             table = file.read()
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{name} is damaged: its rows cannot be read. {error}") from error
-    table = table.rename_columns([one.strip().lower() for one in table.column_names])
+            raise SourceError(
+                f"{source.name} is damaged: its rows cannot be read. {error}"
+            ) from error
+    return table.rename_columns([one.strip().lower() for one in table.column_names])
+
+
+def _texts_and_numbers(table: pa.Table, name: str, notices: list[str]) -> pa.Table:
+    """Return what a table of typed columns holds as texts and numbers."""
     kept = {}
     for column in table.column_names:
         values = _as_text_or_number(table.column(column))

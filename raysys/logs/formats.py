@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from raysys.errors import SourceError
 from raysys.logs.header import RECBOLE_ALIASES
@@ -12,11 +13,18 @@ PACKED = ".gz"
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """Delimited text: how columns are separated, and what their names mean."""
+    """Delimited text: how columns are separated, and what their names mean.
+
+    Attributes:
+        aliases: further names of known columns, see `find_columns`.
+        has_typed_names: names are written with their types, as RecBole's user_id:token.
+        names: of the columns of a file without a header line; empty: the first line names them.
+    """
 
     dialect: Dialect
     aliases: Mapping[str, str] = field(default_factory=dict)
-    has_typed_names: bool = False  # RecBole writes user_id:token
+    has_typed_names: bool = False
+    names: tuple[str, ...] = ()
 
     def column_name(self, written: str) -> str:
         """Return a column's name without its type."""
@@ -24,20 +32,54 @@ class TextFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class JsonFormat:
+    """JSON lines: one object a line, whose keys name the columns."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    dialect: ClassVar = Dialect("\n", is_quoted=False)
+
+    def column_name(self, written: str) -> str:
+        """Return a column's name."""
+        return written
+
+
+@dataclass(frozen=True, slots=True)
 class ParquetFormat:
     """Parquet files say everything themselves."""
 
 
-Format = TextFormat | ParquetFormat
+@dataclass(frozen=True, slots=True)
+class MovieLensTable:
+    """A table of films or of people as the MovieLens data sets publish it.
+
+    Attributes:
+        separator: of the columns; a comma means a CSV file with a header line.
+        tags: where the file lies that says which tags people gave to films, None for nowhere.
+    """
+
+    separator: str
+    tags: str | None = None
+
+
+LineFormat = TextFormat | JsonFormat
+"""What is cut into records before anything else is known of it."""
+
+Format = LineFormat | ParquetFormat | MovieLensTable
 
 CSV = TextFormat(Dialect(",", is_quoted=True))
 RECBOLE = TextFormat(Dialect("\t", is_quoted=False), RECBOLE_ALIASES, has_typed_names=True)
+JSON = JsonFormat()
 PARQUET = ParquetFormat()
 
 Formats = Mapping[str, Format]
 """By what a name may end with; the case of the letters is free."""
 
-_EVERYWHERE: Formats = {".csv": CSV, ".csv.gz": CSV, ".parquet": PARQUET}
+_PLAIN_TEXTS: Formats = {".csv": CSV, ".jsonl": JSON, ".ndjson": JSON, ".json": JSON}
+_EVERYWHERE: Formats = {
+    **_PLAIN_TEXTS,
+    **{suffix + PACKED: found for suffix, found in _PLAIN_TEXTS.items()},
+    ".parquet": PARQUET,
+}
 INTERACTION_FORMATS: Formats = {**_EVERYWHERE, ".inter": RECBOLE}
 TABLE_FORMATS: Formats = {**_EVERYWHERE, ".item": RECBOLE, ".user": RECBOLE}
 """Of tables of items and of users."""

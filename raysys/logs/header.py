@@ -73,7 +73,9 @@ def find_columns(
     missing = [name.upper() for name in required if name not in positions]
     if missing:
         raise SourceError(_explain_missing(missing, names, source, required, bool(positions)))
-    unused = tuple(name for name, found in zip(names, canonical, strict=True) if found not in known)
+    unused = tuple(
+        name for name, found in zip(names, canonical, strict=True) if name and found not in known
+    )
     return Header(tuple(names), positions, unused)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from raysys import storage
 from raysys.errors import SourceError
 from raysys.hashing import sha256_of_file
+from raysys.logs.sources import Given
 
 _PACKAGE = "recbole==1.2.1"
 _WHEEL = "recbole-1.2.1-py3-none-any.whl"
@@ -35,9 +36,9 @@ class LogFiles:
     """A log and its tables, fit for `import_log`. `name` is for people."""
 
     name: str
-    interactions: Path
-    items: Path | None
-    users: Path | None
+    interactions: Given
+    items: Given | None
+    users: Given | None
 
 
 def fetch_movielens_100k(cache: Path) -> LogFiles:

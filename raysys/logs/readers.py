@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from raysys.logs.columnar import inspect_parquet, read_parquet
 from raysys.logs.delimited import inspect_text, read_text
-from raysys.logs.formats import TextFormat
+from raysys.logs.formats import LineFormat
 from raysys.logs.raw import RawBatch
 from raysys.logs.source import Source
 
@@ -22,7 +22,7 @@ def inspect_source(source: Source) -> list[str]:
     Raises:
         SourceError: the file is gone, not what its name says, or lacks a column.
     """
-    if isinstance(source.format, TextFormat):
+    if isinstance(source.format, LineFormat):
         return inspect_text(source, source.format)
     return inspect_parquet(source)
 
@@ -33,6 +33,6 @@ def read_source(source: Source) -> Iterator[RawBatch]:
     Raises:
         SourceError: as for `inspect_source`, and where a file is damaged further in.
     """
-    if isinstance(source.format, TextFormat):
+    if isinstance(source.format, LineFormat):
         return read_text(source, source.format)
     return read_parquet(source)

@@ -21,6 +21,8 @@ class Reason(StrEnum):
     WRONG_COLUMN_COUNT = "wrong_column_count"
     REPEATED_HEADER = "repeated_header"
     UNCLOSED_QUOTE = "unclosed_quote"
+    BAD_JSON = "bad_json"
+    WRONG_TYPE = "wrong_type"
     ROW_TOO_LONG = "row_too_long"
 
     @property
@@ -51,5 +53,7 @@ _SENTENCES = {
     Reason.WRONG_COLUMN_COUNT: "The row has not as many columns as the header.",
     Reason.REPEATED_HEADER: "The row repeats the header, as in files put one after the other.",
     Reason.UNCLOSED_QUOTE: "A quotation mark is opened and never closed.",
+    Reason.BAD_JSON: "The line is not one whole JSON object.",
+    Reason.WRONG_TYPE: "A value of this kind cannot stand in this column.",
     Reason.ROW_TOO_LONG: "The row has no end within the longest row that is read.",
 }
