@@ -32,8 +32,11 @@ def save(
         writer.write_batch(batch)
 
 
-def open(path: Path, kind: str, schema: pa.Schema) -> tuple[pa.RecordBatch, dict[str, str]]:
+def open(path: Path, kind: str, *schemas: pa.Schema) -> tuple[pa.RecordBatch, dict[str, str]]:
     """Map the file and return its record batch and its notes; nothing of the columns is read.
+
+    Args:
+        schemas: those that a file of this kind may have.
 
     Raises:
         DatasetError: the file is missing, cut short, of another kind, format or schema.
@@ -44,7 +47,7 @@ def open(path: Path, kind: str, schema: pa.Schema) -> tuple[pa.RecordBatch, dict
         fits = (
             notes.get("raysys.kind") == kind
             and notes.get("raysys.format") == _FORMAT
-            and reader.schema.equals(_as_found(schema, reader.schema.types))
+            and any(reader.schema.equals(_as_found(s, reader.schema.types)) for s in schemas)
             and reader.num_record_batches == 1
         )
         batch = reader.get_batch(0) if fits else None

@@ -6,10 +6,18 @@ in the release. `ServingConfig` is everything that leads from a release to an an
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from raysys.errors import ConfigError
 
@@ -66,10 +74,68 @@ class TimeSplit(Config):
     validation_share: float = Field(0.1, ge=0, lt=1)
 
 
-SplitConfig = Annotated[LeaveLastOut | RandomSplit | TimeSplit, Field(discriminator="kind")]
+class UserSplit(Config):
+    """Amazon Personalize's: `test_share` of the users are test, and nothing of them is learnt.
+
+    Of such a user the newest `answer_share` is to be found, rounded down but at least one
+    interaction, from the rest. Users with one interaction cannot be asked and are always learnt.
+    """
+
+    kind: Literal["users"] = "users"
+    test_share: float = Field(0.1, gt=0, lt=1)
+    validation_share: float = Field(0.0, ge=0, lt=1)
+    """Of the users: who chooses the best epoch. 0: the last one is."""
+    answer_share: float = Field(0.1, gt=0, lt=1)
+    seed: int = Field(42, ge=0)
 
 
-class GruConfig(Config):
+class SequentialExamples(Config):
+    """TensorFlow Recommenders': up to `max_context` items and the one that followed, drawn apart.
+
+    Every interaction but a user's first is the label of one example; `test_share` of the examples
+    are test. Such a split mixes time: a context may hold what is a label elsewhere. A minimum
+    rating is the feedback's `event_value_threshold`.
+    """
+
+    kind: Literal["sequential"] = "sequential"
+    max_context: int = Field(10, ge=1, le=4096)
+    min_length: int = Field(3, ge=2)
+    """Users with fewer interactions give no examples."""
+    test_share: float = Field(0.1, gt=0, lt=1)
+    validation_share: float = Field(0.0, ge=0, lt=1)
+    seed: int = Field(42, ge=0)
+
+
+DrawnSplit = RandomSplit | TimeSplit | UserSplit | SequentialExamples
+"""Splits in which all users together decide where a part begins."""
+SplitConfig = Annotated[LeaveLastOut | DrawnSplit, Field(discriminator="kind")]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SequenceConfig(Config):
+    """What every model has that reads histories."""
+
+    history_length: int = Field(128, ge=1, le=4096)
+    """The newest interactions that the query tower reads when it encodes a query."""
+    min_user_history_length_percentile: Share = 0.0
+    """Users whose histories are shorter than this share of all users' are not learnt from."""
+    max_user_history_length_percentile: Share = 0.99
+    """Nor are those whose histories are longer, such as crawlers'. All are answered alike."""
+
+    @model_validator(mode="after")
+    def _percentiles_ascend(self) -> Self:
+        low, high = self.min_user_history_length_percentile, self.max_user_history_length_percentile
+        if low > high:
+            raise ValueError(
+                f"min_user_history_length_percentile {low:g} is above "
+                f"max_user_history_length_percentile {high:g}, which leaves nobody"
+            )
+        return self
+
+
+class GruConfig(SequenceConfig):
     """The sequential model: a GRU reads the user's history, the last state is the query."""
 
     kind: Literal["gru"] = "gru"
@@ -82,8 +148,6 @@ class GruConfig(Config):
     recency_half_life: float = Field(400.0, gt=0)
     """In interactions, counted back from the user's newest."""
     dropout: float = Field(0.5, ge=0, lt=1)
-    history_length: int = Field(128, ge=1, le=4096)
-    """The newest interactions that the query tower reads when it encodes a query."""
 
 
 class TwoTowerConfig(Config):
@@ -159,6 +223,15 @@ class PipelineConfig(Config):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
+
+    @model_validator(mode="after")
+    def _the_model_can_answer_whom_the_split_asks_for(self) -> Self:
+        if isinstance(self.model, TwoTowerConfig) and isinstance(self.split, UserSplit):
+            raise ValueError(
+                "a two_tower model knows only the users that it has learnt from, but the split "
+                "'users' asks it for others. Choose another split, or a model that reads histories"
+            )
+        return self
 
 
 class ServingConfig(Config):

@@ -75,6 +75,12 @@ HISTORIES = pa.schema(
     ]
 )
 
+# May follow HISTORIES: one weight per interaction. Above 0: how much it counts to find its item;
+# 0: it is read and never to be found; -1: its item counts as seen, and that is all.
+HISTORY_WEIGHTS = pa.field(
+    "weights", pa.large_list(pa.field("item", pa.float32(), nullable=False)), nullable=False
+)
+
 # One row per exported event that names an item, in the order of storing; `raysys import` reads it.
 EXPORTED_EVENTS = pa.schema(
     [

@@ -186,7 +186,7 @@ def _write_index(
     items = Vocabulary.open(draft / ITEM_VOCABULARY)
     users = Vocabulary.open(draft / USER_VOCABULARY)
     histories = Histories.open(draft / HISTORIES)
-    sample = histories.take(np.arange(min(len(histories), 1000)))
+    sample = histories.take(np.arange(min(len(histories), 1000))).inputs()
     queries = encode_histories(model, sample, user_nums=users.numbers(sample.user_ids))
     return build_partitions(
         draft / INDEX_DIRECTORY,

@@ -21,6 +21,8 @@ _SPLIT_WORDS = {
     "leave_last_out": "leave-last-out",
     "random": "random split",
     "time": "global time split",
+    "users": "users held out",
+    "sequential": "sequential examples",
 }
 
 

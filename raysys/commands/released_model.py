@@ -47,7 +47,7 @@ class ReleasedModel:
     def ranked(self, histories: Histories, k: int, *, max_seen_items: int) -> list[list[str]]:
         """Return the ids of the k best unseen items for each history, best first."""
         seen = histories.newest_distinct(max_seen_items)
-        top = self.retriever.top_k(histories, k, excluded=seen)
+        top = self.retriever.top_k(histories.inputs(), k, excluded=seen)
         return [self.items.ids_of(row[row > 0]) for row in top.item_nums]
 
 

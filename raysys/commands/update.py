@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from raysys.commands.building import WriteModel, build_release, training_now
@@ -15,8 +14,7 @@ from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
-from raysys.config import PipelineConfig, RandomSplit
-from raysys.dataset.splits import split
+from raysys.config import LeaveLastOut, PipelineConfig, TimeSplit
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
 from raysys.index.cold_start import ColdStart
@@ -29,6 +27,7 @@ from raysys.release import (
     Release,
     open_release,
 )
+from raysys.training.pieces import pieces_of
 from raysys.training.warm_start import WarmStart, active_rows
 
 # The full rate forgets: on the last tenth of MovieLens-100K, learnt from the 166 users of it, three
@@ -63,11 +62,10 @@ class Update:
     def is_learnable(self) -> bool:
         """Whether an active user has something to learn from that is not held back."""
         histories = self.material.histories
-        train = split(histories, self.config.split).train
-        active = histories.user_ids.take(pa.array(active_rows(histories, self.after_us)))
-        rows = train.rows_of(active)
+        warm_start = WarmStart(self.release.path, self.after_us)
+        train = warm_start.narrowed(pieces_of(histories, self.config), histories).train
         shortest = 2 if self.config.model.kind == "gru" else 1  # a first item predicts a second
-        return bool((train.lengths[rows[rows >= 0]] >= shortest).any())
+        return bool((train.lengths >= shortest).any())
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -100,7 +98,7 @@ def open_update(release: Release, dataset: Path) -> Update:
     """
     release.verify()
     config = release.settings()
-    if isinstance(config.split, RandomSplit):
+    if not isinstance(config.split, LeaveLastOut | TimeSplit):
         raise ConfigError(
             f"Release {release.name} was split at random. With more interactions the draw is "
             f"another one, and would test what the model has learnt, so the figures would flatter. "

@@ -22,7 +22,12 @@ from raysys import arrow_file, tables
 from raysys.lookup import RowLookup, Texts
 
 SCHEMA = pa.schema([*tables.HISTORIES, *tables.LOOKUP])
+"""Of a file of interactions that all weigh 1; where they do not, `_WEIGHTS` follows."""
+_WEIGHTS = tables.HISTORY_WEIGHTS
 _KIND = "histories"
+
+SEEN_ONLY = -1.0
+"""The weight of an interaction that is neither learnt nor read, and whose item counts as seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +44,9 @@ class Histories:
     """(T,) microseconds since 1970 UTC, never falling within a user."""
     vocabulary_hash: str = ""
     """Of the vocabulary that gave the item numbers; empty where that does not matter."""
+    weights: NDArray[np.float32] | None = None
+    """(T,): above 0, how much it counts to find this item; 0: it is read and never to be found;
+    `SEEN_ONLY`. None: all are 1."""
     _lookups: list[RowLookup] = field(default_factory=list, repr=False)
     """Empty until `rows_of` is first asked, then one."""
 
@@ -49,11 +57,13 @@ class Histories:
             or self.offsets[0] != 0
             or self.offsets[-1] != num_interactions
             or len(self.occurred_at_us) != num_interactions
+            or (self.weights is not None and len(self.weights) != num_interactions)
         ):
             raise ValueError(
                 f"Histories of {num_users} users need {num_users + 1} offsets that end at the "
                 f"number of interactions, but got {len(self.offsets)} offsets, "
-                f"{num_interactions} items and {len(self.occurred_at_us)} times."
+                f"{num_interactions} items, {len(self.occurred_at_us)} times and "
+                f"{'no' if self.weights is None else len(self.weights)} weights."
             )
 
     @classmethod
@@ -63,9 +73,10 @@ class Histories:
         item_nums: Sequence[ArrayLike],
         occurred_at_us: Sequence[ArrayLike],
         *,
+        weights: Sequence[ArrayLike] | None = None,
         vocabulary_hash: str = "",
     ) -> "Histories":
-        """Build from one list of items and one of times per user, each oldest first."""
+        """Build from one list of items, of times and of weights per user, each oldest first."""
         items = [np.asarray(nums, dtype=np.int32) for nums in item_nums]
         times = [np.asarray(times, dtype=np.int64) for times in occurred_at_us]
         lengths = np.fromiter((len(nums) for nums in items), dtype=np.int64, count=len(items))
@@ -75,12 +86,14 @@ class Histories:
             np.concatenate([np.zeros(0, np.int32), *items]),
             np.concatenate([np.zeros(0, np.int64), *times]),
             vocabulary_hash,
+            None if weights is None else np.concatenate([np.zeros(0, np.float32), *weights]),
         )
 
     @classmethod
     def from_table(cls, table: pa.Table, *, vocabulary_hash: str = "") -> "Histories":
-        """Read a table of `tables.HISTORIES`."""
-        batch = table.cast(tables.HISTORIES).combine_chunks()
+        """Read a table of `tables.HISTORIES`, which weights may follow."""
+        schema = _with_weights(tables.HISTORIES, _WEIGHTS.name in table.column_names)
+        batch = table.select(schema.names).cast(schema).combine_chunks()
         columns = [
             column.chunk(0) if column.num_chunks else pa.array([], column.type)
             for column in batch.columns
@@ -88,8 +101,9 @@ class Histories:
         return _of_columns(*columns, vocabulary_hash=vocabulary_hash)
 
     def to_table(self) -> pa.Table:
-        """Return a table of `tables.HISTORIES`; nothing is copied."""
-        return pa.Table.from_arrays(self._columns(), schema=tables.HISTORIES)
+        """Return a table of `tables.HISTORIES`, weights behind it if there are any; no copy."""
+        schema = _with_weights(tables.HISTORIES, self.weights is not None)
+        return pa.Table.from_arrays([*self._columns(), *self._weight_column()], schema=schema)
 
     @property
     def num_interactions(self) -> int:
@@ -99,6 +113,35 @@ class Histories:
     def lengths(self) -> NDArray[np.int64]:
         """(U,) interactions of each user."""
         return np.diff(self.offsets)
+
+    @property
+    def is_target(self) -> NDArray[np.bool_]:
+        """(T,) whether it counts to find the interaction's item."""
+        if self.weights is None:
+            return np.ones(self.num_interactions, dtype=bool)
+        return self.weights > 0
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """(T,) how many older interactions each interaction's user has."""
+        return np.arange(self.num_interactions) - np.repeat(self.offsets[:-1], self.lengths)
+
+    def num_targets(self) -> NDArray[np.int64]:
+        """Return how many interactions of each user, (U,), are to be found."""
+        return self.lengths if self.weights is None else self.targets().lengths
+
+    def targets_to_come(self) -> NDArray[np.int64]:
+        """Return how many targets each user has from each interaction on, (T,), itself included."""
+        before = offsets_of(self.is_target)
+        return np.repeat(before[self.offsets[1:]], self.lengths) - before[:-1]
+
+    def inputs(self) -> "Histories":
+        """Return the same users with what models read: all but what is `SEEN_ONLY`."""
+        return self if self.weights is None else self.where(self.weights >= 0)
+
+    def targets(self) -> "Histories":
+        """Return the same users with what is to be found."""
+        return self if self.weights is None else self.where(self.is_target)
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -129,6 +172,7 @@ class Histories:
             self.item_nums[places],
             self.occurred_at_us[places],
             self.vocabulary_hash,
+            None if self.weights is None else self.weights[places],
         )
 
     def where(self, keep: NDArray[np.bool_]) -> "Histories":
@@ -139,6 +183,7 @@ class Histories:
             offsets=kept_before[self.offsets],
             item_nums=self.item_nums[keep],
             occurred_at_us=self.occurred_at_us[keep],
+            weights=None if self.weights is None else self.weights[keep],
         )
 
     def positions_from_newest(self) -> NDArray[np.int64]:
@@ -187,8 +232,9 @@ class Histories:
     def save(self, path: Path) -> None:
         """Write one Arrow IPC file that `open` maps into memory."""
         self.rows_of([])  # makes the lookup
-        columns = [*self._columns(), *self._lookups[0].columns()]
-        arrow_file.save(path, _KIND, SCHEMA, columns, vocabulary=self.vocabulary_hash)
+        columns = [*self._columns(), *self._lookups[0].columns(), *self._weight_column()]
+        schema = _with_weights(SCHEMA, self.weights is not None)
+        arrow_file.save(path, _KIND, schema, columns, vocabulary=self.vocabulary_hash)
 
     @classmethod
     def open(cls, path: Path) -> "Histories":
@@ -197,8 +243,12 @@ class Histories:
         Raises:
             DatasetError: the file is missing, cut short, or does not hold histories.
         """
-        batch, notes = arrow_file.open(path, _KIND, SCHEMA)
-        histories = _of_columns(*batch.columns[:3], vocabulary_hash=notes["vocabulary"])
+        batch, notes = arrow_file.open(path, _KIND, SCHEMA, _with_weights(SCHEMA, True))
+        histories = _of_columns(
+            *batch.columns[:3],
+            *batch.columns[len(SCHEMA) :],
+            vocabulary_hash=notes["vocabulary"],
+        )
         histories._lookups.append(RowLookup.of_columns(histories.user_ids, batch))
         return histories
 
@@ -209,6 +259,12 @@ class Histories:
         lists = [pa.LargeListArray.from_arrays(*column) for column in columns]
         types = [tables.HISTORIES.field(name).type for name in ("item_nums", "occurred_at")]
         return [self.user_ids, *(a.cast(t) for a, t in zip(lists, types, strict=True))]
+
+    def _weight_column(self) -> list[pa.Array]:
+        if self.weights is None:
+            return []
+        lists = pa.LargeListArray.from_arrays(pa.array(self.offsets), pa.array(self.weights))
+        return [lists.cast(_WEIGHTS.type)]
 
 
 def offsets_of(
@@ -232,6 +288,8 @@ def concatenated(parts: Sequence[Histories]) -> Histories:
     hashes = {part.vocabulary_hash for part in parts}
     if len(hashes) > 1:
         raise ValueError(f"Histories of {len(hashes)} different vocabularies cannot be joined.")
+    if len({part.weights is None for part in parts}) > 1:
+        raise ValueError("Histories with weights and without cannot be joined.")
     none = Histories.from_lists([], [], [])
     together = Histories(
         pa.concat_arrays([none.user_ids, *(part.user_ids for part in parts)]),
@@ -239,12 +297,24 @@ def concatenated(parts: Sequence[Histories]) -> Histories:
         np.concatenate([none.item_nums, *(part.item_nums for part in parts)]),
         np.concatenate([none.occurred_at_us, *(part.occurred_at_us for part in parts)]),
         hashes.pop() if hashes else "",
+        np.concatenate([part.weights for part in parts if part.weights is not None])
+        if parts and parts[0].weights is not None
+        else None,
     )
     return together.take(pc.sort_indices(together.user_ids).to_numpy())
 
 
+def _with_weights(schema: pa.Schema, has_weights: bool) -> pa.Schema:
+    return schema.append(_WEIGHTS) if has_weights else schema
+
+
 def _of_columns(
-    user_ids: pa.StringArray, items: pa.Array, times: pa.Array, *, vocabulary_hash: str
+    user_ids: pa.StringArray,
+    items: pa.Array,
+    times: pa.Array,
+    weights: pa.Array | None = None,
+    *,
+    vocabulary_hash: str,
 ) -> Histories:
     offsets = items.offsets.to_numpy(zero_copy_only=True)
     return Histories(
@@ -253,4 +323,5 @@ def _of_columns(
         items.flatten().to_numpy(zero_copy_only=True),
         times.flatten().view(pa.int64()).to_numpy(zero_copy_only=True),
         vocabulary_hash,
+        None if weights is None else weights.flatten().to_numpy(zero_copy_only=True),
     )

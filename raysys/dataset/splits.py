@@ -1,19 +1,45 @@
 """Which interactions are learnt from, which choose the model, and which judge it at the end.
 
-Every interaction is in exactly one part. Validation ranks from what was learnt from; test ranks
-from that and the validation interactions, as a model would after it was chosen.
+Every interaction that is to be found is in at most one part. Validation ranks from what was learnt
+from; test ranks from that and the validation interactions, as a model would after it was chosen.
+
+Where a part begins may depend on all users. Two numbers say it (`Cutoffs`); whoever holds some of
+the users finds them together with the others (`find_cutoffs`) and then splits alone, so no split
+ever brings all interactions to one place.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.config import LeaveLastOut, RandomSplit, SplitConfig, TimeSplit
+from raysys.config import (
+    DrawnSplit,
+    LeaveLastOut,
+    RandomSplit,
+    SequentialExamples,
+    SplitConfig,
+    TimeSplit,
+    UserSplit,
+)
+from raysys.dataset.examples import examples_of, is_label
 from raysys.dataset.histories import Histories
+from raysys.dataset.selection import (
+    Keys,
+    Total,
+    alone,
+    keys_of_times,
+    mixed,
+    nth_smallest,
+    num_keys,
+)
 from raysys.errors import ConfigError, DatasetError
+from raysys.hashing import stable_hashes
 
-_TRAIN, _VALIDATION, _TEST = 0, 1, 2
+_QUERY, _TRAIN, _VALIDATION, _TEST = -1, 0, 1, 2
+"""A later part ranks from all that have a lower number; `_QUERY` is never learnt from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +47,9 @@ class Held:
     """Interactions that were held back. Row r of both belongs to the same user."""
 
     histories: Histories
-    """What a retriever ranks from; may be empty for a user."""
+    """What a retriever ranks from, and what counts as seen; may be empty for a user."""
     relevant: Histories
-    """What it should find; at least one interaction for every user."""
+    """What it should find; at least one interaction in every row."""
 
     def __len__(self) -> int:
         return len(self.relevant)
@@ -38,97 +64,185 @@ class Split:
     test: Held
 
 
+@dataclass(frozen=True, slots=True)
+class Cutoffs:
+    """The keys from which on, in their order, something is in validation, and in test."""
+
+    validation_from: int = 0
+    test_from: int = 0
+
+
 def split(histories: Histories, config: SplitConfig) -> Split:
-    """Split in the way that the config names."""
-    if isinstance(config, LeaveLastOut):
-        return leave_last_out(histories)
-    if isinstance(config, RandomSplit):
-        return random_split(histories, config)
-    return time_split(histories, config)
+    """Split all users in the way that the config names.
 
-
-def leave_last_out(histories: Histories) -> Split:
-    """Each user's last interaction is test, the one before it validation, the rest train.
-
-    Users with fewer than three interactions stay whole in train.
+    Raises:
+        ConfigError: the shares leave nothing to learn from.
+        DatasetError: there is too little to divide.
     """
-    newest = histories.positions_from_newest()
-    is_long_enough = np.repeat(histories.lengths >= 3, histories.lengths)
-    parts = np.full(histories.num_interactions, _TRAIN, dtype=np.int8)
-    parts[is_long_enough & (newest == 1)] = _VALIDATION
-    parts[is_long_enough & (newest == 0)] = _TEST
-    return _by_parts(histories, parts)
-
-
-def random_split(histories: Histories, config: RandomSplit) -> Split:
-    """Interactions are drawn without regard to user or time; the counts are the shares, rounded.
-
-    Such a split mixes time: a history may hold what came after the interaction to be found.
-    """
-    total = histories.num_interactions
-    num_test, num_validation = _counts(total, config.test_share, config.validation_share)
-    order = np.random.default_rng(config.seed).permutation(total)
-    parts = np.full(total, _TRAIN, dtype=np.int8)
-    parts[order[:num_test]] = _TEST
-    parts[order[num_test : num_test + num_validation]] = _VALIDATION
-    return _by_parts(histories, parts)
-
-
-def time_split(histories: Histories, config: TimeSplit) -> Split:
-    """All interactions from one time on are test, those from an earlier time on validation."""
-    validation_from_us, test_from_us = time_cutoffs_us(histories, config)
-    times = histories.occurred_at_us
-    parts = np.full(len(times), _TRAIN, dtype=np.int8)
-    parts[times >= validation_from_us] = _VALIDATION
-    parts[times >= test_from_us] = _TEST
-    return _by_parts(histories, parts)
-
-
-def time_cutoffs_us(histories: Histories, config: TimeSplit) -> tuple[int, int]:
-    """Return when validation and test begin, in microseconds since 1970 UTC.
-
-    The time of the interaction at the share's place is the cutoff, and whatever happened exactly
-    then is in the later part; so a part may be larger than its share, never smaller.
-    """
-    total = histories.num_interactions
-    num_test, num_validation = _counts(total, config.test_share, config.validation_share)
-    times = np.sort(histories.occurred_at_us)
-    return int(times[total - num_test - num_validation]), int(times[total - num_test])
-
-
-def _counts(total: int, test_share: float, validation_share: float) -> tuple[int, int]:
-    if test_share + validation_share >= 1:
-        raise ConfigError(
-            f"test_share {test_share:g} and validation_share {validation_share:g} leave nothing to "
-            f"learn from. Together they must stay below 1."
-        )
-    num_test, num_validation = round(total * test_share), round(total * validation_share)
-    if not num_test or (validation_share and not num_validation):
-        raise DatasetError(
-            f"A split with test_share {test_share:g} and validation_share {validation_share:g} was "
-            f"asked of {total} interactions, which leaves a part empty. Use larger shares or "
-            f"import more of the log."
-        )
-    return num_test, num_validation
-
-
-def _by_parts(histories: Histories, parts: NDArray[np.int8]) -> Split:
-    train = _with_interactions(histories.where(parts == _TRAIN))
-    if not len(train):
+    parts = split_some(histories, config, find_cutoffs([histories], config))
+    if not len(parts.train):
         raise DatasetError(
             f"The split leaves nothing to learn from: all {histories.num_interactions} "
             f"interactions are held back, since they share their times or are too few. Use another "
             f"kind of split, smaller shares, or more of the log."
         )
+    return parts
+
+
+def split_some(histories: Histories, config: SplitConfig, cutoffs: Cutoffs) -> Split:
+    """Split some of the users, of whom nobody may be left in a part, by the cutoffs of all."""
+    if isinstance(config, SequentialExamples):
+        return _sequential_split(histories.inputs(), config, cutoffs)
+    if isinstance(config, LeaveLastOut):
+        parts = _last_left_out(histories)
+    elif isinstance(config, UserSplit):
+        parts = _divided_users(histories, config, cutoffs)
+    else:
+        parts = _part_of(_keys_of_interactions(histories, config), cutoffs)
+        if isinstance(config, RandomSplit):
+            parts[~histories.is_target] = _TRAIN
     return Split(
-        train=train,
+        train=_with_interactions(histories.where(parts == _TRAIN)),
         validation=_held(histories, parts, _VALIDATION),
         test=_held(histories, parts, _TEST),
     )
 
 
+def find_cutoffs(blocks: Sequence[Histories], config: SplitConfig, total: Total = alone) -> Cutoffs:
+    """Return where parts begin.
+
+    The largest keys are test, those before them validation; the counts are the shares of what is
+    drawn, rounded. Drawn are interactions, users or examples. What has the key at a cutoff is in
+    the later part: a part may be larger than its share, never smaller.
+
+    Args:
+        blocks: the users that the caller holds; they are read several times.
+        total: adds up the counts of all who hold users.
+
+    Raises:
+        ConfigError: the shares leave nothing to learn from.
+        DatasetError: there is too little to divide.
+    """
+    if isinstance(config, LeaveLastOut):
+        return Cutoffs()
+
+    def keys() -> Iterator[Keys]:
+        return (_drawn_keys(block, config) for block in blocks)
+
+    drawn = num_keys(keys(), total)
+    num_test, num_validation = _counts(drawn, config)
+    ranks = [drawn - num_test - num_validation + 1, drawn - num_test + 1]
+    return Cutoffs(*nth_smallest(keys, ranks, total))
+
+
+def _counts(drawn: int, config: DrawnSplit) -> tuple[int, int]:
+    test_share, validation_share = config.test_share, config.validation_share
+    if test_share + validation_share >= 1:
+        raise ConfigError(
+            f"test_share {test_share:g} and validation_share {validation_share:g} leave nothing to "
+            f"learn from. Together they must stay below 1."
+        )
+    num_test, num_validation = round(drawn * test_share), round(drawn * validation_share)
+    if not num_test or (validation_share and not num_validation):
+        raise DatasetError(
+            f"A split with test_share {test_share:g} and validation_share {validation_share:g} was "
+            f"asked of {drawn} {_DRAWN[config.kind]}, which leaves a part empty. Use larger shares "
+            f"or import more of the log."
+        )
+    return num_test, num_validation
+
+
+_DRAWN = {
+    "random": "interactions",
+    "time": "interactions",
+    "users": "users with two or more interactions",
+    "sequential": "examples",
+}
+
+
+def _drawn_keys(histories: Histories, config: DrawnSplit) -> Keys:
+    if isinstance(config, UserSplit):
+        return _keys_of_users(histories, config.seed)[_can_be_asked(histories)]
+    if isinstance(config, SequentialExamples):
+        inputs = histories.inputs()
+        return _keys_of_places(inputs, config.seed)[is_label(inputs, config)]
+    return _keys_of_interactions(histories, config)[histories.is_target]
+
+
+def _keys_of_interactions(histories: Histories, config: RandomSplit | TimeSplit) -> Keys:
+    if isinstance(config, TimeSplit):
+        return keys_of_times(histories.occurred_at_us)
+    return _keys_of_places(histories, config.seed)
+
+
+def _keys_of_users(histories: Histories, seed: int) -> Keys:
+    """Return even hashes, (U,), of user and seed."""
+    return mixed(stable_hashes(histories.user_ids.to_pylist()), seed)
+
+
+def _keys_of_places(histories: Histories, seed: int) -> Keys:
+    """Return even hashes, (T,), of user, seed and place in the user's history."""
+    users = _keys_of_users(histories, seed)
+    return mixed(np.repeat(users, histories.lengths), histories.places.view(np.uint64))
+
+
+def _part_of(keys: Keys, cutoffs: Cutoffs) -> NDArray[np.int8]:
+    parts = np.full(len(keys), _TRAIN, dtype=np.int8)
+    parts[keys >= cutoffs.validation_from] = _VALIDATION
+    parts[keys >= cutoffs.test_from] = _TEST
+    return parts
+
+
+def _last_left_out(histories: Histories) -> NDArray[np.int8]:
+    """Put each user's last target into test, the one before into validation.
+
+    Users with fewer than three targets stay whole in train. What is no target goes with the part
+    of the next one, so that no part ranks from what came after what it is to find.
+    """
+    is_target, to_come = histories.is_target, histories.targets_to_come()
+    parts = np.full(histories.num_interactions, _TRAIN, dtype=np.int8)
+    parts[to_come < 2 + is_target] = _VALIDATION
+    parts[to_come < 1 + is_target] = _TEST
+    parts[np.repeat(histories.num_targets() < 3, histories.lengths)] = _TRAIN
+    return parts
+
+
+def _can_be_asked(histories: Histories) -> NDArray[np.bool_]:
+    """Return which users, (U,), have something to rank from and something to find."""
+    return histories.num_targets() >= 2
+
+
+def _divided_users(histories: Histories, config: UserSplit, cutoffs: Cutoffs) -> NDArray[np.int8]:
+    """Put whole users into train; of the others the oldest are the query, the newest the answer."""
+    users = _part_of(_keys_of_users(histories, config.seed), cutoffs)
+    users[~_can_be_asked(histories)] = _TRAIN
+    num_targets = histories.num_targets()
+    # 0.1 * 30 is a little above 3 in floating point and 0.29 * 100 a little below 29.
+    num_answers = np.floor(num_targets * config.answer_share + 1e-9).astype(np.int64)
+    num_answers = np.clip(num_answers, 1, np.maximum(1, num_targets - 1))
+    lengths = histories.lengths
+    is_older = histories.targets_to_come() >= np.repeat(num_answers, lengths) + histories.is_target
+    parts = np.repeat(users, lengths)
+    parts[is_older & (parts != _TRAIN)] = _QUERY
+    return parts
+
+
+def _sequential_split(histories: Histories, config: SequentialExamples, cutoffs: Cutoffs) -> Split:
+    parts = _part_of(_keys_of_places(histories, config.seed), cutoffs)
+    in_part = partial(_examples_in, histories, config, parts)
+    validation, test = (Held(*in_part(part).split_off_last(1)) for part in (_VALIDATION, _TEST))
+    return Split(in_part(_TRAIN), validation, test)
+
+
+def _examples_in(
+    histories: Histories, config: SequentialExamples, parts: NDArray[np.int8], part: int
+) -> Histories:
+    places = np.flatnonzero(is_label(histories, config) & (parts == part))
+    return examples_of(histories, places, config.max_context)
+
+
 def _held(histories: Histories, parts: NDArray[np.int8], part: int) -> Held:
-    relevant = histories.where(parts == part)
+    relevant = histories.where((parts == part) & histories.is_target)
     rows = np.flatnonzero(relevant.lengths)
     return Held(histories.where(parts < part).take(rows), relevant.take(rows))
 

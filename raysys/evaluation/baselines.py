@@ -20,8 +20,9 @@ _USER_BLOCK = 1024
 
 
 def popularity_counts(histories: Histories, num_items: int) -> NDArray[np.int64]:
-    """Return how often each item was interacted with, (N + 1,) by item number; row 0 is 0."""
-    counts = np.bincount(histories.item_nums, minlength=num_items + 1).astype(np.int64)
+    """Return how often each item was a target, (N + 1,) by item number; row 0 is 0."""
+    nums = histories.targets().item_nums
+    counts = np.bincount(nums, minlength=num_items + 1).astype(np.int64)
     counts[0] = 0
     return counts
 
@@ -94,7 +95,7 @@ class Ease:
         if not l2 > 0:
             raise ConfigError(f"l2 of EASE must be above 0, but got {l2:g}.")
         self._nums = np.arange(1, num_items + 1, dtype=np.int32)
-        gram = _co_occurrences(train, num_items)
+        gram = _co_occurrences(train.inputs(), num_items)
         gram[np.diag_indices(num_items)] += l2
         weights = np.linalg.inv(gram)
         weights /= -np.diag(weights)

@@ -54,7 +54,8 @@ def evaluate(
         held: histories to rank from, and the items to be found.
         ks: lengths at which the lists are measured.
         exclude_history: leave out of a list what its user has seen, as serving does. A relevant
-            item that the user had seen before then counts as missed.
+            item that the user had seen before then counts as missed. What the user only saw is
+            never ranked from, seen or not.
         max_seen_items: the newest different items of a user that count as seen; the same number
             as serving's.
         on_progress: called with how many users are done, and how many there are.
@@ -74,7 +75,7 @@ def evaluate(
         chosen = np.arange(rows.start, rows.stop)
         histories, relevant = held.histories.take(chosen), held.relevant.take(chosen)
         seen = histories.newest_distinct(max_seen_items) if exclude_history else None
-        top = retriever.top_k(histories, k, excluded=seen)
+        top = retriever.top_k(histories.inputs(), k, excluded=seen)
         parts.append(metrics_of_lists(top.item_nums, relevant, ks))
         if on_progress is not None:
             on_progress(rows.stop, len(held))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.dataset.histories import Histories
+from raysys.dataset.histories import Histories, offsets_of
+from raysys.tables import UNKNOWN_NUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class SegmentBatch:
 
     Attributes:
         inputs: (S, B) int64: the item read at each step.
-        targets: (S, B) int64: the item that came next; 0 where there is nothing to learn.
+        targets: (S, B) int64: the item that came next; 0 where it is none to be found.
         weights: (S, B) float32: what each target counts; 0 where there is nothing to learn.
         continues: (B,) int64: the column of the batch before whose history this column goes on
             with, or -1 where a history begins.
@@ -37,13 +38,15 @@ class SegmentBatches:
 
     A lane that has finished a history goes on with the next one, in an order drawn anew for every
     epoch; it closes when none is left, so that no batch holds an idle lane. Each interaction but a
-    user's first is the target of exactly one step per epoch, unless its item is unknown.
+    user's first is the target of exactly one step per epoch, unless its item is unknown or its
+    weight is 0. Histories without a target are left out.
 
     Args:
+        histories: all of it is read; nothing may be `SEEN_ONLY`.
         num_lanes: histories side by side.
         num_steps: steps of a segment (bptt).
-        half_life: a target that is `age` interactions older than its user's newest counts
-            0.5 ** (age / half_life); None: every target counts 1.
+        half_life: a target that is `age` interactions older than its user's newest counts its
+            weight times 0.5 ** (age / half_life); None: its weight.
         seed: draws the order, together with the epoch.
     """
 
@@ -56,14 +59,16 @@ class SegmentBatches:
         half_life: float | None,
         seed: tuple[int, ...],
     ) -> None:
-        self._items = histories.item_nums
+        self._items, self._weights = histories.item_nums, histories.weights
         self._begins, self._ends = histories.offsets[:-1], histories.offsets[1:]
-        self._learnable = np.flatnonzero(self._ends - self._begins >= 2)
+        is_target = _is_known_target(histories) & (histories.places > 0)
+        before = offsets_of(is_target)
+        self._learnable = np.flatnonzero(before[self._ends] > before[self._begins])
         self._num_lanes = num_lanes
         self._num_steps = num_steps
         self._half_life = half_life
         self._seed = seed
-        self.num_examples = int((self._ends - self._begins - 1)[self._learnable].sum())
+        self.num_examples = int(before[-1])
 
     def epoch(self, epoch: int) -> Iterator[SegmentBatch]:
         """Yield the batches of one epoch."""
@@ -96,6 +101,9 @@ class SegmentBatches:
         inputs = np.where(has_target, self._items[places], 0).astype(np.int64)
         targets = np.where(has_target, self._items[places + 1], 0).astype(np.int64)
         weights = (targets != 0).astype(np.float32)
+        if self._weights is not None:
+            weights *= self._weights[places + 1]
+            targets[weights == 0] = 0
         if self._half_life is not None:
             weights *= np.exp2(-(ends - 2 - places) / self._half_life).astype(np.float32)
         return SegmentBatch(inputs, targets, weights, continues)
@@ -103,14 +111,15 @@ class SegmentBatches:
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """B interactions: `user_nums` and `item_nums`, both (B,) int64."""
+    """B interactions: `user_nums` and `item_nums`, both (B,) int64, `weights` (B,) float32."""
 
     user_nums: NDArray[np.int64]
     item_nums: NDArray[np.int64]
+    weights: NDArray[np.float32]
 
 
 class PairBatches:
-    """Reads interactions of known items in an order drawn anew for every epoch.
+    """Reads targets of known items in an order drawn anew for every epoch.
 
     Args:
         user_nums: (U,) the number of each row of `histories`.
@@ -126,9 +135,12 @@ class PairBatches:
         batch_size: int,
         seed: tuple[int, ...],
     ) -> None:
-        is_known = histories.item_nums != 0
-        self._users = np.repeat(user_nums.astype(np.int64), histories.lengths)[is_known]
-        self._items = histories.item_nums[is_known].astype(np.int64)
+        is_target = _is_known_target(histories)
+        self._users = np.repeat(user_nums.astype(np.int64), histories.lengths)[is_target]
+        self._items = histories.item_nums[is_target].astype(np.int64)
+        self._weights = np.ones(len(self._items), dtype=np.float32)
+        if histories.weights is not None:
+            self._weights = histories.weights[is_target]
         self._batch_size = batch_size
         self._seed = seed
         self.num_examples = len(self._items)
@@ -138,4 +150,9 @@ class PairBatches:
         order = np.random.default_rng((*self._seed, epoch)).permutation(self.num_examples)
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            yield PairBatch(self._users[rows], self._items[rows])
+            yield PairBatch(self._users[rows], self._items[rows], self._weights[rows])
+
+
+def _is_known_target(histories: Histories) -> NDArray[np.bool_]:
+    is_known: NDArray[np.bool_] = histories.item_nums != UNKNOWN_NUM
+    return is_known & histories.is_target

@@ -100,13 +100,14 @@ class _ChosenItems:
             logq_correction = config.model.logq_correction
             self._options["remove_accidental_hits"] = config.model.remove_accidental_hits
         if logq_correction:
-            counts = np.bincount(train.item_nums, minlength=model.num_items + 1)
+            found = train.targets().item_nums
+            counts = np.bincount(found, minlength=model.num_items + 1)
             frequency = torch.from_numpy(counts).to(device, torch.float64)
             frequency[0] = 0.0
             comm.sum_([frequency])
             self._sampling_probability = (frequency / frequency.sum()).float()
 
-    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor | None) -> Tensor:
+    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
         """Return the summed loss of (B, D) queries that led to (B,) items, (B,) weights."""
         temperature = self._model.temperature
         if self._all_items is not None:
@@ -212,8 +213,9 @@ class _PairObjective:
         no_history = users.new_zeros(len(users), 0)
         queries = self._model.encode_queries(QueryBatch(users, no_history, users.new_zeros(0)))
         items = torch.from_numpy(batch.item_nums).to(self._device)
-        total = self._chosen_items.loss(queries, items, None)
-        return StepLoss(total, float(len(items)), len(items))
+        weights = torch.from_numpy(batch.weights).to(self._device)
+        total = self._chosen_items.loss(queries, items, weights)
+        return StepLoss(total, float(batch.weights.sum()), len(items))
 
 
 _NO_SEGMENT = SegmentBatch(
@@ -222,4 +224,4 @@ _NO_SEGMENT = SegmentBatch(
     np.zeros((1, 0), np.float32),
     np.zeros(0, np.int64),
 )
-_NO_PAIRS = PairBatch(np.zeros(0, np.int64), np.zeros(0, np.int64))
+_NO_PAIRS = PairBatch(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))

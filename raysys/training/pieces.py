@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raysys.config import LeaveLastOut, SplitConfig
+from raysys.config import ModelConfig, PipelineConfig, SequenceConfig
 from raysys.dataset.histories import Histories
-from raysys.dataset.splits import Held, Split, leave_last_out, split
+from raysys.dataset.selection import Total, alone, nth_smallest, num_keys
+from raysys.dataset.splits import Held, find_cutoffs, split_some
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,36 +18,51 @@ class Pieces:
     validation: Held
 
 
-def needs_all_users(config: SplitConfig) -> bool:
-    """Return whether where a user's interactions go depends on other users' too."""
-    return not isinstance(config, LeaveLastOut)
-
-
-def pieces_of_all(histories: Histories, config: SplitConfig) -> Pieces:
-    """Return the pieces of every user."""
-    parts: Split = split(histories, config)
-    return Pieces(parts.train, parts.validation)
-
-
-def pieces_of(histories: Histories, of_all: Pieces | None) -> Pieces:
-    """Return the pieces of one worker's users.
+def pieces_of(histories: Histories, config: PipelineConfig, total: Total = alone) -> Pieces:
+    """Return the pieces of the users that the caller holds.
 
     Args:
-        histories: of the worker's users.
-        of_all: the pieces of every user; None where each user's are found alone.
+        total: adds up the counts of all who hold users.
+
+    Raises:
+        ConfigError, DatasetError: the users cannot be split in this way.
     """
-    if not len(histories):
-        return Pieces(histories, Held(histories, histories))
-    if of_all is None:
-        parts = leave_last_out(histories)
-        return Pieces(parts.train, parts.validation)
-    held = of_all.validation
-    return Pieces(
-        _of_users(of_all.train, histories),
-        Held(_of_users(held.histories, histories), _of_users(held.relevant, histories)),
+    cutoffs = find_cutoffs([histories], config.split, total)
+    parts = split_some(histories, config.split, cutoffs)
+    return Pieces(_of_usual_length(parts.train.inputs(), config.model, total), parts.validation)
+
+
+def length_bounds(
+    histories: Histories, low: float, high: float, total: Total = alone
+) -> tuple[int, int]:
+    """Return the shortest and the longest length of a history, between two shares of the users.
+
+    Of U users that did anything, ordered by length, the first floor(low U) are below the bounds and
+    the last floor((1 - high) U) above; whoever has the length of a bound is within, so users of
+    one length stay together.
+
+    Args:
+        low, high: in [0, 1], low <= high.
+        total: adds up the counts of all who hold users.
+    """
+    lengths = histories.lengths[histories.lengths > 0].astype(np.uint64)
+    num_users = num_keys([lengths], total)
+    if not num_users:
+        return 0, 0
+    # A share such as 0.29 times 100 is a little off in floating point.
+    num_below, num_above = (int(share * num_users + 1e-6) for share in (low, 1 - high))
+    ranks = [min(num_below + 1, num_users), max(num_users - num_above, 1)]
+    shortest, longest = nth_smallest(lambda: [lengths], ranks, total)
+    return shortest, longest
+
+
+def _of_usual_length(train: Histories, model: ModelConfig, total: Total) -> Histories:
+    if not isinstance(model, SequenceConfig):
+        return train
+    shortest, longest = length_bounds(
+        train,
+        model.min_user_history_length_percentile,
+        model.max_user_history_length_percentile,
+        total,
     )
-
-
-def _of_users(all_users: Histories, own: Histories) -> Histories:
-    rows = all_users.rows_of(own.user_ids)
-    return all_users.take(np.sort(rows[rows >= 0]))
+    return train.take(np.flatnonzero((train.lengths >= shortest) & (train.lengths <= longest)))

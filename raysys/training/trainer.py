@@ -31,9 +31,10 @@ from raysys.models.build import build_model
 from raysys.models.weights import save_model
 from raysys.training.capacity import check_workers_fit
 from raysys.training.checkpoint import Checkpoint, EpochResult
+from raysys.training.communication import Communicator
 from raysys.training.loop import fit
 from raysys.training.metrics import report_epoch
-from raysys.training.pieces import Pieces, needs_all_users, pieces_of, pieces_of_all
+from raysys.training.pieces import pieces_of
 from raysys.training.run_files import RunFiles, followed
 from raysys.training.shares import ReadShares, Share, shares_of
 from raysys.training.warm_start import WarmStart
@@ -79,7 +80,6 @@ class _Job:
     make_validate: MakeValidate | None
     watcher: Watcher | None
     warm_start: WarmStart | None
-    all_pieces: "ray.ObjectRef[Pieces] | None"
 
 
 def train_on_ray(
@@ -158,9 +158,6 @@ def _job(
             "warm_start": None if warm_start is None else warm_start.fingerprint(),
         }
     )
-    all_pieces = None
-    if needs_all_users(config.split):  # they pass through this process's memory
-        all_pieces = ray.put(pieces_of_all(opened.histories(vocabulary), config.split))
     return _Job(
         shards=[path.absolute() for path in opened.shard_paths()],
         items=items.absolute(),
@@ -171,7 +168,6 @@ def _job(
         make_validate=make_validate,
         watcher=watcher,
         warm_start=warm_start,
-        all_pieces=all_pieces,
     )
 
 
@@ -242,7 +238,10 @@ def _train(job: _Job, workers: Workers) -> None:
     settings = job.config.training
     torch.set_num_threads(settings.threads_per_worker)
     items, users = Vocabulary.open(job.items), Vocabulary.open(job.users)
-    pieces = workers.together(lambda: _own_pieces(job, items, workers))
+    histories = workers.together(lambda: _own_histories(job, items, workers.comm))
+    pieces = pieces_of(histories, job.config, workers.total)
+    if job.warm_start is not None:
+        pieces = job.warm_start.narrowed(pieces, histories)
     torch.manual_seed(settings.seed)
     if job.warm_start is None:
         model = build_model(job.config.model, num_items=len(items), num_users=len(users))
@@ -264,12 +263,9 @@ def _train(job: _Job, workers: Workers) -> None:
         _save(job, model, results, num_users=len(users), vocabulary=items.hash)
 
 
-def _own_pieces(job: _Job, items: Vocabulary, workers: Workers) -> Pieces:
-    shares = shares_of(workers.comm.rank, workers.comm.num_ranks, len(job.shards))
-    of_all = None if job.all_pieces is None else ray.get(job.all_pieces)
-    histories = concatenated(_read(job, shares, items))
-    pieces = pieces_of(histories, of_all)
-    return pieces if job.warm_start is None else job.warm_start.narrowed(pieces, histories)
+def _own_histories(job: _Job, items: Vocabulary, comm: Communicator) -> Histories:
+    shares = shares_of(comm.rank, comm.num_ranks, len(job.shards))
+    return concatenated(_read(job, shares, items))
 
 
 def _read(job: _Job, shares: list[Share], items: Vocabulary) -> list[Histories]:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 
 from raysys.dataset.splits import Held
 from raysys.errors import RaysysError
@@ -32,6 +34,12 @@ class Workers:
         total = torch.tensor([number], device=self.device)
         self.comm.sum_([total])
         return int(total)
+
+    def total(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sum of every worker's counts."""
+        tensor = torch.tensor(counts, device=self.device)
+        self.comm.sum_([tensor])
+        return tensor.cpu().numpy()
 
     def together(self, action: Callable[[], Value]) -> Value:
         """Do what every worker does at this point; where it fails on one, fail on all."""

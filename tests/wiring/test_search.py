@@ -10,8 +10,9 @@ import pytest
 from raysys import storage
 from raysys.cli import main
 from raysys.commands.released_model import ReleasedModel
+from raysys.config import LeaveLastOut
 from raysys.dataset.dataset import open_dataset
-from raysys.dataset.splits import leave_last_out
+from raysys.dataset.splits import split
 from raysys.evaluation.evaluate import evaluate
 from raysys.release import CONFIG, open_release
 from raysys.training.search_files import SearchFiles
@@ -116,7 +117,7 @@ def _check_release(files: SearchFiles, line: dict[str, Any]) -> None:
     release.verify()
     model = ReleasedModel(release)
     histories = open_dataset(Path("dataset")).histories(model.items)
-    held = leave_last_out(histories).validation
+    held = split(histories, LeaveLastOut()).validation
     measured = evaluate(model.retriever, held, [10]).means()["ndcg_at_10"]
     assert measured == pytest.approx(line["best"]["best"], abs=1e-6)
     winner = line["best"]["hyperparameters"]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from raysys.config import GruConfig, PipelineConfig, TrainingConfig
+from raysys.config import GruConfig, LeaveLastOut, PipelineConfig, TrainingConfig
 from raysys.dataset.dataset import open_dataset
-from raysys.dataset.splits import Held, leave_last_out
+from raysys.dataset.splits import Held, split
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
 from raysys.logs.importing import import_log
@@ -135,7 +135,7 @@ class Reference:
 @pytest.fixture(scope="module")
 def reference(world: World) -> Reference:
     items = Vocabulary.open(world.items)
-    parts = leave_last_out(open_dataset(world.dataset).histories(items))
+    parts = split(open_dataset(world.dataset).histories(items), LeaveLastOut())
     torch.manual_seed(CONFIG.training.seed)
     model = build_model(CONFIG.model, num_items=NUM_ITEMS, num_users=NUM_USERS)
     validate = MeasureNextItem()(parts.validation)

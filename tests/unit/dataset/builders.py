@@ -1,17 +1,26 @@
 """Datasets as an import leaves them, written by hand."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
+from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from raysys import tables
+from raysys.dataset.selection import Total
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import FORMAT_VERSION
+
+Part = TypeVar("Part")
+Value = TypeVar("Value")
 
 Row = tuple[str, str, int]
 """User, item, and microseconds since 1970."""
@@ -78,3 +87,22 @@ def write_dataset(
     }
     (path / "manifest.json").write_text(json.dumps({**written, **manifest}))
     return path
+
+
+def together(action: Callable[[Part, Total], Value], parts: Sequence[Part]) -> list[Value]:
+    """Call the action once per part, in a thread each, with a `Total` that adds up over them."""
+    barrier = Barrier(len(parts), timeout=30)
+    counts: dict[int, NDArray[np.int64]] = {}
+
+    def run(holder: int) -> Value:
+        def total(own: NDArray[np.int64]) -> NDArray[np.int64]:
+            counts[holder] = own
+            barrier.wait()
+            added = np.sum([counts[each] for each in range(len(parts))], axis=0)
+            barrier.wait()
+            return added
+
+        return action(parts[holder], total)
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(run, range(len(parts))))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys import tables
-from raysys.dataset.histories import Histories, concatenated
+from raysys.dataset.histories import SEEN_ONLY, Histories, concatenated
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 
@@ -179,3 +179,58 @@ def test_arrays_that_do_not_fit_together_are_refused():
             np.array([1], dtype=np.int32),
             np.array([1], dtype=np.int64),
         )
+
+
+WEIGHTED = Histories.from_lists(
+    ["ann", "bob", "cat"],
+    [[7, 8, 7, 9], [], [5, 6]],
+    [[1, 2, 2, 4], [], [3, 4]],
+    weights=[np.array(each, np.float32) for each in ([1, 0, 0.5, SEEN_ONLY], [], [SEEN_ONLY, 0])],
+    vocabulary_hash="v",
+)
+
+
+def weights_of(histories: Histories) -> list[float]:
+    assert histories.weights is not None
+    return histories.weights.tolist()
+
+
+def test_models_read_all_but_what_counts_only_as_seen_and_find_what_weighs_something():
+    assert items_of(WEIGHTED.inputs()) == [[7, 8, 7], [], [6]]
+    assert weights_of(WEIGHTED.inputs()) == [1, 0, 0.5, 0]
+    assert items_of(WEIGHTED.targets()) == [[7, 7], [], []]
+    assert WEIGHTED.num_targets().tolist() == [2, 0, 0]
+    assert WEIGHTED.targets_to_come().tolist() == [2, 1, 1, 0, 0, 0]
+    assert WEIGHTED.newest_distinct(9).item_nums.tolist() == [8, 7, 9, 5, 6]
+
+
+def test_without_weights_everything_is_read_and_found():
+    assert ANN_BOB_CAT.inputs() is ANN_BOB_CAT.targets() is ANN_BOB_CAT
+    assert ANN_BOB_CAT.is_target.all()
+    assert ANN_BOB_CAT.num_targets().tolist() == [4, 0, 1]
+    assert ANN_BOB_CAT.places.tolist() == [0, 1, 2, 3, 0]
+
+
+def test_weights_go_where_their_interactions_go(tmp_path: Path):
+    assert weights_of(WEIGHTED.take([2, 0])) == [-1, 0, 1, 0, 0.5, -1]
+    assert weights_of(WEIGHTED.last(1)) == [-1, 0]
+    assert weights_of(Histories.from_table(WEIGHTED.to_table())) == weights_of(WEIGHTED)
+    assert weights_of(concatenated([WEIGHTED.take([2]), WEIGHTED.take([0])])) == [
+        1,
+        0,
+        0.5,
+        -1,
+        -1,
+        0,
+    ]
+    WEIGHTED.save(tmp_path / "histories.arrow")
+    opened = Histories.open(tmp_path / "histories.arrow")
+    assert_same(opened, WEIGHTED)
+    assert weights_of(opened) == weights_of(WEIGHTED)
+
+
+def test_weights_that_do_not_fit_or_are_missing_in_part_are_refused():
+    with pytest.raises(ValueError, match="2 items, 2 times and 1 weights"):
+        Histories.from_lists(["a"], [[1, 2]], [[1, 2]], weights=[np.ones(1, np.float32)])
+    with pytest.raises(ValueError, match="with weights and without"):
+        concatenated([WEIGHTED, ANN_BOB_CAT])

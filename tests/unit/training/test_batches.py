@@ -103,6 +103,40 @@ def test_an_unknown_item_is_read_but_never_learnt():
     assert batch.weights[:, 0].tolist() == [0, 1, 0]
 
 
+def with_weights(*weights: float) -> Histories:
+    """One history of the items 1, 2, … with these weights."""
+    items = range(1, len(weights) + 1)
+    given = [np.array(weights, np.float32)]
+    return Histories.from_lists(["ann"], [items], [range(len(weights))], weights=given)
+
+
+def test_what_weighs_nothing_is_read_but_never_learnt():
+    batches = segments(with_weights(1, 0, 0.25), half_life=None)
+    (batch,) = batches.epoch(0)
+    assert batch.inputs[:, 0].tolist() == [1, 2, 0]
+    assert batch.targets[:, 0].tolist() == [0, 3, 0]
+    assert batch.weights[:, 0].tolist() == [0, 0.25, 0]
+    assert batches.num_examples == 1
+
+
+def test_weights_and_recency_multiply():
+    # Ages of the targets 2, 3, 4 are 2, 1, 0.
+    (batch,) = segments(with_weights(1, 0.5, 1, 0.25), half_life=1.0).epoch(0)
+    assert batch.weights[:, 0].tolist() == pytest.approx([0.125, 0.5, 0.25])
+
+
+def test_a_history_without_a_target_is_not_read():
+    assert list(segments(with_weights(1, 0, 0)).epoch(0)) == []
+    assert list(segments(histories_of([[1, 0, 0]])).epoch(0)) == []
+
+
+def test_pairs_have_their_weights_and_those_of_none_are_left_out():
+    batches = PairBatches(with_weights(1, 0, 0.25), np.array([7]), batch_size=5, seed=(0,))
+    (batch,) = batches.epoch(0)
+    assert sorted(zip(batch.item_nums, batch.weights, strict=True)) == [(1, 1), (3, 0.25)]
+    assert batches.num_examples == 2
+
+
 def test_an_epoch_is_the_same_on_every_run_and_differs_from_the_next():
     def order(epoch: int, seed: int = 0) -> list[int]:
         batches = segments(numbered([3] * 20), lanes=1, seed=(seed,)).epoch(epoch)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from raysys.config import GruConfig
+from raysys.config import GruConfig, LeaveLastOut
 from raysys.dataset.histories import Histories
-from raysys.dataset.splits import leave_last_out
+from raysys.dataset.splits import split
 from raysys.errors import ReleaseMismatchError
 from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue
@@ -30,7 +30,7 @@ def test_only_users_with_something_later_than_the_time_are_active() -> None:
 
 
 def test_all_of_an_active_users_train_part_is_learnt_and_everybody_is_validated() -> None:
-    parts = leave_last_out(HISTORIES)
+    parts = split(HISTORIES, LeaveLastOut())
     pieces = Pieces(parts.train, parts.validation)
     narrowed = WarmStart(Path("unused"), 20).narrowed(pieces, HISTORIES)
     assert narrowed.train.user_ids.to_pylist() == ["ann", "dan"]

@@ -1,0 +1,80 @@
+"""The n-th smallest of numbers that lie in many places, without bringing them together.
+
+Whoever holds a part counts its keys by their leading digits; only the counts are added up. Four
+rounds of 65,536 counts find any 64-bit key exactly, whatever the number of keys and holders.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint64]
+Total = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+"""Returns the sum of an array over all holders, each of whom calls it at the same point."""
+
+_DIGIT_BITS = 16
+_NUM_DIGITS = 1 << _DIGIT_BITS
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def alone(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Be the `Total` of one holder of everything."""
+    return counts
+
+
+def num_keys(blocks: Iterable[Keys], total: Total = alone) -> int:
+    """Return how many keys all holders have together."""
+    return int(total(np.array([sum(len(keys) for keys in blocks)], dtype=np.int64))[0])
+
+
+def nth_smallest(
+    blocks: Callable[[], Iterable[Keys]], ranks: Sequence[int], total: Total = alone
+) -> list[int]:
+    """Return the key at each rank among the keys of all holders; 1 is the smallest.
+
+    Args:
+        blocks: begins a pass over this holder's keys; called four times.
+        ranks: each from 1 to the number of all keys; the same for every holder.
+    """
+    left, found = np.array(ranks, dtype=np.int64), [0] * len(ranks)
+    for shift in range(64 - _DIGIT_BITS, -1, -_DIGIT_BITS):
+        prefixes = sorted(set(found))
+        counts = np.zeros((len(prefixes), _NUM_DIGITS), dtype=np.int64)
+        for keys in blocks():
+            for row, prefix in enumerate(prefixes):
+                counts[row] += _digits_after(prefix, keys, shift)
+        up_to = np.cumsum(total(counts), axis=1)
+        for place, prefix in enumerate(found):
+            row = up_to[prefixes.index(prefix)]
+            digit = int(np.searchsorted(row, left[place]))
+            left[place] -= row[digit - 1] if digit else 0
+            found[place] = (prefix << _DIGIT_BITS) | digit
+    return found
+
+
+def keys_of_times(times_us: NDArray[np.int64]) -> Keys:
+    """Return keys in the order of the times, which may lie before 1970."""
+    return times_us.view(np.uint64) ^ np.uint64(1 << 63)
+
+
+def mixed(hashes: Keys, salt: int | Keys) -> Keys:
+    """Return another even hash of each hash and salt, the same for ever.
+
+    Source:
+        The finaliser of SplitMix64: Steele, Lea, Flood, Fast Splittable Pseudorandom Number
+        Generators, OOPSLA 2014, doi:10.1145/2660193.2660195.
+    """
+    bits = hashes + np.asarray(salt, dtype=np.uint64) * _GOLDEN + _GOLDEN
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
+def _digits_after(prefix: int, keys: Keys, shift: int) -> NDArray[np.int64]:
+    """Return how often each digit at `shift` follows the prefix, (65,536,)."""
+    above = shift + _DIGIT_BITS
+    if above < 64:
+        keys = keys[keys >> np.uint64(above) == prefix]
+    digits = (keys >> np.uint64(shift)) & np.uint64(_NUM_DIGITS - 1)
+    return np.bincount(digits.astype(np.int64), minlength=_NUM_DIGITS)
