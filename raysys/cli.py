@@ -2,7 +2,8 @@
 
 Every command takes `--json` and then prints exactly one line on standard output, its last: a JSON
 object. What people read goes to standard error in that case, to standard output otherwise. Exit
-codes: 0 done, 1 could not be done (the reason is printed), 2 misused, 130 stopped by Ctrl-C.
+codes: 0 done, 1 could not be done (the reason is printed), 2 misused, 3 done and the answer is no
+(`raysys check`; the JSON line says it as `exit_code`), 130 stopped by Ctrl-C.
 """
 
 import importlib
@@ -21,11 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command = COMMANDS[arguments.command]
         check_outputs(arguments, command.outputs)
-        console.finish(importlib.import_module(command.module).run(arguments, console))
+        result = importlib.import_module(command.module).run(arguments, console)
+        console.finish(result)
     except RaysysError as error:
         console.fail(error)
         return 1
     except KeyboardInterrupt:
         console.say("Stopped.")
         return 130
-    return 0
+    return int(result.get("exit_code", 0))

@@ -41,6 +41,11 @@ COMMANDS = {
         declarations.declare_import,
         outputs=("to",),
     ),
+    "check": Command(
+        "raysys.commands.check",
+        "say whether a dataset is fit to be trained on, with a hint for what is not",
+        declarations.declare_check,
+    ),
     "train": Command(
         "raysys.commands.train",
         "train on a dataset, evaluate, publish a release",

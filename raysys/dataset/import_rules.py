@@ -1,0 +1,181 @@
+"""What became of the log on its way in, what else is known of items and users, and what is left."""
+
+from raysys.dataset.findings import Finding, judged, percent, quoted
+from raysys.dataset.statistics import Statistics
+from raysys.dataset.table_statistics import ItemJoin
+
+_MAX_SPLIT_LOSS = 0.2
+
+
+def quarantined(statistics: Statistics) -> Finding:
+    """At most 1 %, and never half, of the rows quarantined."""
+    manifest = statistics.manifest
+    refused, rows = manifest.rows_quarantined, manifest.rows_in
+    reasons = sorted(manifest.quarantined_by_reason.items(), key=lambda pair: (-pair[1], pair[0]))
+    counts = ", ".join(f"{reason} {percent(count, rows)}" for reason, count in reasons)
+    examples = " ".join(
+        f"{reason}: {statistics.quarantined[reason]}"
+        for reason, _ in reasons[:3]
+        if reason in statistics.quarantined
+    )
+    hint = f"Correct them in the log and import again. {examples}"
+    found = f"{percent(refused, rows)} of {rows:,} rows read were quarantined"
+    return judged(
+        "quarantined rows",
+        f"{found}: {counts}" if refused else "no row was quarantined",
+        fail=hint if refused > rows / 2 else "",
+        warn=hint if refused > rows / 100 else "",
+    )
+
+
+def duplicates(statistics: Statistics) -> Finding:
+    """At most a tenth of the rows left out as duplicates."""
+    manifest = statistics.manifest
+    repeated, rows = manifest.rows_duplicate, manifest.rows_in
+    warn = ""
+    if repeated > rows / 10:
+        warn = (
+            "Nothing is lost if the same file was imported twice. Otherwise check the times: rows "
+            "of the same user, item, time and event type count once, so coarse times make "
+            "duplicates of what happened twice."
+        )
+    found = f"{percent(repeated, rows)} of {rows:,} rows read repeat others and were left out"
+    return judged("duplicates", found if repeated else "no row repeats another", warn=warn)
+
+
+def event_types(statistics: Statistics) -> Finding:
+    """A type on every interaction or on none, and few enough of them to mean something."""
+    types, rows = statistics.shard.event_types, statistics.shard.rows
+    missing = statistics.shard.columns["event_type"].nulls
+    warn = ""
+    if not types.is_complete:
+        warn = "So many are rarely types of events. Check which column is EVENT_TYPE."
+        return judged("event types", f"more than {types.limit:,} event types", warn=warn)
+    if 0 < missing < rows:
+        warn = (
+            "Such rows take part only where no event types are selected. Name the type of every "
+            "row, or of none."
+        )
+    named = ", ".join(f"{name} {percent(n, rows)}" for name, n in types.most_common()[:5])
+    more = len(types.counts) - 5
+    found = f"{named}{f' and {more:,} more' if more > 0 else ''}"
+    if missing:
+        found = f"{found + ', ' if named else ''}none {percent(missing, rows)}"
+    return judged("event types", found if named else "the log has no event types", warn=warn)
+
+
+def constant_columns(statistics: Statistics) -> Finding:
+    """No column with the same value in every row, and none without any."""
+    columns = statistics.column_profiles()
+    optional = ("interactions.event_type", "interactions.event_value")
+    constant = [name for name, profile in columns.items() if profile.is_constant]
+    empty = [name for name, profile in columns.items() if profile.is_empty and name not in optional]
+    found = [f"{name} is always {columns[name].lowest!r:.60}" for name in constant]
+    found += [f"{name} is always empty" for name in empty]
+    warn = ""
+    if found:
+        warn = (
+            "Nothing can be learnt from them. Leave such columns out, or check how they are filled."
+        )
+    text = ", ".join(found) if found else f"none of {len(columns)} columns is constant or empty"
+    return judged("constant columns", text, warn=warn)
+
+
+def items_join(statistics: Statistics) -> Finding | None:
+    """Nearly every item of an interaction has a row in the table of items."""
+    table = statistics.item_table
+    if table is None:
+        return judged("items joined", "there is no table of items")
+    total = statistics.num_items
+    found = (
+        f"{percent(table.items_without_row, total)} of {total:,} items, with "
+        f"{percent(table.interactions_without_row, statistics.shard.rows)} of the interactions, "
+        f"have no row in the table of items"
+    )
+    if not table.items_without_row:
+        return judged("items joined", f"all {total:,} items have a row in the table of items")
+    hint = _why_items_do_not_join(statistics, table)
+    return judged(
+        "items joined",
+        found,
+        fail=hint if table.items_without_row > total * 0.9 else "",
+        warn=hint if table.items_without_row > total * 0.05 else "",
+    )
+
+
+def _why_items_do_not_join(statistics: Statistics, table: ItemJoin) -> str:
+    hint = f"Without a row: {quoted(table.without_row, table.items_without_row > 3)}. "
+    if table.unmatched:
+        hint += f"In the table without interactions: {quoted(table.unmatched, more=True)}. "
+    if ignored := statistics.item_ids_would_join_without:
+        return f"{hint}Most would join without {ignored}: ids must be equal character by character."
+    return f"{hint}Add them: what is not known of an item can be neither learnt nor filtered by."
+
+
+def cold_items(statistics: Statistics) -> Finding | None:
+    """What nobody interacted with yet can be recommended only by what is known of it."""
+    table = statistics.item_table
+    if table is None or not table.rows:
+        return None
+    cold = table.rows - table.matched
+    bare = table.unmatched_without_metadata
+    warn = ""
+    if bare:
+        warn = (
+            "Such items can never be recommended for a reason: nobody chose them, and nothing says "
+            "what they are like. Fill in their metadata."
+        )
+    elif table.matched and cold > table.rows * 0.9:
+        warn = "Check that the table and the log are of the same shop and time."
+    found = f"{cold:,} of {table.rows:,} rows of the table are items without interactions"
+    if bare:
+        found += f", and of {bare:,} of them nothing but the id is known"
+    return judged("cold items", found, warn=warn)
+
+
+def users_join(statistics: Statistics) -> Finding:
+    """Nearly every user has a row in the table of users."""
+    table, total = statistics.user_table, statistics.num_users
+    if table is None:
+        return judged("users joined", "there is no table of users")
+    missing = total - table.matched
+    found = (
+        f"{percent(missing, total)} of {total:,} users have no row in the table of users, and "
+        f"{table.rows - table.matched:,} of its {table.rows:,} rows are users without interactions"
+    )
+    without = statistics.shard.users_without_row
+    hint = (
+        f"Without a row: {quoted(without, missing > len(without))}; the table's ids are like "
+        f"{quoted(table.unmatched, more=True)}. Ids must be equal character by character."
+    )
+    return judged(
+        "users joined",
+        found,
+        fail=hint if missing > total * 0.9 else "",
+        warn=hint if missing > total * 0.05 else "",
+    )
+
+
+def split(statistics: Statistics) -> Finding:
+    """Leave-last-out, the split unless another is named, leaves enough to test with."""
+    left = statistics.leave_last_out()
+    fail = warn = ""
+    if not left.users_tested:
+        fail = (
+            "Nobody has three interactions, so nothing could be tested. Use a split by time, or "
+            "import more of the log."
+        )
+    elif left.users_tested < 100:
+        warn = "Figures from so few users vary by chance: read their intervals, or import more."
+    elif left.tested_never_trained > left.users_tested * _MAX_SPLIT_LOSS:
+        warn = (
+            "A model that knows items by their interactions only cannot find them, so figures will "
+            "be low. Items are replaced quickly here: explore, and give items metadata."
+        )
+    found = (
+        f"leave-last-out tests {left.users_tested:,} of {statistics.num_users:,} users and trains "
+        f"on {left.interactions_trained:,} interactions; "
+        f"{percent(left.tested_never_trained, left.users_tested)} of what is to be found was never "
+        f"seen in training"
+    )
+    return judged("split", found, fail=fail, warn=warn)

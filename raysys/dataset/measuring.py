@@ -1,0 +1,95 @@
+"""Measures a dataset on Ray Data: one task for each shard, then the tables beside them.
+
+Memory: a task holds a batch of rows and its shard's distinct users and items; the caller holds one
+row for each item.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from raysys.dataset.dataset import Dataset
+from raysys.dataset.shard_statistics import ShardStatistics, shard_statistics
+from raysys.dataset.statistics import Statistics
+from raysys.dataset.table_statistics import (
+    TableStatistics,
+    join_items,
+    quarantine_examples,
+    table_statistics,
+    would_join,
+)
+from raysys.dataset.time_bins import TimeBins, microseconds
+from raysys.logs.calls import run_calls
+from raysys.logs.progress import OnProgress
+
+_TITLED_ITEMS = 10
+_HARDLY_JOINS = 0.5
+
+
+def measure(
+    dataset: Dataset, *, now: datetime | None = None, on_progress: OnProgress | None = None
+) -> Statistics:
+    """Read every row of a dataset once, on the Ray that runs.
+
+    Args:
+        now: what lies after it lies in the future; None: this moment.
+
+    Raises:
+        DatasetError: a file of the dataset cannot be read.
+    """
+    manifest = dataset.manifest
+    first, last = (
+        microseconds(at) for at in (manifest.first_occurred_at, manifest.last_occurred_at)
+    )
+    found = Statistics(
+        manifest, TimeBins.between(first, last), microseconds(now or datetime.now(UTC))
+    )
+    users = dataset.path / manifest.users_file if manifest.users_file else None
+    paths = dataset.shard_paths()
+    calls: list[_MeasureShard | _MeasureTable] = [
+        _MeasureShard(path, found.bins, found.now_us, users) for path in paths
+    ]
+    calls += [_MeasureTable(users)] if users else []
+    for report in run_calls(calls):
+        if isinstance(report, ShardStatistics):
+            found.add(report)
+        else:
+            found.user_table = report
+        if on_progress is not None:
+            on_progress(found.shard.rows, manifest.rows_accepted)
+    found.finish()
+    if found.user_table is not None:
+        found.user_table.matched = found.shard.users_in_table
+    _join_items(dataset, found)
+    found.quarantined = quarantine_examples(dataset.quarantine_paths())
+    return found
+
+
+def _join_items(dataset: Dataset, found: Statistics) -> None:
+    if dataset.manifest.items_file is None:
+        return
+    path = dataset.path / dataset.manifest.items_file
+    titled = found.items.column("item_id").slice(0, _TITLED_ITEMS).to_pylist()
+    found.item_table = join_items(path, found.items, titled)
+    if found.item_table.matched < found.num_items * _HARDLY_JOINS:
+        found.item_ids_would_join_without = would_join(found.item_table, found.items, path)
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasureShard:
+    path: Path
+    bins: TimeBins
+    now_us: int
+    users_table: Path | None
+
+    def run(self) -> Iterator[ShardStatistics]:
+        yield shard_statistics(self.path, self.bins, self.now_us, self.users_table)
+
+
+@dataclass(frozen=True, slots=True)
+class _MeasureTable:
+    path: Path
+
+    def run(self) -> Iterator[TableStatistics]:
+        yield table_statistics(self.path)

@@ -1,0 +1,102 @@
+"""The figures of a dataset as one JSON value; the page with plots shows the same."""
+
+from typing import Any
+
+import numpy as np
+
+from raysys.dataset.statistics import Statistics
+from raysys.dataset.time_bins import grouped
+
+PERCENTILES = (0.5, 0.9, 0.99)
+TOP_SHARES = (0.01, 0.1)
+MOST_BINS = 120
+_TOP_ITEMS = 10
+
+
+def summary(statistics: Statistics) -> dict[str, Any]:
+    """Return the figures, rounded, with at most `MOST_BINS` pieces of time."""
+    total, manifest = statistics.shard, statistics.manifest
+    return {
+        "interactions": total.rows,
+        "users": statistics.num_users,
+        "items": statistics.num_items,
+        "first_occurred_at": manifest.first_occurred_at.isoformat(),
+        "last_occurred_at": manifest.last_occurred_at.isoformat(),
+        "density": _rounded(total.rows / statistics.num_users / statistics.num_items),
+        "tied": _rounded(total.tied_rows / total.rows),
+        "times_are_whole": statistics.resolution(),
+        "history_length": _history_lengths(statistics),
+        "popularity": _popularity(statistics),
+        "event_types": dict(total.event_types.most_common()) or None,
+        "activity": activity(statistics),
+    }
+
+
+def activity(statistics: Statistics, most: int = MOST_BINS) -> list[dict[str, Any]]:
+    """Return, for pieces of time of equal length, what happened in them and what came new."""
+    columns = [
+        list(grouped(counts, most))
+        for counts in (
+            statistics.shard.per_bin,
+            statistics.shard.new_users_per_bin,
+            statistics.new_items_per_bin,
+        )
+    ]
+    return [
+        {
+            "from": statistics.bins.start_of(rows[0]).isoformat(),
+            "interactions": rows[1],
+            "new_users": users,
+            "new_items": items,
+        }
+        for rows, (_, users), (_, items) in zip(*columns, strict=True)
+    ]
+
+
+def top_items(statistics: Statistics) -> list[dict[str, Any]]:
+    """Return the most popular items with their titles, as far as they have one."""
+    titles = statistics.item_table.titles if statistics.item_table else {}
+    return [
+        {
+            "item_id": row["item_id"],
+            "title": titles.get(row["item_id"]),
+            "interactions": row["interactions"],
+        }
+        for row in statistics.items.slice(0, _TOP_ITEMS).to_pylist()
+    ]
+
+
+def gini(statistics: Statistics) -> float:
+    """Return how unequal items are: 0 where all are alike, near 1 where few have everything."""
+    ascending = statistics.popularity()[::-1]
+    ranks = np.arange(1, len(ascending) + 1)
+    weighted = float((ranks * ascending).sum()) / float(ascending.sum())
+    return (2 * weighted - len(ascending) - 1) / len(ascending)
+
+
+def _history_lengths(statistics: Statistics) -> dict[str, Any]:
+    named = {f"p{share * 100:g}": statistics.length_percentile(share) for share in PERCENTILES}
+    return {
+        "mean": _rounded(statistics.shard.rows / statistics.num_users),
+        **named,
+        "max": statistics.shard.longest[0],
+        "users_with_two": statistics.users_with(2),
+        "users_with_three": statistics.users_with(3),
+    }
+
+
+def _popularity(statistics: Statistics) -> dict[str, Any]:
+    return {
+        **{
+            f"share_of_top_{share * 100:g}_percent": _rounded(
+                statistics.share_of_most_popular(share)
+            )
+            for share in TOP_SHARES
+        },
+        "gini": _rounded(gini(statistics)),
+        "top": top_items(statistics),
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
