@@ -14,6 +14,7 @@ from raysys.dataset.dataset import open_dataset
 from raysys.dataset.findings import Finding, Verdict, verdict_of
 from raysys.dataset.measuring import measure
 from raysys.dataset.summary import summary
+from raysys.logs.calls import run_calls
 
 EXIT_FAIL = 3
 """Not 1, which says that the dataset could not be checked at all."""
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     shown = {"dataset": arguments.dataset, "dataset_group": dataset.manifest.dataset_group}
     with ray_cluster(console, metadata={"command": "check", **shown}):
         with console.progress("reading rows") as advance:
-            statistics = measure(dataset, on_progress=advance)
+            statistics = measure(dataset, run_calls, on_progress=advance)
         findings = check(statistics)
         verdict = verdict_of(findings)
         job_page.add({"verdict": verdict})

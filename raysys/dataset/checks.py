@@ -32,5 +32,7 @@ RULES: tuple[Callable[[Statistics], Finding | None], ...] = (
 
 def check(statistics: Statistics) -> list[Finding]:
     """Return what the rules find; a rule about something that the dataset has not says nothing."""
+    if not statistics.shard.rows:  # everybody was forgotten
+        return [interaction_rules.interactions(statistics)]
     findings = [rule(statistics) for rule in RULES]
     return [finding for finding in findings if finding is not None]

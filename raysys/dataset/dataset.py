@@ -31,11 +31,6 @@ class Dataset:
         """Return the Parquet files of interactions; a user is in one of them only."""
         return [self.path / name for name in self.manifest.shard_names()]
 
-    def quarantine_paths(self) -> list[Path]:
-        """Return the Parquet files of `tables.QUARANTINE`, in log order."""
-        names = [name for name in self.manifest.files if "/quarantine/" in name]
-        return [self.path / name for name in sorted(names)]
-
     def items(self) -> pa.Table | None:
         """Return the item table, or None where the import had none."""
         name = self.manifest.items_file

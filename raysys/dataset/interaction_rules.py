@@ -117,9 +117,8 @@ def future(statistics: Statistics) -> Finding:
     """No interaction later than now."""
     rows, late = statistics.shard.rows, statistics.shard.future_rows
     hint = (
-        f"The ages of items and the split by time count from the newest interaction, which is at "
-        f"{statistics.manifest.last_occurred_at:%Y-%m-%d %H:%M} UTC. Check time zones (times are "
-        f"UTC), clocks and default values."
+        f"The ages of items and the split by time count from the newest interaction, which is on "
+        f"{statistics.last_day}. Check time zones (times are UTC), clocks and default values."
     )
     found = f"{percent(late, rows)} of the interactions lie in the future ({late:,})"
     return judged(
@@ -133,10 +132,10 @@ def future(statistics: Statistics) -> Finding:
 def time_span(statistics: Statistics) -> Finding:
     """More than one moment, and no stray times that stretch the log to many times its length."""
     bins, per_bin = statistics.bins, statistics.shard.per_bin
-    first, last = statistics.manifest.first_occurred_at, statistics.manifest.last_occurred_at
+    manifest = statistics.manifest
     fail = warn = ""
     low, high = statistics.bulk()
-    if first == last:
+    if manifest.first_occurred_at == manifest.last_occurred_at:
         fail = "One moment has no before and after. Check which column is TIMESTAMP."
     elif len(per_bin) >= 100 and (high - low + 1) * 10 < len(per_bin):
         warn = (
@@ -144,7 +143,7 @@ def time_span(statistics: Statistics) -> Finding:
             f"{bins.start_of(high):%Y-%m-%d}, in a small part of that time. The others stretch "
             f"ages and splits by time; check whether they are default values."
         )
-    found = f"the interactions are from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    found = f"the interactions are from {statistics.first_day} to {statistics.last_day}"
     return judged("time span", found, fail=fail, warn=warn)
 
 

@@ -1,4 +1,4 @@
-"""Measures a dataset on Ray Data: one task for each shard, then the tables beside them.
+"""Measures a dataset: one call for each shard, run as tasks of Ray Data, then the tables beside.
 
 Memory: a task holds a batch of rows and its shard's distinct users and items; the caller holds one
 row for each item.
@@ -20,7 +20,8 @@ from raysys.dataset.table_statistics import (
     would_join,
 )
 from raysys.dataset.time_bins import TimeBins, microseconds
-from raysys.logs.calls import run_calls
+from raysys.logs.call import Call, RunCalls
+from raysys.logs.manifest import DatasetManifest
 from raysys.logs.progress import OnProgress
 
 _TITLED_ITEMS = 10
@@ -28,30 +29,29 @@ _HARDLY_JOINS = 0.5
 
 
 def measure(
-    dataset: Dataset, *, now: datetime | None = None, on_progress: OnProgress | None = None
+    dataset: Dataset,
+    run: RunCalls,
+    *,
+    now: datetime | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Statistics:
-    """Read every row of a dataset once, on the Ray that runs.
+    """Read every row of a dataset once.
 
     Args:
+        run: what reads the shards; see `raysys.logs.call`.
         now: what lies after it lies in the future; None: this moment.
 
     Raises:
         DatasetError: a file of the dataset cannot be read.
     """
     manifest = dataset.manifest
-    first, last = (
-        microseconds(at) for at in (manifest.first_occurred_at, manifest.last_occurred_at)
-    )
-    found = Statistics(
-        manifest, TimeBins.between(first, last), microseconds(now or datetime.now(UTC))
-    )
+    found = Statistics(manifest, _bins(manifest), microseconds(now or datetime.now(UTC)))
     users = dataset.path / manifest.users_file if manifest.users_file else None
-    paths = dataset.shard_paths()
-    calls: list[_MeasureShard | _MeasureTable] = [
-        _MeasureShard(path, found.bins, found.now_us, users) for path in paths
+    calls: list[Call] = [
+        _MeasureShard(path, found.bins, found.now_us, users) for path in dataset.shard_paths()
     ]
     calls += [_MeasureTable(users)] if users else []
-    for report in run_calls(calls):
+    for report in run(calls):
         if isinstance(report, ShardStatistics):
             found.add(report)
         else:
@@ -62,8 +62,17 @@ def measure(
     if found.user_table is not None:
         found.user_table.matched = found.shard.users_in_table
     _join_items(dataset, found)
-    found.quarantined = quarantine_examples(dataset.quarantine_paths())
+    found.quarantined = quarantine_examples(
+        [dataset.path / name for name in manifest.quarantine_names()]
+    )
     return found
+
+
+def _bins(manifest: DatasetManifest) -> TimeBins:
+    first, last = manifest.first_occurred_at, manifest.last_occurred_at
+    if first is None or last is None:  # no row is left
+        return TimeBins.between(0, 0)
+    return TimeBins.between(microseconds(first), microseconds(last))
 
 
 def _join_items(dataset: Dataset, found: Statistics) -> None:

@@ -34,6 +34,7 @@ class Statistics:
 
     manifest: DatasetManifest
     bins: TimeBins
+    """From the first interaction to the last."""
     now_us: int
     shard: ShardStatistics = field(init=False)
     """The sums; its `items` are empty, `items` of this class holds them."""
@@ -78,6 +79,16 @@ class Statistics:
         self.items = self._counts.table().sort_by(order)
         self._counts = ItemCounts()
         self.new_items_per_bin = self.bins.counts(self.items.column("first_us").to_numpy())
+
+    @property
+    def first_day(self) -> str:
+        """The day of the first interaction, UTC."""
+        return f"{self.bins.start_of(0):%Y-%m-%d}"
+
+    @property
+    def last_day(self) -> str:
+        """The day of the last interaction, UTC."""
+        return f"{self.bins.start_of(self.bins.num - 1):%Y-%m-%d}"
 
     @property
     def num_users(self) -> int:

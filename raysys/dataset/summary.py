@@ -16,12 +16,17 @@ _TOP_ITEMS = 10
 def summary(statistics: Statistics) -> dict[str, Any]:
     """Return the figures, rounded, with at most `MOST_BINS` pieces of time."""
     total, manifest = statistics.shard, statistics.manifest
-    return {
+    sizes = {
         "interactions": total.rows,
         "users": statistics.num_users,
         "items": statistics.num_items,
-        "first_occurred_at": manifest.first_occurred_at.isoformat(),
-        "last_occurred_at": manifest.last_occurred_at.isoformat(),
+    }
+    if not total.rows:  # everybody was forgotten
+        return sizes
+    times = manifest.model_dump(mode="json", include={"first_occurred_at", "last_occurred_at"})
+    return {
+        **sizes,
+        **times,
         "density": _rounded(total.rows / statistics.num_users / statistics.num_items),
         "tied": _rounded(total.tied_rows / total.rows),
         "times_are_whole": statistics.resolution(),

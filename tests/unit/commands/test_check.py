@@ -8,7 +8,7 @@ import pytest
 
 from raysys.cli import main
 from raysys.commands import check
-from raysys.dataset import measuring
+from raysys.logs.call import run_here
 from tests.unit.dataset.builders import write_dataset
 
 SECOND = 1_000_000
@@ -16,9 +16,7 @@ SECOND = 1_000_000
 
 @pytest.fixture(autouse=True)
 def _run_calls_here(monkeypatch):
-    monkeypatch.setattr(
-        measuring, "run_calls", lambda calls: (report for call in calls for report in call.run())
-    )
+    monkeypatch.setattr(check, "run_calls", run_here)
     monkeypatch.setattr(check, "ray_cluster", lambda *_, **__: nullcontext())
 
 

@@ -1,17 +1,19 @@
-"""A whole dataset is measured; the calls run here, one after the other, instead of on Ray."""
+"""A whole dataset is measured; the calls run here instead of on Ray."""
 
 import json
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from raysys.dataset import measuring
 from raysys.dataset.checks import check
-from raysys.dataset.dataset import open_dataset
+from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.measuring import measure
 from raysys.dataset.summary import MOST_BINS, summary
-from tests.unit.dataset.builders import write_dataset
+from raysys.logs.call import run_here
+from raysys.logs.manifest import read_manifest
+from tests.unit.dataset.builders import interactions, write_dataset
 
 DAY = 86_400_000_000
 SHARDS = [
@@ -20,13 +22,9 @@ SHARDS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _run_calls_here(monkeypatch):
-    def run_calls(calls):
-        for call in reversed(calls):  # reports come in any order
-            yield from call.run()
-
-    monkeypatch.setattr(measuring, "run_calls", run_calls)
+def run_backwards(calls):
+    """Reports may come in any order."""
+    return run_here(calls[::-1])
 
 
 def test_shards_and_tables_are_added_up(tmp_path):
@@ -35,6 +33,7 @@ def test_shards_and_tables_are_added_up(tmp_path):
     seen = []
     found = measure(
         dataset,
+        run_backwards,
         now=datetime(1970, 1, 3, tzinfo=UTC),
         on_progress=lambda done, total=None, note="": seen.append((done, total)),
     )
@@ -68,13 +67,13 @@ def test_an_item_that_is_only_found_in_what_is_tested_is_never_trained(tmp_path)
     ]
     for shards, lost in (([rows[:3]], 1), ([rows], 0)):
         path = write_dataset(tmp_path / str(lost), shards)
-        assert measure(open_dataset(path)).leave_last_out().tested_never_trained == lost
+        assert measure(open_dataset(path), run_here).leave_last_out().tested_never_trained == lost
 
 
 def test_the_summary_is_one_json_value_with_the_figures(tmp_path):
     items = pa.table({"item_id": ["x"], "title": ["The X"]})
     path = write_dataset(tmp_path / "data", SHARDS, items=items)
-    found = json.loads(json.dumps(summary(measure(open_dataset(path))), allow_nan=False))
+    found = json.loads(json.dumps(summary(measure(open_dataset(path), run_here)), allow_nan=False))
     assert (found["interactions"], found["users"], found["items"]) == (6, 3, 3)
     assert found["density"] == 0.6667
     assert found["history_length"] == {
@@ -102,5 +101,16 @@ def test_the_summary_is_one_json_value_with_the_figures(tmp_path):
 def test_a_percentile_of_history_lengths_is_reached_by_that_share_of_the_users(
     tmp_path, share, length
 ):
-    found = measure(open_dataset(write_dataset(tmp_path / "data", SHARDS)))
+    found = measure(open_dataset(write_dataset(tmp_path / "data", SHARDS)), run_here)
     assert found.length_percentile(share) == length
+
+
+def test_a_dataset_in_which_nobody_is_left_can_be_measured_and_fails(tmp_path):
+    nobody = {"first_occurred_at": None, "last_occurred_at": None}
+    path = write_dataset(tmp_path / "data", SHARDS, **nobody)
+    shard = path / "import-1/interactions"
+    pq.write_table(interactions([]), shard / "shard-00000.parquet")
+    pq.write_table(interactions([]), shard / "shard-00001.parquet")
+    found = measure(Dataset(path, read_manifest(path)), run_here)
+    assert [finding.verdict for finding in check(found)] == ["FAIL"]
+    assert summary(found) == {"interactions": 0, "users": 0, "items": 0}
