@@ -20,9 +20,10 @@ def created_at_us(item_table: pa.Table, histories: Histories) -> NDArray[np.int6
     Args:
         item_table: (N,) in the order of the item numbers.
     """
-    times = histories.occurred_at_us
-    created = np.full(len(item_table) + 1, int(times.max(initial=0)), np.int64)
-    np.minimum.at(created, histories.item_nums, times)
+    newest = int(histories.occurred_at_us.max(initial=0))
+    created = np.full(len(item_table) + 1, newest, np.int64)
+    for block in histories.blocks():
+        np.minimum.at(created, block.item_nums, block.occurred_at_us)
     if COLUMN in item_table.column_names:
         column = item_table.column(COLUMN).combine_chunks()
         given, codes = parse_times(column)

@@ -1,5 +1,6 @@
 """A dataset directory, opened for reading: what an import accepted, shard by shard."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from raysys import tables
-from raysys.dataset.histories import Histories, concatenated, offsets_of
+from raysys.dataset.histories import BLOCK_INTERACTIONS, Histories, offsets_of
+from raysys.dataset.merging import merged
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import DatasetManifest, read_manifest
 
 _HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at"]
+_BATCH_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,32 @@ class Dataset:
         return self._vocabulary("users")
 
     def histories(self, vocabulary: Vocabulary) -> Histories:
-        """Return every user's history, ordered by user id, in the numbers of `vocabulary`."""
-        return concatenated([shard_histories(table, vocabulary) for table in self._shards()])
+        """Return every user's history in the order of the user vocabulary.
+
+        They are mapped from files without a name, in the directory for temporary files, which takes
+        24 bytes an interaction for a while and then 12; the memory needed does not depend on their
+        number.
+
+        Args:
+            vocabulary: gives the item numbers.
+        """
+        with tempfile.TemporaryDirectory(prefix="raysys-histories-") as work:
+            return merged(self.blocks(vocabulary), self.user_vocabulary(), Path(work))
+
+    def blocks(self, vocabulary: Vocabulary) -> Iterator[Histories]:
+        """Yield the histories of all users, some whole users at a time, shard after shard."""
+        for path in self.shard_paths():
+            last = ""
+            for table in _whole_users(path):
+                block = shard_histories(table, vocabulary)
+                first, last_before, last = (
+                    block.user_ids[0].as_py(),
+                    last,
+                    block.user_ids[-1].as_py(),
+                )
+                if first <= last_before:
+                    raise _disordered()
+                yield block
 
     def check_dataset_group(self, name: str | None) -> None:
         """Raise DatasetError unless the dataset belongs to this group; None is every group."""
@@ -75,10 +102,6 @@ class Dataset:
                 f"imported it. Import the log again."
             )
         return Vocabulary.open(self.path / name)
-
-    def _shards(self) -> Iterator[pa.Table]:
-        for path in self.shard_paths():
-            yield _read(path, columns=_HISTORY_COLUMNS)
 
 
 def open_dataset(path: Path) -> Dataset:
@@ -126,20 +149,52 @@ def shard_histories(table: pa.Table, vocabulary: Vocabulary) -> Histories:
     )
 
 
+def _whole_users(path: Path) -> Iterator[pa.Table]:
+    """Read a shard in tables of some `BLOCK_INTERACTIONS` rows that divide no user."""
+    pending: list[pa.RecordBatch] = []
+    for batch in _batches(path):
+        pending.append(batch)
+        if sum(len(each) for each in pending) >= BLOCK_INTERACTIONS:
+            table = pa.Table.from_batches(pending)
+            users = table.column("user_id")
+            whole = pc.index(users, users[-1]).as_py()  # 0: one user who is larger than a table
+            if whole:
+                yield table.slice(0, whole)
+            pending = table.slice(whole).to_batches()
+    if pending:
+        yield pa.Table.from_batches(pending)
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = min(_BATCH_ROWS, BLOCK_INTERACTIONS)
+            yield from file.iter_batches(rows, columns=_HISTORY_COLUMNS)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
 def _check_order(users: pa.StringArray, times: NDArray[np.int64], new: NDArray[np.bool_]) -> None:
     ascends = pc.all(pc.less_equal(users[:-1], users[1:])).as_py() is not False  # None: no rows
     if not ascends or np.any((np.diff(times) < 0) & ~new[1:]):
-        raise DatasetError(
-            "A shard's rows are not ordered by user and time, so a history would be torn or run "
-            "backwards. Shards are written by an import; import the log again."
-        )
+        raise _disordered()
+
+
+def _disordered() -> DatasetError:
+    return DatasetError(
+        "A shard's rows are not ordered by user and time, so a history would be torn or run "
+        "backwards. Shards are written by an import; import the log again."
+    )
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns, partitioning=None)
     except (OSError, pa.ArrowException) as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error}. The dataset is damaged; copy it or import the log "
-            f"again."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"{path} cannot be read: {error}. The dataset is damaged; copy it or import the log again."
+    )

@@ -9,6 +9,7 @@ Letters for shapes:
     B  chosen rows
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ _KIND = "histories"
 
 SEEN_ONLY = -1.0
 """The weight of an interaction that is neither learnt nor read, and whose item counts as seen."""
+
+BLOCK_INTERACTIONS = 1 << 20
+"""What is worked on at a time, where histories are larger than memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,6 +178,29 @@ class Histories:
             self.vocabulary_hash,
             None if self.weights is None else self.weights[places],
         )
+
+    def slice(self, first: int, end: int) -> "Histories":
+        """Return the users of the rows from `first` to `end`; no interaction is copied."""
+        offsets = self.offsets[first : end + 1]
+        span = slice(offsets[0], offsets[-1])
+        return Histories(
+            self.user_ids.slice(first, end - first),
+            offsets - offsets[0],
+            self.item_nums[span],
+            self.occurred_at_us[span],
+            self.vocabulary_hash,
+            None if self.weights is None else self.weights[span],
+        )
+
+    def blocks(self, num_interactions: int = BLOCK_INTERACTIONS) -> list["Histories"]:
+        """Return all users in order, cut into slices of about so many interactions.
+
+        Of mapped histories no slice takes memory before it is read.
+        """
+        num_blocks = -(-self.num_interactions // num_interactions)
+        cuts = np.searchsorted(self.offsets, np.arange(1, num_blocks) * num_interactions)
+        borders = np.unique([0, *cuts.tolist(), len(self)]).tolist()
+        return [self.slice(*pair) for pair in itertools.pairwise(borders)]
 
     def where(self, keep: NDArray[np.bool_]) -> "Histories":
         """Return the same users with the interactions that `keep`, (T,), marks."""

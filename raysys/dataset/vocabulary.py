@@ -27,7 +27,8 @@ class Vocabulary:
     """(N,); the id in row r has number r + 1."""
     hash: str
     """Hex SHA-256 over the ids in order: two vocabularies with one hash number alike."""
-    _lookup: RowLookup
+    lookup: RowLookup
+    """From an id to its row."""
 
     @classmethod
     def from_ids(cls, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> "Vocabulary":
@@ -38,10 +39,10 @@ class Vocabulary:
     def extended(self, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> "Vocabulary":
         """Return a vocabulary in which known ids keep their numbers and unseen ones follow."""
         distinct = _distinct_sorted(ids)
-        unseen = distinct.filter(pa.array(self._lookup.rows(distinct) < 0))
+        unseen = distinct.filter(pa.array(self.lookup.rows(distinct) < 0))
         if not len(unseen):
             return self
-        lookup = self._lookup.extended(unseen)
+        lookup = self.lookup.extended(unseen)
         return Vocabulary(lookup.texts, sha256_of_texts(iterate(lookup.texts)), lookup)
 
     def __len__(self) -> int:
@@ -49,7 +50,7 @@ class Vocabulary:
 
     def numbers(self, ids: Texts) -> NDArray[np.int32]:
         """Return the number of each id, (B,); 0 for every id that is not known, and for null."""
-        return (self._lookup.rows(ids) + 1).astype(np.int32)
+        return (self.lookup.rows(ids) + 1).astype(np.int32)
 
     def number(self, id: str) -> int:
         """Return the number of a known id; UnknownIdError, naming it, for any other."""
@@ -76,7 +77,7 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write one Arrow IPC file that `open` maps into memory."""
-        save_vocabulary(path, self._lookup)
+        save_vocabulary(path, self.lookup)
 
     @classmethod
     def open(cls, path: Path) -> "Vocabulary":

@@ -21,8 +21,9 @@ _USER_BLOCK = 1024
 
 def popularity_counts(histories: Histories, num_items: int) -> NDArray[np.int64]:
     """Return how often each item was a target, (N + 1,) by item number; row 0 is 0."""
-    nums = histories.targets().item_nums
-    counts = np.bincount(nums, minlength=num_items + 1).astype(np.int64)
+    counts = np.zeros(num_items + 1, dtype=np.int64)
+    for block in histories.blocks():
+        counts += np.bincount(block.targets().item_nums, minlength=num_items + 1)
     counts[0] = 0
     return counts
 
