@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,12 @@ def remove_tree(path: Path) -> None:
 def remove_file(path: Path) -> None:
     """Remove a file; no error when it is not there."""
     path.unlink(missing_ok=True)
+
+
+def remove_empty_directory(path: Path) -> None:
+    """Remove a directory if nothing is in it; no error when something is, or when it is gone."""
+    with suppress(OSError):
+        path.rmdir()
 
 
 def sync_tree(path: Path) -> None:

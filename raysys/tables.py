@@ -31,6 +31,7 @@ QUARANTINE = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),  # the file's name as given
         pa.field("source_row", pa.int64(), nullable=False),  # 1 is the first row of data
+        pa.field("user_id", pa.string()),  # null where it could not be told
         pa.field("reason", pa.string(), nullable=False),  # a word of `raysys.logs.reasons`
         pa.field("detail", pa.string(), nullable=False),  # one sentence for a person
         pa.field("row", pa.string(), nullable=False),  # the row as read, bad bytes escaped

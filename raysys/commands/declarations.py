@@ -37,7 +37,16 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
         "--to", type=Path, required=True, metavar="DIR", help="the dataset directory to write"
     )
     parser.add_argument(
-        "--shards", type=int, default=8, metavar="N", help="files to write (default: %(default)s)"
+        "--mode",
+        choices=["full", "incremental"],
+        default="full",
+        help="replace the dataset that is there, or add to it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="files to write (default: 8, or as many as the dataset has that is added to)",
     )
     parser.add_argument(
         "--dataset-group",

@@ -11,7 +11,7 @@ from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.errors import ConfigError
-from raysys.logs.manifest import DatasetManifest
+from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.movielens import fetch_movielens_100k
 from raysys.logs.movielens_files import find_movielens
 from raysys.logs.sources import Given
@@ -28,6 +28,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             console,
             items=items,
             users=users,
+            mode=ImportMode(arguments.mode.upper()),
             num_shards=arguments.shards,
             dataset_group=arguments.dataset_group,
         )
@@ -61,7 +62,8 @@ def import_and_report(
     *,
     items: Given | None = None,
     users: Given | None = None,
-    num_shards: int = 8,
+    mode: ImportMode = ImportMode.FULL,
+    num_shards: int | None = None,
     dataset_group: str = DEFAULT_DATASET_GROUP,
 ) -> dict[str, Any]:
     """Import on the Ray that runs, show a bar and the counts, return them for the JSON line."""
@@ -74,21 +76,27 @@ def import_and_report(
             destination,
             items=items,
             users=users,
+            mode=mode,
             num_shards=num_shards,
             dataset_group=dataset_group,
             on_progress=advance,
         )
     seconds = time.perf_counter() - started
     _show(manifest, destination, seconds, console)
+    record = manifest.imports[-1]
     return {
         "dataset": str(destination),
         "dataset_group": manifest.dataset_group,
         "import_id": manifest.import_id,
-        "rows_in": manifest.rows_in,
-        "rows_accepted": manifest.rows_accepted,
-        "rows_quarantined": manifest.rows_quarantined,
-        "rows_duplicate": manifest.rows_duplicate,
+        "mode": record.mode.lower(),
+        "changed": manifest.import_id == record.import_id,
+        "rows_in": record.rows_in,
+        "rows_accepted": record.rows_accepted,
+        "rows_quarantined": record.rows_quarantined,
+        "rows_duplicate": record.rows_duplicate,
+        "rows_suppressed": record.rows_suppressed,
         "quarantined_by_reason": manifest.quarantined_by_reason,
+        "rows_in_dataset": manifest.rows_accepted,
         "notices": manifest.notices,
         "users": manifest.num_users,
         "items": manifest.num_items,
@@ -97,11 +105,18 @@ def import_and_report(
 
 
 def _show(manifest: DatasetManifest, destination: Path, seconds: float, console: Console) -> None:
+    record = manifest.imports[-1]
+    suppressed = f", {record.rows_suppressed:,} suppressed" if record.rows_suppressed else ""
     console.say(
-        f"  {manifest.rows_in:,} rows in {seconds:.1f} s: {manifest.rows_accepted:,} accepted, "
-        f"{manifest.rows_quarantined:,} quarantined, {manifest.rows_duplicate:,} duplicates"
+        f"  {record.rows_in:,} rows in {seconds:.1f} s: {record.rows_accepted:,} accepted, "
+        f"{record.rows_quarantined:,} quarantined, {record.rows_duplicate:,} duplicates{suppressed}"
     )
-    console.say(f"  {manifest.num_users:,} users, {manifest.num_items:,} items in {destination}")
+    if manifest.import_id != record.import_id:
+        console.say(f"  nothing of it is new: {destination} holds what it held before")
+    console.say(
+        f"  {manifest.rows_accepted:,} rows of {manifest.num_users:,} users, "
+        f"{manifest.num_items:,} items in {destination}"
+    )
     for reason, count in sorted(manifest.quarantined_by_reason.items()):
         console.say(f"    quarantined as {reason}: {count:,}")
     for notice in manifest.notices:

@@ -1,39 +1,31 @@
 """The reports of an import's tasks, put together: files in their places, counts that must agree."""
 
-from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP
-from raysys.errors import DatasetError, NothingUsableError
-from raysys.hashing import sha256_of_file
+from raysys.errors import DatasetError
+from raysys.logs import accounts
+from raysys.logs.catalogue_merge import FinishedTable
+from raysys.logs.destination import Destination, NextFiles
 from raysys.logs.distinct import DistinctIds, distinct_ids
-from raysys.logs.header import ITEM_ID
-from raysys.logs.manifest import (
-    FORMAT_VERSION,
-    DatasetManifest,
-    ImportMode,
-    ImportRecord,
-    ShardSummary,
-    WrittenFile,
-)
+from raysys.logs.header import ITEM_ID, USER_ID
+from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, ShardSummary
 from raysys.logs.numbering import Wanted
 from raysys.logs.publish import new_import_id
 from raysys.logs.runs import Run
 from raysys.logs.shards import ShardReport
-from raysys.logs.tasks import CatalogueReport, SourceReport
+from raysys.logs.tasks import CatalogueReport, QuarantineReport, SourceReport
 from raysys.lookup import open_vocabulary
 
 ID_COLUMNS = {"items": "item_id", "users": "user_id"}
 """By kind of vocabulary: the column of the interactions whose ids it numbers."""
 
-_MAX_NOTICES = 100
-_QUOTED_ROWS = 5
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TABLES = {ITEM_ID: "items", USER_ID: "users"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +47,43 @@ def ids_of(report: ShardReport) -> ShardIds:
 
 
 class Assembly:
-    """Collects reports; `finish` lays out the import's folder and returns its manifest.
+    """Collects reports; `finish` lays out the import's folder and returns the new manifest.
 
     Tasks write below `work`, which is gone when `finish` returns.
     """
 
     def __init__(
-        self, staging: Path, num_shards: int, dataset_group: str = DEFAULT_DATASET_GROUP
+        self,
+        staging: Path,
+        num_shards: int,
+        into: Destination,
+        dataset_group: str = DEFAULT_DATASET_GROUP,
     ) -> None:
         self.work = staging / "work"
         self.num_shards = num_shards
+        self.into = into
         self.repeated: list[dict[int, Run]] = []
         self.vocabularies: dict[str, Path] = {}
-        self._staging = staging
+        self._base = into.base
         self._dataset_group = dataset_group
         self._import_id = new_import_id()
+        self._files = NextFiles(staging, self._import_id, into.kept_files())
         self._sources: dict[int, SourceReport] = {}
-        self._catalogues: list[CatalogueReport] = []
+        self._catalogues: dict[str, CatalogueReport] = {}
         self._shards: dict[int, ShardReport] = {}
         self._ids: dict[int, ShardIds] = {}
-        self._files: dict[str, WrittenFile] = {}
         self.work.mkdir()
 
     def add(self, report: object) -> None:
         """Take a report; progress is passed over."""
         if isinstance(report, SourceReport):
             self._sources[report.source_file] = report
+        elif isinstance(report, QuarantineReport):
+            self._sources[report.source_file].leave_out(report.filtered)
         elif isinstance(report, CatalogueReport):
-            self._catalogues.append(report)
+            self._catalogues[report.id_column] = report
+        elif isinstance(report, FinishedTable):
+            self._catalogues[report.id_column].finish(report)
         elif isinstance(report, ShardReport):
             self._shards[report.shard] = report
         elif isinstance(report, ShardIds):
@@ -94,107 +95,120 @@ class Assembly:
 
     def event_runs(self) -> list[list[Run]]:
         """Return the runs with event ids; rows of one event id are within one of the lists."""
-        found = [
+        return [
             [run for one in self._in_order() for run in one.event_runs.get(place, [])]
             for place in range(self.num_shards)
         ]
-        return [runs for runs in found if runs]
+
+    def shards_to_write(self) -> list[int]:
+        """Return the shards that get rows; without a base, all of them."""
+        return [n for n in range(self.num_shards) if self._base is None or self.runs(n)]
+
+    def read_again(self) -> list[tuple[SourceReport, list[Path]]]:
+        """Return whose quarantine may repeat that of an earlier source, and those files.
+
+        That is one of the same name, or of the same bytes under another name.
+        """
+        known = [] if self._base is None else self._base.sources
+        quarantines = self.into.quarantines()
+        earlier = [(source, quarantines.get(number)) for number, source in enumerate(known)]
+        found = []
+        for report in self._in_order():
+            new = report.source
+            same = [
+                path
+                for old, path in earlier
+                if path is not None and (old.name == new.name or old.sha256 == new.sha256)
+            ]
+            if same and report.quarantine is not None:
+                found.append((report, same))
+            earlier.append((new, None if report.quarantine is None else Path(report.quarantine)))
+        return found
+
+    def new_tables(self) -> dict[str, Path]:
+        """Return the tables of items and users that the import brings, by their id column."""
+        return {name: Path(one.path) for name, one in self._catalogues.items() if one.path}
+
+    def next_shards(self) -> list[Path]:
+        """Return the files of all shards, as they will be."""
+        return [
+            Path(self._shards[number].path) if kept is None else kept
+            for number in range(self.num_shards)
+            for kept in [None if self._is_written(number) else self.into.shard(number)]
+        ]
 
     def wanted_vocabularies(self) -> dict[str, Wanted]:
-        """Return what the vocabularies are to be made of, by kind."""
-        shards = [self._ids[shard].ids for shard in sorted(self._ids)]
-        return {kind: Wanted([ids[kind] for ids in shards]) for kind in ID_COLUMNS}
+        """Return what the vocabularies are to be made of, by kind; those of a base are gone on
+        from, and stay where no shard changes.
+        """
+        written = [number for number in range(self.num_shards) if self._is_written(number)]
+        shards = [self._ids[number].ids for number in written]
+        known = {kind: self.into.vocabulary(kind) for kind in ID_COLUMNS}
+        return {
+            kind: Wanted([ids[kind] for ids in shards], known[kind])
+            for kind in ID_COLUMNS
+            if written or known[kind] is None
+        }
 
     def check_usable(self) -> None:
-        """Raise NothingUsableError, quoting rows, unless some row was accepted."""
-        reports = self._in_order()
-        if any(report.rows_accepted for report in reports):
-            return
-        names = ", ".join(report.source.name for report in reports[:3])
-        more = f" and {len(reports) - 3} more files" if len(reports) > 3 else ""
-        rows_in = sum(report.source.rows for report in reports)
-        if not rows_in:
-            raise NothingUsableError(
-                f"{names}{more}: there is a header, but no row below it. Nothing was written."
-            )
-        by_reason = self._by_reason()
-        counts = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.most_common())
-        quoted = [row for report in reports for row in report.first_quarantined][:_QUOTED_ROWS]
-        raise NothingUsableError(
-            f"{names}{more}: none of {rows_in:,} rows can be used ({counts}), so nothing was "
-            f"written. The first of them:\n  " + "\n  ".join(quoted)
-        )
+        """Raise NothingUsableError, quoting rows, unless some row was accepted or need not be."""
+        accounts.check_usable(self._in_order(), self._base)
 
     def finish(self) -> DatasetManifest:
-        """Move every file to its place, remove the rest, and return the manifest.
+        """Move every new file to its place, remove the rest, and return the manifest.
 
         Raises:
             DatasetError: the counts do not add up, so a row was lost or came twice.
         """
-        (self._staging / self._import_id / "interactions").mkdir(parents=True)
-        shards = [self._shards[shard] for shard in range(self.num_shards)]
-        for shard in shards:
-            place = f"interactions/shard-{shard.shard:05d}.parquet"
-            self._files[self._place(shard.path, place)] = shard.file
+        shards = [self._place_shard(number) for number in range(self.num_shards)]
         quarantined = self._place_quarantine()
-        tables = {one.id_column: self._place_catalogue(one) for one in self._catalogues}
-        vocabulary = {kind: self._place_vocabulary(kind) for kind in self.vocabularies}
-        manifest = self._manifest(shards, quarantined, tables, vocabulary)
+        num_items = self._count_items()
+        fields = {
+            "vocabulary": {kind: self._place_vocabulary(kind) for kind in ID_COLUMNS},
+            "items_file": self._place_table(ITEM_ID),
+            "users_file": self._place_table(USER_ID),
+        }
+        manifest = self._manifest(shards, quarantined, num_items=num_items, **fields)
         storage.remove_tree(self.work)
         return manifest
 
     def _manifest(
-        self,
-        shards: list[ShardReport],
-        quarantined: int,
-        tables: dict[str, str],
-        vocabulary: dict[str, str],
+        self, shards: list[ShardSummary], quarantined: int, **fields: object
     ) -> DatasetManifest:
-        by_reason = self._by_reason()
-        if by_reason.total() != quarantined:
-            raise DatasetError(
-                f"{by_reason.total():,} rows were to be quarantined, but {quarantined:,} were "
-                f"written. Nothing is published. This is a bug."
-            )
-        now = datetime.now(UTC)
-        sources = [report.source for report in self._in_order()]
-        counts = {
-            "rows_in": sum(source.rows for source in sources),
-            "rows_accepted": sum(shard.rows for shard in shards),
-            "rows_quarantined": quarantined,
-            "rows_duplicate": sum(shard.duplicates for shard in shards),
-        }
-        record = ImportRecord(
+        base, found, now = self._base, self.into.found, datetime.now(UTC)
+        sources = self._in_order()
+        record = accounts.record_of(
+            sources,
+            list(self._shards.values()),
+            self.into,
             import_id=self._import_id,
-            mode=ImportMode.FULL,
-            created_at=now,
-            first_source=0,
-            num_sources=len(sources),
-            **counts,
+            ended_at=now,
+            rows_now=sum(shard.rows for shard in shards),
+            rows_quarantined=quarantined,
         )
-        summaries = [_summary(shard) for shard in shards]
-        first = [one.first_occurred_at for one in summaries if one.first_occurred_at is not None]
-        last = [one.last_occurred_at for one in summaries if one.last_occurred_at is not None]
-        manifest = DatasetManifest(
-            format_version=FORMAT_VERSION,
-            import_id=self._import_id,
-            created_at=now,
-            dataset_group=self._dataset_group,
-            imports=[record],
-            sources=sources,
-            num_shards=self.num_shards,
-            quarantined_by_reason=dict(sorted(by_reason.items())),
-            notices=self._notices(),
-            num_users=sum(shard.num_users for shard in shards),
-            num_items=len(open_vocabulary(self._staging / vocabulary["items"])[0].texts),
-            first_occurred_at=min(first, default=None),
-            last_occurred_at=max(last, default=None),
-            shards=summaries,
-            files=self._files,
-            items_file=tables.get(ITEM_ID),
-            users_file=next((tables[one] for one in tables if one != ITEM_ID), None),
-            vocabulary=vocabulary,
-            **counts,
+        is_same = base is not None and not self._files.is_changed
+        manifest = DatasetManifest.model_validate(
+            {
+                "format_version": FORMAT_VERSION,
+                "import_id": base.import_id if base is not None and is_same else self._import_id,
+                "created_at": base.created_at if base is not None and is_same else now,
+                "dataset_group": self._dataset_group,
+                "imports": [*(() if base is None else base.imports), record],
+                "sources": [
+                    *(() if base is None else base.sources),
+                    *(report.source for report in sources),
+                ],
+                "num_shards": self.num_shards,
+                "rows_forgotten": 0 if base is None else base.rows_forgotten,
+                "quarantined_by_reason": accounts.by_reason(sources, base),
+                "notices": self._notices(),
+                "files": self._files.written,
+                "tombstones_file": None if found is None else found.tombstones_file,
+                "receipts": [] if found is None else found.receipts,
+                **summed_up(shards),
+                **accounts.totals(base, record),
+                **fields,
+            }
         )
         manifest.check_counts()
         return manifest
@@ -202,16 +216,32 @@ class Assembly:
     def _in_order(self) -> list[SourceReport]:
         return [self._sources[number] for number in sorted(self._sources)]
 
-    def _by_reason(self) -> Counter[str]:
-        return sum((report.quarantined for report in self._sources.values()), Counter())
-
     def _notices(self) -> list[str]:
-        reports: list[SourceReport | CatalogueReport] = [*self._in_order(), *self._catalogues]
-        notices = list(dict.fromkeys(notice for report in reports for notice in report.notices))
-        if len(notices) > _MAX_NOTICES:
-            more = f"and {len(notices) - _MAX_NOTICES:,} more notices of this kind."
-            notices = [*notices[:_MAX_NOTICES], more]
-        return notices
+        reports: list[SourceReport | CatalogueReport] = [
+            *self._in_order(),
+            *self._catalogues.values(),
+        ]
+        return accounts.shortened([notice for report in reports for notice in report.notices])
+
+    def _is_written(self, number: int) -> bool:
+        """Say whether a shard differs from the base's: rows only come in, so a count tells."""
+        if self._base is None:
+            return True
+        report = self._shards.get(number)
+        return report is not None and report.rows != self._base.shards[number].rows
+
+    def _place_shard(self, number: int) -> ShardSummary:
+        base = self._base
+        if base is not None and not self._is_written(number):
+            return base.shards[number]
+        report = self._shards[number]
+        self._files.place(
+            report.path,
+            f"interactions/shard-{number:05d}.parquet",
+            written=report.file,
+            instead_of=None if base is None else base.shard_names()[number],
+        )
+        return report.summary()
 
     def _place_quarantine(self) -> int:
         """Move the quarantine in; return how many rows its files hold."""
@@ -220,38 +250,42 @@ class Assembly:
             if report.quarantine is not None:
                 rows += pq.read_metadata(report.quarantine).num_rows
                 place = f"quarantine/part-{report.source_file:05d}.parquet"
-                self._hash(self._place(report.quarantine, place))
+                self._files.place(report.quarantine, place)
+        told = sum(report.quarantined.total() for report in self._in_order())
+        if told != rows:
+            raise DatasetError(
+                f"{told:,} rows were put into quarantine, but {rows:,} are there. Nothing is "
+                f"published. This is a bug."
+            )
         return rows
 
-    def _place_catalogue(self, report: CatalogueReport) -> str:
-        name = "items.parquet" if report.id_column == ITEM_ID else "users.parquet"
-        return self._hash(self._place(report.path, name))
+    def _place_table(self, id_column: str) -> str | None:
+        """Move a table of items or users in; return its name, or that of the one that stays."""
+        report = self._catalogues.get(id_column)
+        kept = self.into.table_name(id_column)
+        if report is None or report.path is None:
+            return kept
+        return self._files.place(report.path, f"{_TABLES[id_column]}.parquet", instead_of=kept)
 
-    def _place_vocabulary(self, kind: str) -> str:
-        return self._hash(self._place(str(self.vocabularies[kind]), f"vocabulary/{kind}.arrow"))
+    def _count_items(self) -> int:
+        path = self.vocabularies.get("items", self.into.vocabulary("items"))
+        return 0 if path is None else len(open_vocabulary(path)[0].texts)
 
-    def _place(self, path: str, place: str) -> str:
-        """Move a file into the import's folder; return its name in the manifest."""
-        name = f"{self._import_id}/{place}"
-        target = self._staging / name
-        target.parent.mkdir(exist_ok=True)
-        Path(path).rename(target)
-        return name
-
-    def _hash(self, name: str) -> str:
-        path = self._staging / name
-        self._files[name] = WrittenFile(num_bytes=path.stat().st_size, sha256=sha256_of_file(path))
-        return name
-
-
-def _summary(shard: ShardReport) -> ShardSummary:
-    return ShardSummary(
-        rows=shard.rows,
-        num_users=shard.num_users,
-        first_occurred_at=_time(shard.first_occurred_at_us),
-        last_occurred_at=_time(shard.last_occurred_at_us),
-    )
+    def _place_vocabulary(self, kind: str) -> str | None:
+        kept = None if self._base is None else self._base.vocabulary.get(kind)
+        path = self.vocabularies.get(kind)
+        if path is None:
+            return kept
+        return self._files.place(path, f"vocabulary/{kind}.arrow", instead_of=kept)
 
 
-def _time(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+def summed_up(shards: list[ShardSummary]) -> dict[str, object]:
+    """Return the fields of a manifest that follow from the summaries of its shards."""
+    firsts = [one.first_occurred_at for one in shards if one.first_occurred_at is not None]
+    lasts = [one.last_occurred_at for one in shards if one.last_occurred_at is not None]
+    return {
+        "shards": shards,
+        "num_users": sum(shard.num_users for shard in shards),
+        "first_occurred_at": min(firsts, default=None),
+        "last_occurred_at": max(lasts, default=None),
+    }

@@ -13,22 +13,25 @@ All or nothing: whatever fails or is killed leaves `destination` as it was.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
 from raysys.errors import ConfigError, DatasetError
+from raysys.logs.additions import all_event_runs, compare_quarantines, finish_tables
 from raysys.logs.assembly import Assembly, ShardIds, ids_of
 from raysys.logs.call import Call, RunCalls
 from raysys.logs.calls import run_calls
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
+from raysys.logs.destination import Destination
 from raysys.logs.header import ITEM_ID, USER_ID
-from raysys.logs.manifest import DatasetManifest
+from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.metrics import count_rows
 from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress, OnProgress
-from raysys.logs.publish import check_destination, publish_import
+from raysys.logs.publish import publish_import
 from raysys.logs.readers import inspect_source
 from raysys.logs.runs import Run
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
@@ -43,6 +46,7 @@ from raysys.logs.tasks import (
 )
 
 MAX_SHARDS = 4096
+DEFAULT_SHARDS = 8
 
 
 def import_log(
@@ -51,34 +55,41 @@ def import_log(
     *,
     items: Given | None = None,
     users: Given | None = None,
-    num_shards: int = 8,
+    mode: ImportMode = ImportMode.FULL,
+    num_shards: int | None = None,
     dataset_group: str = DEFAULT_DATASET_GROUP,
     on_progress: OnProgress | None = None,
     run: RunCalls = run_calls,
 ) -> DatasetManifest:
     """Import logs into a dataset directory, on the Ray that runs (or on a new local one).
 
-    An existing dataset at `destination` is replaced, and stays readable until it is.
+    An existing dataset at `destination` is replaced, or added to, and stays readable until then.
+    What is added comes behind in log order: of two equal rows, that of the earlier import stays.
+    Items and users that are given again are replaced by id. A file that is imported again adds
+    nothing, and then no file of the dataset changes. Users who were forgotten stay so.
 
     Args:
         interactions: files, directories and globs, see `find_sources`; their order is log order.
         destination: the dataset directory; what is beside it must be on the same file system.
         items: a table of items; users: a table of users. See `raysys.logs.catalogue`.
-        num_shards: the number of files that users are spread over, at most `MAX_SHARDS`.
+        mode: whether an existing dataset is replaced or added to.
+        num_shards: the number of files that users are spread over, at most `MAX_SHARDS`. None: as
+            many as the dataset has that is added to, else `DEFAULT_SHARDS`.
         dataset_group: what the dataset belongs to. An existing dataset of another one stays.
         run: what runs the tasks; `calls.run_here` needs no Ray.
 
     Returns:
-        The manifest, in which rows_in = rows_accepted + rows_quarantined + rows_duplicate.
+        The dataset's manifest. Its last record, `imports[-1]`, tells of this import.
 
     Raises:
-        ConfigError: `num_shards` is out of bounds, or `dataset_group` is no name for one.
+        ConfigError: `num_shards` is out of bounds, or not that of the dataset that is added to, or
+            `dataset_group` is no name for one.
         DatasetError: `destination` holds something that is not a dataset of this group, or cannot
             be written.
         SourceError: a file is missing, unreadable or lacks a column.
         NothingUsableError: no row of all the files could be used.
     """
-    if not 1 <= num_shards <= MAX_SHARDS:
+    if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
         raise ConfigError(f"num_shards must be between 1 and {MAX_SHARDS}, but got {num_shards}.")
     check_dataset_group_name(dataset_group)
     sources = find_sources(interactions)
@@ -88,25 +99,43 @@ def import_log(
     catalogues = {column: find_table(one) for column, one in given.items() if one is not None}
     for column, table in catalogues.items():
         inspect_catalogue(table, column)
-    destination = destination.absolute()
-    check_destination(destination, dataset_group)
-    try:
-        staging = storage.staging_directory(destination)
-    except OSError as error:
-        raise DatasetError(f"Nothing can be written beside {destination}: {error}") from error
-    try:
-        assembly = Assembly(staging, num_shards, dataset_group)
+    into = Destination.open(destination, dataset_group, mode)
+    with into.watched(), _staging(into.path) as staging:
+        assembly = Assembly(
+            staging, into.num_shards(num_shards, DEFAULT_SHARDS), into, dataset_group
+        )
         progress = ImportProgress(sources, on_progress)
         _read_sources(sources, catalogues, assembly, progress, run)
         assembly.check_usable()
+        compare_quarantines(assembly, run)
         _write_shards(assembly, progress, run)
         _number_ids(assembly, progress, run)
+        finish_tables(assembly, run)
         manifest = assembly.finish()
-        publish_import(staging, destination, manifest)
-        count_rows(manifest)
-    finally:
-        storage.remove_tree(staging)
+        replaces = mode is ImportMode.FULL
+        publish_import(staging, into.path, manifest, into.found, replaces=replaces)
+    count_rows(manifest.imports[-1])
     return manifest
+
+
+@contextmanager
+def _staging(destination: Path) -> Iterator[Path]:
+    """Give a directory beside the dataset, which is gone afterwards unless it became the dataset.
+
+    Raises:
+        DatasetError: something cannot be written there, a full disk being the usual cause.
+    """
+    staging = None
+    try:
+        staging = storage.staging_directory(destination)
+        yield staging
+    except OSError as error:
+        raise DatasetError(
+            f"Files could not be written beside {destination}: {error}. Nothing was published."
+        ) from error
+    finally:
+        if staging is not None:
+            storage.remove_tree(staging)
 
 
 def _read_sources(
@@ -118,8 +147,8 @@ def _read_sources(
 ) -> None:
     """Read, check and spread every file, one task each."""
     calls: list[Call] = [
-        _ReadSource(source, number, assembly.num_shards, assembly.work)
-        for number, source in enumerate(sources)
+        _ReadSource(source, number, assembly.num_shards, assembly.work, assembly.into.tombstones)
+        for number, source in enumerate(sources, start=assembly.into.first_source)
     ]
     calls += [_ReadCatalogue(table, column, assembly.work) for column, table in catalogues.items()]
     for report in run(calls):
@@ -129,7 +158,7 @@ def _read_sources(
 
 def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> None:
     """Find repeated events, if any row has an event id, then write every shard, one task each."""
-    if event_runs := assembly.event_runs():
+    if event_runs := all_event_runs(assembly, run):
         progress.note("comparing event ids")
         calls = [_FindRepeats(runs, assembly.num_shards, assembly.work) for runs in event_runs]
         assembly.repeated += run(calls)
@@ -139,22 +168,23 @@ def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -
             assembly.runs(shard),
             [repeated[shard] for repeated in assembly.repeated if shard in repeated],
             assembly.work,
+            assembly.into.shard(shard),
         )
-        for shard in range(assembly.num_shards)
+        for shard in assembly.shards_to_write()
     ]
     progress.note("sorting")
     num_done = 0
-    for report in run(shards):
+    for report in run(shards) if shards else ():
         assembly.add(report)
         num_done += isinstance(report, ShardReport)
-        progress.note(f"sorted shard {num_done} of {assembly.num_shards}")
+        progress.note(f"sorted shard {num_done} of {len(shards)}")
 
 
 def _number_ids(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> None:
     """Write the vocabularies of all shards' items and users."""
-    progress.note("numbering items and users")
-    wanted = assembly.wanted_vocabularies()
-    assembly.vocabularies = write_vocabularies(wanted, assembly.work, run=run)
+    if wanted := assembly.wanted_vocabularies():
+        progress.note("numbering items and users")
+        assembly.vocabularies = write_vocabularies(wanted, assembly.work, run=run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +193,12 @@ class _ReadSource:
     source_file: int
     num_shards: int
     work: Path
+    tombstones: Path | None
 
     def run(self) -> Iterator[Progress | SourceReport]:
-        return import_source(self.source, self.source_file, self.num_shards, self.work)
+        return import_source(
+            self.source, self.source_file, self.num_shards, self.work, self.tombstones
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +228,10 @@ class _WriteShard:
     runs: list[Run]
     repeated: list[Run]
     work: Path
+    base: Path | None
 
     def run(self) -> Iterator[ShardReport | ShardIds]:
         target = self.work / f"shard-{self.shard:05d}"
-        report = write_shard(self.shard, self.runs, self.repeated, target)
+        report = write_shard(self.shard, self.runs, self.repeated, target, base=self.base)
         yield ids_of(report)
         yield report

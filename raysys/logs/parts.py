@@ -7,13 +7,17 @@ and a task that is tried again disturbs nothing.
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from raysys.logs.runs import Order, Run, groups_of, write_run
 
 BUFFERED_BYTES = 64 << 20
 """What a writer holds before it sorts and writes a run: about a million rows of a plain log."""
+
+_OLD_EVENTS_ROWS = 512 << 10
 
 BY_USER_AND_TIME = Order("user_id", "occurred_at")
 BY_EVENT = Order("event_id")
@@ -93,3 +97,24 @@ def event_ids_of(interactions: pa.Table, num_shards: int) -> pa.Table:
     named = interactions.filter(is_named)
     shards = pa.array(groups_of(named.column("user_id"), num_shards))
     return named.append_column("shard", shards).select(EVENT_IDS.names).cast(EVENT_IDS)
+
+
+def runs_of_old_events(shard: Path, number: int, num_shards: int, target: Path) -> Runs:
+    """Write runs of the event ids of a shard that is there already, beside those of new rows.
+
+    Args:
+        number: the shard's. target: the files' name; they have a number to it.
+    """
+    found: Runs = {}
+    with pq.ParquetFile(shard, pre_buffer=False) as file:
+        columns = ["event_id", "source_file", "source_row"]
+        batches = file.iter_batches(_OLD_EVENTS_ROWS, columns=columns, use_threads=False)
+        for place, batch in enumerate(batches):
+            rows = pa.Table.from_batches([batch])
+            rows = rows.filter(pc.is_valid(rows.column("event_id")))
+            of_shard = pa.array(np.full(rows.num_rows, number, np.int32))
+            events = rows.append_column("shard", of_shard).select(EVENT_IDS.names).cast(EVENT_IDS)
+            path = target.with_name(f"{target.name}-{place:05d}.arrow")
+            for group, run in write_run(path, events, BY_EVENT, num_shards).items():
+                found.setdefault(group, []).append(run)
+    return found

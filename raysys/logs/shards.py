@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 from raysys import tables
 from raysys.hashing import sha256_of_file
 from raysys.logs.duplicates import RepeatedEvents, RepeatedInteractions
-from raysys.logs.manifest import WrittenFile
+from raysys.logs.manifest import ShardSummary, WrittenFile
 from raysys.logs.merging import merge, merged_runs
 from raysys.logs.parts import BY_EVENT, BY_USER_AND_TIME, EVENT_IDS
 from raysys.logs.runs import Run, conform, write_groups
 from raysys.logs.shard_file import ShardFile
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BASE_BATCH_ROWS = 16 << 10
 
 REPEATED = pa.schema([EVENT_IDS.field(name) for name in ("shard", "source_file", "source_row")])
@@ -37,6 +39,15 @@ class ShardReport:
     num_users: int
     first_occurred_at_us: int | None
     last_occurred_at_us: int | None
+
+    def summary(self) -> ShardSummary:
+        """Return what a manifest says of it."""
+        return ShardSummary(
+            rows=self.rows,
+            num_users=self.num_users,
+            first_occurred_at=_time(self.first_occurred_at_us),
+            last_occurred_at=_time(self.last_occurred_at_us),
+        )
 
 
 def find_repeated_events(runs: Sequence[Run], num_shards: int, target: Path) -> dict[int, Run]:
@@ -128,6 +139,10 @@ def _rows_of(base: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     with pq.ParquetFile(base, pre_buffer=False) as file:
         for batch in file.iter_batches(_BASE_BATCH_ROWS, use_threads=False):
             yield conform(pa.Table.from_batches([batch]), schema)
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _own_folder(target: Path) -> Path:

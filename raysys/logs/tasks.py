@@ -10,18 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raysys import tables
 from raysys.logs.catalogue import Catalogue
+from raysys.logs.catalogue_merge import FinishedTable
 from raysys.logs.manifest import SourceFile
 from raysys.logs.parts import PartWriter, Runs
+from raysys.logs.quarantine import (
+    Filtered,
+    QuarantineWriter,
+    filter_quarantine,
+    repeats_of,
+)
 from raysys.logs.readers import inspect_source, read_source
 from raysys.logs.source import Source
+from raysys.logs.tombstones import Tombstones
 from raysys.logs.validate import check
-
-_QUOTED_ROWS = 3  # of the quarantine, in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,9 @@ class SourceReport:
     source_file: int
     source: SourceFile
     rows_accepted: int = 0
+    rows_suppressed: int = 0
+    rows_repeated: int = 0
+    """Rows that an earlier reading of this source had put into quarantine already."""
     quarantined: Counter[str] = field(default_factory=Counter)
     quarantine: str | None = None
     first_quarantined: list[str] = field(default_factory=list)
@@ -47,20 +54,51 @@ class SourceReport:
     event_runs: Runs = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
+    def leave_out(self, filtered: Filtered) -> None:
+        """Count rows of the quarantine as repeated."""
+        self.quarantine = filtered.path
+        self.quarantined -= filtered.left_out
+        self.rows_repeated = filtered.left_out.total()
+
 
 @dataclass(frozen=True, slots=True)
+class QuarantineReport:
+    """What is left of a source's quarantine, without what had been there before."""
+
+    source_file: int
+    filtered: Filtered
+
+
+@dataclass(slots=True)
 class CatalogueReport:
     """Where a table of items or users was written."""
 
     id_column: str
-    path: str
+    path: str | None
+    """None where it says nothing that the dataset does not have."""
     notices: list[str]
+
+    def finish(self, finished: FinishedTable) -> None:
+        """Take what is left of the table."""
+        self.path = finished.path
+        if finished.num_forgotten:
+            self.notices.append(
+                f"{finished.num_forgotten:,} rows of the table of users were left out, since these "
+                f"users were forgotten."
+            )
 
 
 def import_source(
-    source: Source, source_file: int, num_shards: int, work: Path
+    source: Source,
+    source_file: int,
+    num_shards: int,
+    work: Path,
+    tombstones: Path | None = None,
 ) -> Iterator[Progress | SourceReport]:
     """Read, check and spread one source; the report comes last.
+
+    Args:
+        tombstones: the file that says whose rows are suppressed, and from when; None: nobody's.
 
     Raises:
         SourceError: the source cannot be read to its end, or is not what it was when the import
@@ -71,14 +109,22 @@ def import_source(
     read = SourceFile(name=source.name, num_bytes=source.num_bytes, sha256=source.sha256(), rows=0)
     report = SourceReport(source_file, read, notices=notices)
     rows = num_surrounded = 0
-    with PartWriter(folder, num_shards) as parts, _QuarantineWriter(folder) as quarantine:
+    forgotten = None if tombstones is None else Tombstones.open(tombstones)
+    with (
+        PartWriter(folder, num_shards) as parts,
+        QuarantineWriter(folder / "quarantine.parquet") as quarantine,
+    ):
         for batch in read_source(source):
             checked = check(batch, source.name, source_file)
+            accepted, refused = checked.accepted, checked.quarantine
+            if forgotten is not None:
+                accepted, refused = forgotten.leave_out(accepted, refused)
             rows += len(batch)
             num_surrounded += checked.num_surrounded
-            report.rows_accepted += checked.accepted.num_rows
-            parts.write(checked.accepted)
-            quarantine.write(checked.quarantine)
+            report.rows_accepted += accepted.num_rows
+            report.rows_suppressed += checked.num_rows - accepted.num_rows - refused.num_rows
+            parts.write(accepted)
+            quarantine.write(refused)
             yield Progress(source_file, rows, batch.bytes_read)
     source.check_unchanged()
     report.source = read.model_copy(update={"rows": rows})
@@ -102,31 +148,9 @@ def import_catalogue(catalogue: Catalogue, id_column: str, work: Path) -> Catalo
     return CatalogueReport(id_column, path, catalogue.notices)
 
 
-class _QuarantineWriter:
-    """Writes quarantine rows into one Parquet file, which exists only if there are any."""
-
-    def __init__(self, folder: Path) -> None:
-        self.by_reason: Counter[str] = Counter()
-        self.first: list[str] = []
-        self.path: str | None = None
-        self._target = folder / "quarantine.parquet"
-        self._writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> "_QuarantineWriter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def write(self, rows: pa.Table) -> None:
-        if not rows.num_rows:
-            return
-        if self._writer is None:
-            self.path = str(self._target)
-            self._writer = pq.ParquetWriter(self.path, tables.QUARANTINE, compression="zstd")
-        self._writer.write_table(rows)
-        self.by_reason.update(rows.column("reason").to_pylist())
-        for row in rows.slice(0, _QUOTED_ROWS - len(self.first)).to_pylist():
-            place = f"{row['source']}, row {row['source_row']} ({row['reason']})"
-            self.first.append(f"{place}: {row['row'][:200]!r}. {row['detail']}")
+def compare_quarantine(
+    source_file: int, path: Path, earlier: list[Path], work: Path
+) -> QuarantineReport:
+    """Leave out of a source's quarantine what these files of earlier readings of it have too."""
+    target = work / f"quarantine-{uuid.uuid4().hex}"
+    return QuarantineReport(source_file, filter_quarantine(path, target, repeats_of(earlier)))

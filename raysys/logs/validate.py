@@ -35,6 +35,10 @@ class Checked:
     quarantine: pa.Table
     num_surrounded: int
 
+    @property
+    def num_rows(self) -> int:
+        return len(self.accepted) + len(self.quarantine)
+
 
 def check(batch: RawBatch, source: str, source_file: int) -> Checked:
     """Check every row of a batch; `source` names the file, `source_file` is its number."""
@@ -58,7 +62,8 @@ def check(batch: RawBatch, source: str, source_file: int) -> Checked:
         for name in ("user_id", "item_id")
         for chunk in accepted.column(name).chunks
     )
-    return Checked(accepted, _quarantine(batch, source, codes, ~is_good), num_surrounded)
+    users = parsed[header.USER_ID][0]
+    return Checked(accepted, _quarantine(batch, source, users, codes, ~is_good), num_surrounded)
 
 
 # In the order of `tables.INTERACTIONS`, which is also the order in which faults are reported.
@@ -73,22 +78,30 @@ _PARSERS: dict[str, Callable[[pa.Array, RawBatch], tuple[pa.Array, fields.Codes]
 
 
 def _quarantine(
-    batch: RawBatch, source: str, codes: dict[str, fields.Codes], is_bad: NDArray[np.bool_]
+    batch: RawBatch,
+    source: str,
+    users: pa.Array,
+    codes: dict[str, fields.Codes],
+    is_bad: NDArray[np.bool_],
 ) -> pa.Table:
     places = np.flatnonzero(is_bad).tolist()
-    rows = [(row.row, row.reason, row.detail, row.text) for row in batch.refused]
+    rows: list[tuple[int, str | None, Reason, str, str]] = [
+        (row.row, None, row.reason, row.detail, row.text) for row in batch.refused
+    ]
     texts = batch.text_of(places) if places else []
     for place, text in zip(places, texts, strict=True):
         column = next(name for name, of_column in codes.items() if of_column[place])
         reason = fields.reason_of(int(codes[column][place]))
         detail = _explain(column, batch.columns[column][place], reason)
-        rows.append((int(batch.rows[place]), reason, detail, text))
+        user = None if codes[header.USER_ID][place] else users[place].as_py()
+        rows.append((int(batch.rows[place]), user, reason, detail, text))
     rows.sort(key=lambda row: row[0])
-    numbers, reasons, details, as_read = zip(*rows, strict=True) if rows else ((), (), (), ())
+    numbers, of_users, reasons, details, as_read = zip(*rows, strict=True) if rows else [()] * 5
     return pa.table(
         {
             "source": pa.array([source] * len(rows), pa.string()),
             "source_row": pa.array(numbers, pa.int64()),
+            "user_id": pa.array(of_users, pa.string()),
             "reason": pa.array([str(reason) for reason in reasons], pa.string()),
             "detail": pa.array(details, pa.string()),
             "row": pa.array(as_read, pa.string()),

@@ -8,6 +8,7 @@ import pytest
 
 from raysys.cli import main
 from raysys.commands import import_log
+from raysys.logs.manifest import ImportMode
 from raysys.logs.movielens import LogFiles
 
 
@@ -35,6 +36,7 @@ def test_movielens_is_fetched_into_the_cache_and_imported_with_its_tables(
         "items": cache / "item",
         "users": cache / "user",
         "destination": to,
-        "num_shards": 8,
+        "mode": ImportMode.FULL,
+        "num_shards": None,
         "dataset_group": "default",
     }

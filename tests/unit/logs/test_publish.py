@@ -6,7 +6,7 @@ import pytest
 
 from raysys import storage
 from raysys.errors import DatasetError
-from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, manifest_path
+from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, WrittenFile, manifest_path
 from raysys.logs.publish import check_destination, new_import_id, publish_import
 
 
@@ -33,7 +33,7 @@ def staged(destination, content="rows", group="default"):
         num_items=0,
         first_occurred_at=datetime.now(UTC),
         last_occurred_at=datetime.now(UTC),
-        files={},
+        files={f"{import_id}/file": WrittenFile(num_bytes=len(content), sha256="")},
     )
 
 

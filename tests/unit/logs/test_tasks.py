@@ -8,7 +8,9 @@ import pytest
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError, NothingUsableError, SourceError
 from raysys.logs.assembly import Assembly, ids_of
+from raysys.logs.destination import Destination
 from raysys.logs.importing import import_log
+from raysys.logs.manifest import ImportMode
 from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress
 from raysys.logs.shards import write_shard
@@ -31,7 +33,8 @@ def log(tmp_path):
 @pytest.fixture
 def assembly(tmp_path):
     (tmp_path / "staging").mkdir()
-    return Assembly(tmp_path / "staging", num_shards=2)
+    into = Destination(tmp_path / "data", None, ImportMode.FULL)
+    return Assembly(tmp_path / "staging", 2, into)
 
 
 def files_of(report):
