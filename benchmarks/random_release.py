@@ -63,7 +63,7 @@ def publish_random_release(
         items.save(draft.path / ITEM_VOCABULARY)
         users.save(draft.path / USER_VOCABULARY)
         histories.save(draft.path / HISTORIES)
-        counts = popularity_counts(histories, num_items)
+        counts = popularity_counts(histories.blocks(), num_items)
         np.save(draft.path / POPULARITY, counts)
         table = _item_table(rng, items, histories)
         with ipc.new_file(str(draft.path / ITEM_TABLE), table.schema) as sink:

@@ -82,7 +82,7 @@ class Material:
         self.items.save(release / ITEM_VOCABULARY)
         self.users.save(release / USER_VOCABULARY)
         self.histories.save(release / HISTORIES)
-        np.save(release / POPULARITY, popularity_counts(self.histories, len(self.items)))
+        np.save(release / POPULARITY, popularity_counts(self.histories.blocks(), len(self.items)))
         table = self.item_table()
         np.save(release / CREATED_AT, created_at_us(table, self.histories))
         with ipc.new_file(str(release / ITEM_TABLE), table.schema) as sink:

@@ -8,10 +8,10 @@ from raysys.commands.console import Advance
 from raysys.commands.released_model import embedding_retriever
 from raysys.config import EvaluationConfig, PipelineConfig
 from raysys.dataset.histories import Histories
-from raysys.dataset.splits import Held, split
+from raysys.dataset.splits import Held, SplitBlocks
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.baselines import Ease, Popularity, popularity_counts
-from raysys.evaluation.evaluate import evaluate
+from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.report import Report
 from raysys.evaluation.topk import Retriever
 from raysys.models.base import EmbeddingModel
@@ -34,19 +34,27 @@ def measure(
     config: PipelineConfig,
     advance: Advance,
 ) -> Report:
-    """Rank the test part with the model and with baselines fitted on the same train part."""
-    pieces = split(histories, config.split)
+    """Rank the test part with the model and with baselines fitted on the same train part.
+
+    Args:
+        histories: of all users; they are read in blocks.
+    """
+    parts = SplitBlocks.of(histories, config.split)
     retrievers: dict[str, Retriever] = {
         model_kind: retriever,
-        "popularity": Popularity(popularity_counts(pieces.train, num_items)),
+        "popularity": Popularity(popularity_counts(parts.train(), num_items)),
     }
     if num_items <= _EASE_UP_TO:
-        retrievers["ease"] = Ease(pieces.train, num_items)
-    evaluations = {}
-    for done, (name, each) in enumerate(retrievers.items()):
-        advance(done, len(retrievers), name)
-        evaluations[name] = evaluate(each, pieces.test, config.evaluation.ks)
-    advance(len(retrievers), len(retrievers))
+        retrievers["ease"] = Ease(parts.train(), num_items)
+    measured: dict[str, list[Evaluation]] = {name: [] for name in retrievers}
+    num_steps = len(parts.blocks) * len(retrievers)
+    for block, part in enumerate(parts):
+        for number, (name, each) in enumerate(retrievers.items()):
+            advance(block * len(retrievers) + number, num_steps, name)
+            if len(part.test):
+                measured[name].append(evaluate(each, part.test, config.evaluation.ks))
+    advance(num_steps, num_steps)
+    evaluations = {name: Evaluation.joined(each) for name, each in measured.items()}
     return Report(evaluations, config.evaluation, _SPLIT_WORDS[config.split.kind])
 
 

@@ -18,7 +18,7 @@ from raysys.commands.release import release_of_search
 from raysys.commands.train import show_published
 from raysys.config import PipelineConfig, load_config
 from raysys.dataset.dataset import open_dataset
-from raysys.dataset.splits import split
+from raysys.dataset.splits import SplitBlocks
 from raysys.errors import ConfigError
 from raysys.recipes import Recipe, recipe_named
 from raysys.training.proposals import DEFAULTS
@@ -128,7 +128,7 @@ def _begun(
     seed: int,
 ) -> Search:
     """Make the directory the search's, or find it to be that of the same one."""
-    if not len(split(material.histories, config.split).validation):
+    if not any(len(part.validation) for part in SplitBlocks.of(material.histories, config.split)):
         raise ConfigError(
             "A search compares trials on the validation part, but this split leaves nobody in it. "
             "Set split.validation_share, or import users with more interactions."

@@ -27,8 +27,7 @@ from raysys.release import (
     Release,
     open_release,
 )
-from raysys.training.pieces import pieces_of
-from raysys.training.warm_start import WarmStart, active_rows
+from raysys.training.warm_start import WarmStart, active_rows, learnable_lengths
 
 # The full rate forgets: on the last tenth of MovieLens-100K, learnt from the 166 users of it, three
 # epochs led to a validation NDCG@10 of 0.1168 at the full rate, 0.1190 at 0.3 and 0.1208 at 0.1 of
@@ -61,11 +60,9 @@ class Update:
     @property
     def is_learnable(self) -> bool:
         """Whether an active user has something to learn from that is not held back."""
-        histories = self.material.histories
-        warm_start = WarmStart(self.release.path, self.after_us)
-        train = warm_start.narrowed(pieces_of(histories, self.config), histories).train
+        lengths = learnable_lengths(self.material.histories, self.config, self.after_us)
         shortest = 2 if self.config.model.kind == "gru" else 1  # a first item predicts a second
-        return bool((train.lengths >= shortest).any())
+        return bool((lengths >= shortest).any())
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -196,7 +193,8 @@ def learning_what_is_new(update: Update, console: Console, *, epochs: int) -> Wr
 def _check_items(release: Release, items: Vocabulary, material: Material) -> None:
     """Refuse a dataset that lacks items of the release: it cannot be what it was made from."""
     found = np.zeros(len(material.items) + 1, dtype=bool)
-    found[material.histories.item_nums] = True
+    for block in material.histories.blocks():
+        found[block.item_nums] = True
     missing = np.flatnonzero(~found[1 : len(items) + 1]) + 1
     if len(missing):
         raise DatasetError(

@@ -192,11 +192,15 @@ class Histories:
             None if self.weights is None else self.weights[span],
         )
 
-    def blocks(self, num_interactions: int = BLOCK_INTERACTIONS) -> list["Histories"]:
+    def blocks(self, num_interactions: int | None = None) -> list["Histories"]:
         """Return all users in order, cut into slices of about so many interactions.
 
         Of mapped histories no slice takes memory before it is read.
+
+        Args:
+            num_interactions: None: `BLOCK_INTERACTIONS`.
         """
+        num_interactions = num_interactions or BLOCK_INTERACTIONS
         num_blocks = -(-self.num_interactions // num_interactions)
         cuts = np.searchsorted(self.offsets, np.arange(1, num_blocks) * num_interactions)
         borders = np.unique([0, *cuts.tolist(), len(self)]).tolist()

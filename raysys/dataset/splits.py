@@ -81,12 +81,44 @@ def split(histories: Histories, config: SplitConfig) -> Split:
     """
     parts = split_some(histories, config, find_cutoffs([histories], config))
     if not len(parts.train):
-        raise DatasetError(
-            f"The split leaves nothing to learn from: all {histories.num_interactions} "
-            f"interactions are held back, since they share their times or are too few. Use another "
-            f"kind of split, smaller shares, or more of the log."
-        )
+        raise _nothing_left(histories.num_interactions)
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class SplitBlocks:
+    """The same split, made block by block on every pass, so that only one is in memory."""
+
+    blocks: Sequence[Histories]
+    config: SplitConfig
+    cutoffs: Cutoffs
+
+    @classmethod
+    def of(cls, histories: Histories, config: SplitConfig) -> "SplitBlocks":
+        """Find where the parts begin; the errors are those of `split`."""
+        blocks = histories.blocks()
+        return cls(blocks, config, find_cutoffs(blocks, config))
+
+    def __iter__(self) -> Iterator[Split]:
+        """Yield the split of each block; nobody may be left in a part of it."""
+        return (split_some(block, self.config, self.cutoffs) for block in self.blocks)
+
+    def train(self) -> Iterator[Histories]:
+        """Yield what is learnt from (DatasetError: nothing is)."""
+        num_users = 0
+        for part in self:
+            num_users += len(part.train)
+            yield part.train
+        if not num_users:
+            raise _nothing_left(sum(block.num_interactions for block in self.blocks))
+
+
+def _nothing_left(num_interactions: int) -> DatasetError:
+    return DatasetError(
+        f"The split leaves nothing to learn from: all {num_interactions} interactions are held "
+        f"back, since they share their times or are too few. Use another kind of split, smaller "
+        f"shares, or more of the log."
+    )
 
 
 def split_some(histories: Histories, config: SplitConfig, cutoffs: Cutoffs) -> Split:

@@ -4,6 +4,8 @@ Letters for shapes:
     B  histories    N  items, with numbers 1 to N    K  results
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,10 +21,14 @@ EASE_MAX_ITEMS = 20_000
 _USER_BLOCK = 1024
 
 
-def popularity_counts(histories: Histories, num_items: int) -> NDArray[np.int64]:
-    """Return how often each item was a target, (N + 1,) by item number; row 0 is 0."""
+def popularity_counts(blocks: Iterable[Histories], num_items: int) -> NDArray[np.int64]:
+    """Return how often each item was a target, (N + 1,) by item number; row 0 is 0.
+
+    Args:
+        blocks: users, some at a time, as `Histories.blocks` gives them.
+    """
     counts = np.zeros(num_items + 1, dtype=np.int64)
-    for block in histories.blocks():
+    for block in blocks:
         counts += np.bincount(block.targets().item_nums, minlength=num_items + 1)
     counts[0] = 0
     return counts
@@ -74,7 +80,7 @@ class Ease:
     item by the sum of its distinct items' rows of B.
 
     Args:
-        train: what it learns from.
+        train: the users that it learns from, some at a time; they are read once.
         num_items: N.
         l2: strength of the regularisation, > 0.
 
@@ -86,7 +92,7 @@ class Ease:
         doi:10.1145/3308558.3313710.
     """
 
-    def __init__(self, train: Histories, num_items: int, *, l2: float = 100.0) -> None:
+    def __init__(self, train: Iterable[Histories], num_items: int, *, l2: float = 100.0) -> None:
         if num_items > EASE_MAX_ITEMS:
             raise ConfigError(
                 f"EASE was asked to learn {num_items:,} items, but stops at {EASE_MAX_ITEMS:,}: it "
@@ -96,7 +102,9 @@ class Ease:
         if not l2 > 0:
             raise ConfigError(f"l2 of EASE must be above 0, but got {l2:g}.")
         self._nums = np.arange(1, num_items + 1, dtype=np.int32)
-        gram = _co_occurrences(train.inputs(), num_items)
+        gram = np.zeros((num_items, num_items))
+        for block in train:
+            _add_co_occurrences(gram, block.inputs())
         gram[np.diag_indices(num_items)] += l2
         weights = np.linalg.inv(gram)
         weights /= -np.diag(weights)
@@ -114,13 +122,11 @@ class Ease:
         return top_k_of_scores(scores, self._nums, k, excluded)
 
 
-def _co_occurrences(train: Histories, num_items: int) -> NDArray[np.float64]:
-    """Return how many users interacted with both items, (N, N)."""
-    gram = np.zeros((num_items, num_items))
+def _add_co_occurrences(gram: NDArray[np.float64], train: Histories) -> None:
+    """Add how many users interacted with both items, (N, N)."""
     for rows in blocks(len(train), _USER_BLOCK):
         span = slice(train.offsets[rows.start], train.offsets[rows.stop])
         users = np.repeat(np.arange(rows.stop - rows.start), train.lengths[rows])
-        interacted = np.zeros((rows.stop - rows.start, num_items + 1), dtype=np.float32)
+        interacted = np.zeros((rows.stop - rows.start, len(gram) + 1), dtype=np.float32)
         interacted[users, train.item_nums[span]] = 1.0
         gram += interacted[:, 1:].T @ interacted[:, 1:]  # whole numbers up to 1,024: exact
-    return gram

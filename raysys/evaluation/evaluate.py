@@ -26,6 +26,20 @@ class Evaluation:
     values: dict[str, NDArray[np.float64]]
     """(U,) for each metric, under names such as `ndcg_at_10`."""
 
+    @classmethod
+    def joined(cls, parts: Sequence["Evaluation"]) -> "Evaluation":
+        """Return what one retriever reached on all users, of whom each part has some.
+
+        Raises:
+            DatasetError: there is nobody.
+        """
+        if not parts:
+            raise _nothing_to_find(0, 0)
+        values = {
+            name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values
+        }
+        return cls(pa.concat_arrays([part.user_ids for part in parts]), values)
+
     def __len__(self) -> int:
         return len(self.user_ids)
 
@@ -64,11 +78,7 @@ def evaluate(
         DatasetError: there is nobody to evaluate, or a user without a relevant item.
     """
     if not len(held) or not held.relevant.lengths.all():
-        raise DatasetError(
-            f"Evaluation needs users with something to be found, but of {len(held)} held-out users "
-            f"{int((held.relevant.lengths == 0).sum())} have nothing. Use a split that holds "
-            f"interactions back, or import more of the log."
-        )
+        raise _nothing_to_find(len(held), int((held.relevant.lengths == 0).sum()))
     k = max(ks)
     parts = []
     for rows in blocks(len(held), _USER_BLOCK):
@@ -81,3 +91,11 @@ def evaluate(
             on_progress(rows.stop, len(held))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Evaluation(held.relevant.user_ids, values)
+
+
+def _nothing_to_find(num_users: int, num_without: int) -> DatasetError:
+    return DatasetError(
+        f"Evaluation needs users with something to be found, but of {num_users} held-out users "
+        f"{num_without} have nothing. Use a split that holds interactions back, or import more of "
+        f"the log."
+    )

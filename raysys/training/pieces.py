@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysys.config import ModelConfig, PipelineConfig, SequenceConfig
 from raysys.dataset.histories import Histories
@@ -29,11 +30,15 @@ def pieces_of(histories: Histories, config: PipelineConfig, total: Total = alone
     """
     cutoffs = find_cutoffs([histories], config.split, total)
     parts = split_some(histories, config.split, cutoffs)
-    return Pieces(_of_usual_length(parts.train.inputs(), config.model, total), parts.validation)
+    train = parts.train.inputs()
+    is_usual = usual_lengths(train.lengths, config.model, total)
+    return Pieces(
+        train if is_usual.all() else train.take(np.flatnonzero(is_usual)), parts.validation
+    )
 
 
 def length_bounds(
-    histories: Histories, low: float, high: float, total: Total = alone
+    lengths: NDArray[np.int64], low: float, high: float, total: Total = alone
 ) -> tuple[int, int]:
     """Return the shortest and the longest length of a history, between two shares of the users.
 
@@ -42,27 +47,31 @@ def length_bounds(
     one length stay together.
 
     Args:
+        lengths: of the caller's users.
         low, high: in [0, 1], low <= high.
         total: adds up the counts of all who hold users.
     """
-    lengths = histories.lengths[histories.lengths > 0].astype(np.uint64)
-    num_users = num_keys([lengths], total)
+    keys = lengths[lengths > 0].astype(np.uint64)
+    num_users = num_keys([keys], total)
     if not num_users:
         return 0, 0
     # A share such as 0.29 times 100 is a little off in floating point.
     num_below, num_above = (int(share * num_users + 1e-6) for share in (low, 1 - high))
     ranks = [min(num_below + 1, num_users), max(num_users - num_above, 1)]
-    shortest, longest = nth_smallest(lambda: [lengths], ranks, total)
+    shortest, longest = nth_smallest(lambda: [keys], ranks, total)
     return shortest, longest
 
 
-def _of_usual_length(train: Histories, model: ModelConfig, total: Total) -> Histories:
+def usual_lengths(
+    lengths: NDArray[np.int64], model: ModelConfig, total: Total = alone
+) -> NDArray[np.bool_]:
+    """Return which users' histories are neither too short nor too long for the model to learn."""
     if not isinstance(model, SequenceConfig):
-        return train
+        return np.ones(len(lengths), dtype=bool)
     shortest, longest = length_bounds(
-        train,
+        lengths,
         model.min_user_history_length_percentile,
         model.max_user_history_length_percentile,
         total,
     )
-    return train.take(np.flatnonzero((train.lengths >= shortest) & (train.lengths <= longest)))
+    return (lengths >= shortest) & (lengths <= longest)

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raysys.config import PipelineConfig
 from raysys.dataset.histories import Histories
+from raysys.dataset.splits import SplitBlocks
 from raysys.hashing import sha256_of_file
 from raysys.models.base import EmbeddingModel
 from raysys.models.weights import WEIGHTS_NAME, load_model
-from raysys.training.pieces import Pieces
+from raysys.training.pieces import Pieces, usual_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,24 @@ def active_rows(histories: Histories, after_us: int) -> NDArray[np.int64]:
     newest_us = histories.occurred_at_us[histories.offsets[1:][has_any] - 1]
     rows: NDArray[np.int64] = np.flatnonzero(has_any)[newest_us > after_us]
     return rows
+
+
+def learnable_lengths(
+    histories: Histories, config: PipelineConfig, after_us: int
+) -> NDArray[np.int64]:
+    """Return how many interactions are learnt from, of each active user who is learnt from.
+
+    The users are those of `WarmStart.narrowed`; histories are read in blocks.
+    """
+    parts = SplitBlocks.of(histories, config.split)
+    lengths, is_active = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
+    for block, part in zip(parts.blocks, parts, strict=True):
+        train = part.train.inputs()
+        active = block.user_ids.take(active_rows(block, after_us))
+        lengths.append(train.lengths)
+        is_active.append(pc.is_in(train.user_ids, active).to_numpy(zero_copy_only=False))
+    of_all = np.concatenate(lengths)
+    found: NDArray[np.int64] = of_all[
+        np.concatenate(is_active) & usual_lengths(of_all, config.model)
+    ]
+    return found

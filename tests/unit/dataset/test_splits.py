@@ -13,9 +13,18 @@ from raysys.config import (
     TimeSplit,
     UserSplit,
 )
-from raysys.dataset.histories import SEEN_ONLY, Histories
+from raysys.dataset import histories as histories_module
+from raysys.dataset.histories import SEEN_ONLY, Histories, concatenated
 from raysys.dataset.selection import Total
-from raysys.dataset.splits import Cutoffs, Held, Split, find_cutoffs, split, split_some
+from raysys.dataset.splits import (
+    Cutoffs,
+    Held,
+    Split,
+    SplitBlocks,
+    find_cutoffs,
+    split,
+    split_some,
+)
 from raysys.errors import ConfigError, DatasetError
 from tests.unit.dataset.builders import together
 
@@ -375,3 +384,45 @@ def test_holders_of_some_users_together_split_as_one_holder_of_all(config: Split
 def listed(histories: Histories) -> list[tuple[str, list[int], list[int]]]:
     users = histories.user_ids.to_pylist()
     return [(user, *(part.tolist() for part in histories.of(r))) for r, user in enumerate(users)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LeaveLastOut(),
+        RandomSplit(validation_share=0.1),
+        TimeSplit(),
+        UserSplit(test_share=0.3, validation_share=0.2),
+        SequentialExamples(test_share=0.3, validation_share=0.2),
+    ],
+    ids=lambda config: config.kind,
+)
+@pytest.mark.parametrize("block_size", [1, 10, 1 << 20])
+def test_split_block_by_block_everybody_is_where_splitting_all_at_once_puts_them(
+    monkeypatch: pytest.MonkeyPatch, config: SplitConfig, block_size: int
+):
+    monkeypatch.setattr(histories_module, "BLOCK_INTERACTIONS", block_size)
+    random = np.random.default_rng(0)
+    users = {f"u{n:02}": sorted(random.integers(0, 99, n % 9).tolist()) for n in range(40)}
+    histories = histories_of(**users)
+    whole, parts = split(histories, config), SplitBlocks.of(histories, config)
+    assert len(parts.blocks) > 10 or block_size > 9
+    for _ in range(2):  # every pass is the same
+        blocks = list(parts)
+        assert (
+            concatenated([block.train for block in blocks])
+            .to_table()
+            .equals(concatenated([whole.train]).to_table())
+        )
+        for part in ("validation", "test"):
+            held, expected = [getattr(block, part) for block in blocks], getattr(whole, part)
+            for side in ("histories", "relevant"):
+                found = concatenated([getattr(each, side) for each in held]).to_table()
+                assert found.equals(concatenated([getattr(expected, side)]).to_table())
+    assert sum(len(train) for train in parts.train()) == len(whole.train)
+
+
+def test_blocks_that_leave_nothing_to_learn_from_are_refused():
+    parts = SplitBlocks.of(histories_of(ann=[1] * 9, bob=[1] * 9), TimeSplit())
+    with pytest.raises(DatasetError, match="all 18 interactions are held back"):
+        list(parts.train())

@@ -30,11 +30,11 @@ def two_tastes() -> Histories:
 
 
 def popularity(train: Histories) -> Retriever:
-    return Popularity(popularity_counts(train, NUM_ITEMS))
+    return Popularity(popularity_counts([train], NUM_ITEMS))
 
 
 def ease(train: Histories) -> Retriever:
-    return Ease(train, NUM_ITEMS, l2=1.0)
+    return Ease([train], NUM_ITEMS, l2=1.0)
 
 
 def embedding(train: Histories) -> Retriever:
@@ -129,7 +129,7 @@ def test_items_that_a_model_never_knew_do_not_matter(make: Make):
 
 
 def test_popularity_counts_interactions_and_not_the_unknown_row():
-    counts = popularity_counts(histories_of([1, 1, 0], [3, 1]), 4)
+    counts = popularity_counts([histories_of([1, 1, 0], [3, 1])], 4)
     assert counts.tolist() == [0, 3, 0, 1, 0]
     assert counts.dtype == np.int64
 
@@ -154,7 +154,7 @@ def test_ease_has_the_weights_worked_out_by_hand():
     # Two items, two users: both items, the first. X'X = [[2, 1], [1, 1]]; with l2 = 1 it is
     # [[3, 1], [1, 2]], its inverse P = [[2, -1], [-1, 3]] / 5. So item 1 speaks for item 2 with
     # -P[0, 1] / P[1, 1] = 1/3, and item 2 for item 1 with -P[1, 0] / P[0, 0] = 1/2.
-    model = Ease(histories_of([1, 2], [1]), 2, l2=1.0)
+    model = Ease([histories_of([1, 2], [1])], 2, l2=1.0)
     top = model.top_k(histories_of([1], [2], [1, 2]), 2, excluded=None)
     assert top.item_nums.tolist() == [[2, 1], [1, 2], [1, 2]]
     np.testing.assert_allclose(top.scores, [[1 / 3, 0], [1 / 2, 0], [1 / 2, 1 / 3]])
@@ -163,20 +163,20 @@ def test_ease_has_the_weights_worked_out_by_hand():
 def test_ease_learns_that_something_happened_not_how_often():
     once, often = histories_of([1, 2], [1], [3, 2]), histories_of([1, 2, 2, 1], [1, 1], [3, 2, 3])
     asked = histories_of([1, 1, 3])
-    expected = Ease(once, 3).top_k(histories_of([1, 3]), 3, excluded=None)
-    found = Ease(often, 3).top_k(asked, 3, excluded=None)
+    expected = Ease([once], 3).top_k(histories_of([1, 3]), 3, excluded=None)
+    found = Ease([often], 3).top_k(asked, 3, excluded=None)
     assert found.scores.tolist() == expected.scores.tolist()
 
 
 def test_ease_learns_from_users_in_blocks(monkeypatch: pytest.MonkeyPatch):
-    whole = Ease(two_tastes(), NUM_ITEMS).top_k(two_tastes(), 8, excluded=None)
+    whole = Ease([two_tastes()], NUM_ITEMS).top_k(two_tastes(), 8, excluded=None)
     monkeypatch.setattr(baselines, "_USER_BLOCK", 3)
-    blocked = Ease(two_tastes(), NUM_ITEMS).top_k(two_tastes(), 8, excluded=None)
+    blocked = Ease([two_tastes()], NUM_ITEMS).top_k(two_tastes(), 8, excluded=None)
     assert blocked.scores.tolist() == whole.scores.tolist()
 
 
 def test_ease_refuses_what_would_not_fit_in_memory():
     with pytest.raises(ConfigError, match="20,001 items, but stops at 20,000"):
-        Ease(histories_of([1]), 20_001)
+        Ease([histories_of([1])], 20_001)
     with pytest.raises(ConfigError, match="above 0"):
-        Ease(histories_of([1]), 1, l2=0.0)
+        Ease([histories_of([1])], 1, l2=0.0)

@@ -179,7 +179,7 @@ class World:
             name=RELEASE,
             items=vocabulary,
             histories=histories,
-            popular=by_popularity(popularity_counts(histories, NUM_ITEMS)),
+            popular=by_popularity(popularity_counts([histories], NUM_ITEMS)),
             num_partitions=NUM_PARTITIONS,
             embedding_dim=DIM,
             history_length=4,

@@ -71,16 +71,16 @@ def test_workers_together_have_the_pieces_that_evaluation_splits_off(config):
     ],
 )
 def test_the_bounds_leave_the_share_of_users_outside(num_users, low, high, expected):
-    assert length_bounds(of_lengths([*range(1, num_users + 1)]), low, high) == expected
+    assert length_bounds(np.arange(1, num_users + 1), low, high) == expected
 
 
 def test_users_of_one_length_stay_together():
-    assert length_bounds(of_lengths([2] * 90 + [5] * 10), 0.05, 0.95) == (2, 5)
+    assert length_bounds(np.array([2] * 90 + [5] * 10), 0.05, 0.95) == (2, 5)
 
 
 def test_users_without_interactions_are_no_users():
-    assert length_bounds(of_lengths([0] * 500 + [*range(1, 101)]), 0.01, 0.99) == (2, 99)
-    assert length_bounds(of_lengths([0, 0]), 0.0, 1.0) == (0, 0)
+    assert length_bounds(np.array([0] * 500 + [*range(1, 101)]), 0.01, 0.99) == (2, 99)
+    assert length_bounds(np.array([0, 0]), 0.0, 1.0) == (0, 0)
 
 
 def learnt(histories: Histories, **model: float) -> list[int]:

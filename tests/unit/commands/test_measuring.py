@@ -1,0 +1,58 @@
+"""Reports of histories that are measured some users at a time."""
+
+import numpy as np
+import pytest
+
+from raysys.commands.measuring import measure
+from raysys.config import EvaluationConfig, PipelineConfig, RandomSplit
+from raysys.dataset import histories as histories_module
+from raysys.dataset.histories import Histories
+from raysys.errors import DatasetError
+from raysys.evaluation.baselines import Popularity
+from raysys.evaluation.report import Report
+
+NUM_ITEMS = 12
+CONFIG = PipelineConfig(evaluation=EvaluationConfig(ks=(3, 10), metric_k=3))
+
+
+def histories() -> Histories:
+    random = np.random.default_rng(1)
+    items = [random.integers(1, NUM_ITEMS + 1, n % 7) for n in range(50)]
+    return Histories.from_lists(
+        [f"u{n:02}" for n in range(50)], items, [np.arange(len(each)) for each in items]
+    )
+
+
+def report(of: Histories, config: PipelineConfig, seen: list[tuple[float, float]]) -> Report:
+    ranking = Popularity(np.arange(NUM_ITEMS + 1))
+    return measure(
+        ranking,
+        "gru",
+        of,
+        NUM_ITEMS,
+        config,
+        lambda done, total, note="": seen.append((done, total)),
+    )
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONFIG.model_copy(update={"split": RandomSplit()})])
+def test_a_report_does_not_depend_on_the_blocks_by_a_single_bit(
+    monkeypatch: pytest.MonkeyPatch, config: PipelineConfig
+) -> None:
+    whole = report(histories(), config, [])
+    monkeypatch.setattr(histories_module, "BLOCK_INTERACTIONS", 9)
+    seen: list[tuple[float, float]] = []
+    blocked = report(histories(), config, seen)
+    assert blocked.to_json() == whole.to_json()
+    for name, evaluation in whole.evaluations.items():
+        assert blocked.evaluations[name].user_ids.equals(evaluation.user_ids)
+    assert set(whole.evaluations) == {"gru", "popularity", "ease"}
+    assert len(seen) > 30
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_where_nobody_has_something_to_be_found_there_is_no_report() -> None:
+    nobody = Histories.from_lists(["a", "b"], [[1, 2], [3]], [[1, 2], [1]])
+    with pytest.raises(DatasetError, match="of 0 held-out users"):
+        report(nobody, CONFIG, [])
