@@ -30,6 +30,19 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="100,000 ratings of films, fetched from the package index, with their tables",
     )
+    source.add_argument(
+        "--query", metavar="SELECT", help="what the database of --sql answers: interactions"
+    )
+    parser.add_argument(
+        "--sql",
+        metavar="URL",
+        help="a database as SQLAlchemy writes it, such as postgresql://user@host/name; the "
+        "password is better in the environment, as RAYSYS_SQL_PASSWORD",
+    )
+    for name in ("items", "users"):
+        parser.add_argument(
+            f"--{name}-query", metavar="SELECT", help=f"a table of {name} from the same database"
+        )
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help=_CACHE)
     parser.add_argument("--items", type=Path, metavar="FILE", help="a table of items")
     parser.add_argument("--users", type=Path, metavar="FILE", help="a table of users")

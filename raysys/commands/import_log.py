@@ -14,6 +14,7 @@ from raysys.errors import ConfigError
 from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.movielens import fetch_movielens_100k
 from raysys.logs.movielens_files import find_movielens
+from raysys.logs.queries import SqlQuery
 from raysys.logs.sources import Given
 
 
@@ -41,18 +42,39 @@ def _sources(
     arguments: argparse.Namespace, console: Console
 ) -> tuple[Sequence[Given], Given | None, Given | None]:
     """Return what the arguments name: interactions, and tables of items and of users."""
-    items, users = arguments.items, arguments.users
+    items, users = _tables(arguments)
     if arguments.interactions:
         return arguments.interactions, items, users
+    if arguments.query:
+        return [_query(arguments.sql, arguments.query)], items, users
+    if items is not None or users is not None:
+        raise ConfigError("MovieLens brings its own tables of items and users; leave yours out.")
     if arguments.movielens_100k:
         files = fetch_movielens_100k(arguments.cache)
         console.say(f"  {files.name}, checked by hash, in {arguments.cache}")
     else:
         files = find_movielens(arguments.movielens)
         console.say(f"  {files.name}")
-    if items is not None or users is not None:
-        raise ConfigError("MovieLens brings its own tables; leave out --items and --users.")
     return [files.interactions], files.items, files.users
+
+
+def _tables(arguments: argparse.Namespace) -> tuple[Given | None, Given | None]:
+    """Return the tables of items and of users, each a file, a query or nothing."""
+    found: list[Given | None] = []
+    for name in ("items", "users"):
+        file, query = getattr(arguments, name), getattr(arguments, f"{name}_query")
+        if file is not None and query is not None:
+            raise ConfigError(f"Give --{name} or --{name}-query, not both.")
+        found.append(file if query is None else _query(arguments.sql, query))
+    return found[0], found[1]
+
+
+def _query(url: str | None, query: str) -> SqlQuery:
+    from raysys.logs.sql import sql_query  # SQLAlchemy, which other imports do not need
+
+    if url is None:
+        raise ConfigError("A query needs a database: give --sql URL as well.")
+    return sql_query(url, query)
 
 
 def import_and_report(

@@ -55,7 +55,12 @@ def inspect_catalogue(source: Source, id_column: str) -> None:
             written = file.schema_arrow.names
     else:
         written = [source.format.column_name(one) for one in read_header(source, source.format)]
-    find_columns(written, source.name, required=[id_column], optional=_others(written, id_column))
+    check_names(written, source.name, id_column)
+
+
+def check_names(written: list[str], name: str, id_column: str) -> None:
+    """Check that a table has the id column, and no column twice (SourceError)."""
+    find_columns(written, name, required=[id_column], optional=_others(written, id_column))
 
 
 def _read(source: Source, id_column: str, finish: Callable[[pa.Table], pa.Table]) -> Catalogue:

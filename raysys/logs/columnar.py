@@ -30,7 +30,7 @@ _TAKEN = {
     ITEM_ID: _TEXT,
     EVENT_ID: _TEXT,
     EVENT_TYPE: "text",
-    TIMESTAMP: "numbers of seconds since 1970 (or Arrow timestamps)",
+    TIMESTAMP: "numbers of seconds since 1970 (or Arrow timestamps or dates)",
     EVENT_VALUE: "numbers",
 }
 
@@ -38,18 +38,28 @@ _TAKEN = {
 def inspect_parquet(source: Source) -> list[str]:
     """Check a file's footer and columns; return what they give notice of. May raise SourceError."""
     with open_parquet(source) as file:
-        schema, name = file.schema_arrow, source.name
-        header = find_columns(schema.names, name)
-        notices = header.notices(name)
-        for column, place in header.positions.items():
-            kind = _value_type(schema.field(place).type)
-            _check_type(column, kind, name)
-            if column in (USER_ID, ITEM_ID) and pa.types.is_integer(kind):
-                notices.append(
-                    f"{name}: {column.upper()} holds integers; they were written as text."
-                )
-            if pa.types.is_timestamp(kind) and kind.tz is None:
-                notices.append(f"{name}: {column.upper()} has no time zone and was taken as UTC.")
+        return check_columns(file.schema_arrow, source.name)
+
+
+def check_columns(schema: pa.Schema, name: str) -> list[str]:
+    """Check names and types of the columns of interactions; return what they give notice of.
+
+    Raises:
+        SourceError: a column is missing, or of a type that no row could be used of.
+    """
+    header = find_columns(schema.names, name)
+    notices = header.notices(name)
+    for column, place in header.positions.items():
+        kind = _value_type(schema.field(place).type)
+        _check_type(column, kind, name)
+        if column in (USER_ID, ITEM_ID) and pa.types.is_integer(kind):
+            notices.append(f"{name}: {column.upper()} holds integers; they were written as text.")
+        if pa.types.is_timestamp(kind) and kind.tz is None:
+            notices.append(f"{name}: {column.upper()} has no time zone and was taken as UTC.")
+        if pa.types.is_date(kind):
+            notices.append(
+                f"{name}: {column.upper()} holds dates; each was taken as its midnight, UTC."
+            )
     return notices
 
 
@@ -139,7 +149,7 @@ def _check_type(column: str, kind: pa.DataType, name: str) -> None:
     if column in (TIMESTAMP, EVENT_VALUE):
         is_taken = is_taken or types.is_decimal(kind)
     if column == TIMESTAMP:
-        is_taken = is_taken or types.is_timestamp(kind)
+        is_taken = is_taken or types.is_timestamp(kind) or types.is_date(kind)
     if not is_taken:
         raise SourceError(
             f"{name}: column {column.upper()} is of type {kind}, but must hold {_TAKEN[column]}. "

@@ -85,6 +85,8 @@ def parse_times(column: pa.Array) -> tuple[pa.Int64Array, Codes]:
     """
     codes = np.zeros(len(column), np.uint8)
     _mark(codes, pc.is_null(column), Reason.NULL_TIMESTAMP)
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("us"))  # midnight
     if pa.types.is_timestamp(column.type):
         wide = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
         micros = pc.fill_null(wide, 0).to_numpy(zero_copy_only=False)

@@ -90,10 +90,10 @@ def is_known(name: str, formats: Formats) -> bool:
     return name.lower().endswith(tuple(formats))
 
 
-def format_of(name: str, formats: Formats) -> Format:
-    """Return the format that a file's name tells. SourceError: it tells none."""
+def format_of(path: str, name: str, formats: Formats) -> Format:
+    """Return the format that a path tells. SourceError, which calls it `name`: it tells none."""
     for suffix, found in formats.items():
-        if name.lower().endswith(suffix):
+        if path.lower().endswith(suffix):
             return found
     raise SourceError(
         f"{name} is of no known format: names end with {', '.join(formats)}. "

@@ -26,6 +26,7 @@ from raysys.logs.call import Call, RunCalls
 from raysys.logs.calls import run_calls
 from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
 from raysys.logs.destination import Destination
+from raysys.logs.fetching import fetch_origins
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.metrics import count_rows
@@ -36,7 +37,7 @@ from raysys.logs.readers import inspect_source
 from raysys.logs.runs import Run
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
 from raysys.logs.source import Source
-from raysys.logs.sources import Given, find_sources, find_table
+from raysys.logs.sources import Given, Origin, find_sources, find_table
 from raysys.logs.tasks import (
     CatalogueReport,
     Progress,
@@ -69,7 +70,8 @@ def import_log(
     nothing, and then no file of the dataset changes. Users who were forgotten stay so.
 
     Args:
-        interactions: files, directories and globs, see `find_sources`; their order is log order.
+        interactions: files, directories, globs and queries, see `find_sources`; their order is
+            log order.
         destination: the dataset directory; what is beside it must be on the same file system.
         items: a table of items; users: a table of users. See `raysys.logs.catalogue`.
         mode: whether an existing dataset is replaced or added to.
@@ -92,18 +94,21 @@ def import_log(
     if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
         raise ConfigError(f"num_shards must be between 1 and {MAX_SHARDS}, but got {num_shards}.")
     check_dataset_group_name(dataset_group)
-    sources = find_sources(interactions)
-    for source in sources:
-        inspect_source(source)
+    origins = find_sources(interactions)
     given = {ITEM_ID: items, USER_ID: users}
-    catalogues = {column: find_table(one) for column, one in given.items() if one is not None}
-    for column, table in catalogues.items():
-        inspect_catalogue(table, column)
+    tables = {column: find_table(one) for column, one in given.items() if one is not None}
+    _inspect(origins, tables)
     into = Destination.open(destination, dataset_group, mode)
     with into.watched(), _staging(into.path) as staging:
         assembly = Assembly(
             staging, into.num_shards(num_shards, DEFAULT_SHARDS), into, dataset_group
         )
+        fetched = assembly.work / "fetched"
+        sources = fetch_origins(origins, fetched, None, run, on_progress)
+        catalogues = {
+            column: fetch_origins([table], fetched / column, column, run, on_progress)[0]
+            for column, table in tables.items()
+        }
         progress = ImportProgress(sources, on_progress)
         _read_sources(sources, catalogues, assembly, progress, run)
         assembly.check_usable()
@@ -136,6 +141,16 @@ def _staging(destination: Path) -> Iterator[Path]:
     finally:
         if staging is not None:
             storage.remove_tree(staging)
+
+
+def _inspect(origins: Sequence[Origin], tables: Mapping[str, Origin]) -> None:
+    """Check the beginnings of all files, before anything runs (SourceError)."""
+    for origin in origins:
+        if isinstance(origin, Source):
+            inspect_source(origin)
+    for column, table in tables.items():
+        if isinstance(table, Source):
+            inspect_catalogue(table, column)
 
 
 def _read_sources(

@@ -106,7 +106,7 @@ def local_source(path: Path, name: str, formats: Formats) -> Source:
     """Return a file of this machine as a source.
 
     Raises:
-        SourceError: it does not exist, is no file, is empty, or its name tells no format.
+        SourceError: it does not exist, is no file, is empty, or its path tells no format.
     """
     if not path.exists():
         raise SourceError(f"{name} does not exist. Check the path.")
@@ -115,7 +115,7 @@ def local_source(path: Path, name: str, formats: Formats) -> Source:
     num_bytes = path.stat().st_size
     if num_bytes == 0:
         raise SourceError(f"{name} is empty (0 bytes). Leave it out, or write it again.")
-    found = format_of(name, formats)
+    found = format_of(path.name, name, formats)
     return Source(name, str(path.absolute()), found, num_bytes, _state(path))
 
 

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from raysys.errors import SourceError
 from raysys.logs.formats import INTERACTION_FORMATS, TABLE_FORMATS, is_known
+from raysys.logs.queries import SqlQuery
 from raysys.logs.source import Source, local_source
 
-Given = str | Path | Source
-"""What a caller may name: a path, a glob, or a source that is known already."""
+Origin = Source | SqlQuery
+"""What can be imported: a file, or what a query returns."""
+
+Given = str | Path | Origin
+"""What a caller may name: a path, a glob, or an origin that is known already."""
 
 
-def find_sources(given: Sequence[Given]) -> list[Source]:
-    """Return the sources of interactions that were named, in log order.
+def find_sources(given: Sequence[Given]) -> list[Origin]:
+    """Return the origins of interactions that were named, in log order.
 
     They stay in the order given. A directory stands for the sources in it (not below it), a glob
     such as `logs/*.csv` for what it matches, each sorted by name; names that start with a dot or an
@@ -24,9 +28,9 @@ def find_sources(given: Sequence[Given]) -> list[Source]:
     """
     if not given:
         raise SourceError("No interactions were given. Name at least one file or directory.")
-    found: list[Source] = []
+    found: list[Origin] = []
     for one in given:
-        if isinstance(one, Source):
+        if isinstance(one, Origin):
             found.append(one)
         else:
             paths = _expand(Path(one))
@@ -34,9 +38,9 @@ def find_sources(given: Sequence[Given]) -> list[Source]:
     return found
 
 
-def find_table(given: Given) -> Source:
-    """Return the source of a table of items or of users. SourceError: it is not there."""
-    if isinstance(given, Source):
+def find_table(given: Given) -> Origin:
+    """Return the origin of a table of items or of users. SourceError: it is not there."""
+    if isinstance(given, Origin):
         return given
     return local_source(Path(given), str(given), TABLE_FORMATS)
 

