@@ -48,7 +48,7 @@ def _sources(
     if arguments.query:
         return [_query(arguments.sql, arguments.query)], items, users
     if items is not None or users is not None:
-        raise ConfigError("MovieLens brings its own tables of items and users; leave yours out.")
+        raise ConfigError("MovieLens brings its own --items and --users; leave yours out.")
     if arguments.movielens_100k:
         files = fetch_movielens_100k(arguments.cache)
         console.say(f"  {files.name}, checked by hash, in {arguments.cache}")
