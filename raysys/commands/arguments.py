@@ -45,6 +45,7 @@ COMMANDS = {
         "raysys.commands.check",
         "say whether a dataset is fit to be trained on, with a hint for what is not",
         declarations.declare_check,
+        outputs=("html",),
     ),
     "train": Command(
         "raysys.commands.train",

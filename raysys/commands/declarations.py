@@ -72,6 +72,9 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
 def declare_check(parser: argparse.ArgumentParser) -> None:
     _reads_dataset(parser)
     parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write the findings as a page with plots too"
+    )
+    parser.add_argument(
         "--strict", action="store_true", help="exit with 3 for warnings too, not only for failures"
     )
     _must_be_of_group(parser)

@@ -51,14 +51,16 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
 def percent(part: float, whole: float) -> str:
     """Return a share in words: a part that is there is never shown as 0 %, nor a gap as 100 %."""
     share = 100 * part / whole if whole else 0.0
-    if 0 < share < 0.05:
-        return "less than 0.1 %"
-    if 99.95 <= share < 100:
+    if share in (0, 100):
+        return f"{share:.0f} %"
+    if share < 0.005:
+        return "less than 0.01 %"
+    if share >= 99.95:
         return "more than 99.9 %"
-    return f"{share:.3g} %" if share < 10 else f"{share:.1f} %"
+    return f"{share:.2f} %" if share < 1 else f"{share:.1f} %"
 
 
-def quoted(ids: Sequence[str], more: bool = False) -> str:
-    """Return ids in quotation marks, long ones cut."""
+def quoted(ids: Sequence[str], *, more: bool = False) -> str:
+    """Return ids in quotation marks, long ones cut; `more`: they are examples."""
     shown = ", ".join(repr(one if len(one) <= 40 else f"{one[:40]}…") for one in ids)
-    return f"{shown}, …" if more else shown
+    return f"{shown} and others" if more else shown

@@ -104,7 +104,7 @@ def items_join(statistics: Statistics) -> Finding | None:
 
 
 def _why_items_do_not_join(statistics: Statistics, table: ItemJoin) -> str:
-    hint = f"Without a row: {quoted(table.without_row, table.items_without_row > 3)}. "
+    hint = f"Without a row: {quoted(table.without_row, more=table.items_without_row > 3)}. "
     if table.unmatched:
         hint += f"In the table without interactions: {quoted(table.unmatched, more=True)}. "
     if ignored := statistics.item_ids_would_join_without:
@@ -145,7 +145,7 @@ def users_join(statistics: Statistics) -> Finding:
     )
     without = statistics.shard.users_without_row
     hint = (
-        f"Without a row: {quoted(without, missing > len(without))}; the table's ids are like "
+        f"Without a row: {quoted(without, more=missing > len(without))}; the table's ids are like "
         f"{quoted(table.unmatched, more=True)}. Ids must be equal character by character."
     )
     return judged(

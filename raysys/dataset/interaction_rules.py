@@ -109,7 +109,7 @@ def unit_of_time(statistics: Statistics) -> Finding:
         warn = f"They distort what is new and what is old. Correct or drop such rows. {example}"
     found = "all times are seconds of a plausible size"
     if large or early:
-        found = f"{large:,} times are beyond 2099 (quarantined), {early:,} lie before 1980"
+        found = f"times beyond 2099, quarantined: {large:,}; before 1980: {early:,}"
     return judged("unit of time", found, fail=fail.rstrip(), warn=warn.rstrip())
 
 
@@ -131,13 +131,13 @@ def future(statistics: Statistics) -> Finding:
 
 def time_span(statistics: Statistics) -> Finding:
     """More than one moment, and no stray times that stretch the log to many times its length."""
-    bins, per_bin = statistics.bins, statistics.shard.per_bin
+    bins = statistics.bins
     manifest = statistics.manifest
     fail = warn = ""
-    low, high = statistics.bulk()
     if manifest.first_occurred_at == manifest.last_occurred_at:
         fail = "One moment has no before and after. Check which column is TIMESTAMP."
-    elif len(per_bin) >= 100 and (high - low + 1) * 10 < len(per_bin):
+    elif statistics.has_stray_times():
+        low, high = statistics.bulk()
         warn = (
             f"All but one in a thousand lie from {bins.start_of(low):%Y-%m-%d} to "
             f"{bins.start_of(high):%Y-%m-%d}, in a small part of that time. The others stretch "

@@ -21,11 +21,12 @@ from raysys.errors import DatasetError
 BATCH_ROWS = 128 << 10
 EARLY_US = 10 * 365 * DAY_US
 """What lies before, in the first ten years, is no time of a log but something in another unit."""
+MIN_TESTED_LENGTH = 3
+"""Shorter histories stay whole in leave-last-out."""
 RESOLUTIONS = {"days": DAY_US, "hours": HOUR_US, "minutes": MINUTE_US, "seconds": 1_000_000}
 
 _MAX_EVENT_TYPES = 1_000
 _MAX_EVENT_VALUES = 100
-_MIN_TESTED_LENGTH = 3  # shorter histories stay whole in leave-last-out
 _NOT_PROFILED = ("user_id", "item_id", "occurred_at", "event_id", "source_file", "source_row")
 
 
@@ -156,7 +157,7 @@ class ShardScan:
         place = int(np.argmax(lengths))
         if lengths[place] > found.longest[0]:
             found.longest = (int(lengths[place]), users[place].as_py())
-        ends = ends[lengths >= _MIN_TESTED_LENGTH]
+        ends = ends[lengths >= MIN_TESTED_LENGTH]
         if len(ends):
             known = pa.concat_arrays([self._last_items, items])
             for name, back in (("last_of_a_user", 1), ("last_but_one", 2)):

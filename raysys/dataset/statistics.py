@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raysys.dataset.counting import ColumnProfile, ItemCounts, add_profiles
-from raysys.dataset.shard_statistics import ShardStatistics
+from raysys.dataset.shard_statistics import MIN_TESTED_LENGTH, ShardStatistics
 from raysys.dataset.table_statistics import ItemJoin, TableStatistics
 from raysys.dataset.time_bins import TimeBins
 from raysys.logs.manifest import DatasetManifest
@@ -120,7 +120,7 @@ class Statistics:
 
     def leave_last_out(self) -> LeaveLastOutCounts:
         """Return what leave-last-out would make of it."""
-        tested = self.users_with(3)
+        tested = self.users_with(MIN_TESTED_LENGTH)
         held = pc.add(self.items.column("last_of_a_user"), self.items.column("last_but_one"))
         is_never_trained = pc.equal(self.items.column("interactions"), held)
         lost = pc.sum(self.items.filter(is_never_trained).column("last_of_a_user")).as_py() or 0
@@ -149,3 +149,8 @@ class Statistics:
         reached = np.cumsum(self.shard.per_bin)
         low = int(np.searchsorted(reached, self.shard.rows * 0.0005, side="right"))
         return low, int(np.searchsorted(reached, self.shard.rows * 0.9995))
+
+    def has_stray_times(self) -> bool:
+        """Whether all but a thousandth of the interactions lie in a tenth of the time."""
+        low, high = self.bulk()
+        return self.bins.num >= 100 and (high - low + 1) * 10 < self.bins.num

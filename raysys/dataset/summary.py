@@ -4,17 +4,16 @@ from typing import Any
 
 import numpy as np
 
+from raysys.dataset.activity import activity
 from raysys.dataset.statistics import Statistics
-from raysys.dataset.time_bins import grouped
 
 PERCENTILES = (0.5, 0.9, 0.99)
 TOP_SHARES = (0.01, 0.1)
-MOST_BINS = 120
 _TOP_ITEMS = 10
 
 
 def summary(statistics: Statistics) -> dict[str, Any]:
-    """Return the figures, rounded, with at most `MOST_BINS` pieces of time."""
+    """Return the figures; shares have four digits."""
     total, manifest = statistics.shard, statistics.manifest
     sizes = {
         "interactions": total.rows,
@@ -33,29 +32,8 @@ def summary(statistics: Statistics) -> dict[str, Any]:
         "history_length": _history_lengths(statistics),
         "popularity": _popularity(statistics),
         "event_types": dict(total.event_types.most_common()) or None,
-        "activity": activity(statistics),
+        "activity": activity(statistics).to_json(),
     }
-
-
-def activity(statistics: Statistics, most: int = MOST_BINS) -> list[dict[str, Any]]:
-    """Return, for pieces of time of equal length, what happened in them and what came new."""
-    columns = [
-        list(grouped(counts, most))
-        for counts in (
-            statistics.shard.per_bin,
-            statistics.shard.new_users_per_bin,
-            statistics.new_items_per_bin,
-        )
-    ]
-    return [
-        {
-            "from": statistics.bins.start_of(rows[0]).isoformat(),
-            "interactions": rows[1],
-            "new_users": users,
-            "new_items": items,
-        }
-        for rows, (_, users), (_, items) in zip(*columns, strict=True)
-    ]
 
 
 def top_items(statistics: Statistics) -> list[dict[str, Any]]:

@@ -97,6 +97,9 @@ _NORMAL_FORMS = {
     "leading zeros": lambda ids: pc.replace_substring_regex(ids, "^0+", ""),
     "a .0 at the end": lambda ids: pc.replace_substring_regex(ids, r"\.0+$", ""),
     "everything but digits": lambda ids: pc.replace_substring_regex(ids, "[^0-9]+", ""),
+    "everything but digits, and leading zeros": lambda ids: pc.replace_substring_regex(
+        ids, "^[^1-9]+|[^0-9]+", ""
+    ),
 }
 
 

@@ -1,6 +1,5 @@
 """The time that a log covers, cut into equal pieces: minutes, hours or days, all of UTC."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -48,10 +47,3 @@ def at(microseconds: int) -> datetime:
 def microseconds(time: datetime) -> int:
     """Return how many microseconds after the start of 1970 UTC a time lies."""
     return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def grouped(counts: NDArray[np.int64], at_most: int) -> Iterator[tuple[int, int]]:
-    """Yield the first bin and the sum of consecutive groups of bins: `at_most` groups, or fewer."""
-    size = -(-len(counts) // at_most)
-    for start in range(0, len(counts), size):
-        yield start, int(counts[start : start + size].sum())

@@ -70,3 +70,27 @@ def test_ids_that_look_like_markup_are_shown_as_they_are(tmp_path, capsys):
     _, _, shown = checked(capsys, path)
     assert "'[/]'" in shown
     assert "'[bold]u[/bold]'" in shown
+
+
+def test_the_page_is_written_beside_the_json_line(tmp_path, capsys):
+    page = tmp_path / "report.html"
+    code, line, shown = checked(capsys, dataset(tmp_path / "data", 40), "--html", page)
+    assert (code, line["html"]) == (0, str(page))
+    assert f"with plots: {page}" in shown
+    assert "<h1>data</h1>" in page.read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "report.html"}
+
+
+def test_a_page_that_cannot_be_written_is_told_before_the_dataset_is_read(
+    tmp_path, capsys, monkeypatch
+):
+    for path, words in (
+        (tmp_path, "is a directory"),
+        (tmp_path / "nowhere/report.html", "a directory that does not exist"),
+    ):
+        code, line, _ = checked(capsys, tmp_path / "no-dataset", "--html", path)
+        assert (code, line["error"]) == (1, "ConfigError")
+        assert words in line["message"]
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
+    _, line, _ = checked(capsys, tmp_path / "no-dataset", "--html", tmp_path / "report.html")
+    assert "pip install 'raysys[report]'" in line["message"]

@@ -115,13 +115,13 @@ CASES = [
     ("most popular item", {"items": items(500, *[1] * 500), "rows": 1_000}, "WARN", "50.0 %"),
     ("most popular item", {"items": items(501, *[1] * 499), "rows": 1_000}, "FAIL", "everybody"),
     ("most popular item", {"items": items(60_000)}, "FAIL", "nothing to choose from"),
-    ("busiest user", {"longest": (3_000, "bot")}, "PASS", "5 %"),
+    ("busiest user", {"longest": (3_000, "bot")}, "PASS", "5.0 %"),
     ("busiest user", {"longest": (3_001, "bot")}, "WARN", "crawler"),
-    ("unit of time", {"early_rows": 1}, "WARN", "1 lie before 1980"),
+    ("unit of time", {"early_rows": 1}, "WARN", "before 1980: 1"),
     ("unit of time", {"early_rows": 30_000}, "WARN", "distort"),
     ("unit of time", {"early_rows": 30_001}, "FAIL", "larger unit"),
     ("future", {"future_rows": 1}, "WARN", "time zones"),
-    ("future", {"future_rows": 600}, "WARN", "1 %"),
+    ("future", {"future_rows": 600}, "WARN", "1.0 %"),
     ("future", {"future_rows": 601}, "FAIL", "2024-07-18"),
     ("ties in time", {"tied_rows": 12_000}, "PASS", "20.0 %"),
     ("ties in time", {"tied_rows": 12_001}, "WARN", "order of the log"),
@@ -178,11 +178,11 @@ def refused(**by_reason):
 
 
 IMPORTS = [
-    ("quarantined rows", refused(null_id=600), "PASS", "null_id 1 %"),
-    ("quarantined rows", refused(null_id=300, float_id=301), "WARN", "float_id 0.502 %, null_id"),
+    ("quarantined rows", refused(null_id=600), "PASS", "null_id 1.0 %"),
+    ("quarantined rows", refused(null_id=300, float_id=301), "WARN", "float_id 0.50 %, null_id"),
     ("quarantined rows", refused(null_id=30_000), "WARN", "50.0 % of 60,000 rows"),
     ("quarantined rows", refused(null_id=30_001), "FAIL", "import again"),
-    ("unit of time", refused(timestamp_out_of_range=1), "WARN", "1 times are beyond 2099"),
+    ("unit of time", refused(timestamp_out_of_range=1), "WARN", "beyond 2099, quarantined: 1;"),
     ("unit of time", refused(timestamp_out_of_range=30_001), "FAIL", "divide by 1,000"),
     ("duplicates", manifest(rows_duplicate=6_000), "PASS", "10.0 %"),
     ("duplicates", manifest(rows_duplicate=6_001), "WARN", "imported twice"),
@@ -219,8 +219,12 @@ def table(**changes):
 
 JOINS = [
     (table(), "PASS", "all 100 items have a row"),
-    (table(items_without_row=5, interactions_without_row=6), "PASS", "less than 0.1 %"),
-    (table(items_without_row=6, without_row=["x"]), "WARN", "Without a row: 'x', …"),
+    (
+        table(items_without_row=5, interactions_without_row=6),
+        "PASS",
+        "with 0.01 % of the interactions",
+    ),
+    (table(items_without_row=6, without_row=["x"]), "WARN", "Without a row: 'x' and others"),
     (table(items_without_row=90), "WARN", "90.0 % of 100 items"),
     (table(items_without_row=91, unmatched=["y"]), "FAIL", "without interactions: 'y'"),
     (
@@ -255,7 +259,7 @@ def test_users_must_find_their_rows():
     assert joined(950).verdict == "PASS"
     assert "1,050 of its 2,000 rows are users without interactions" in joined(950).found
     assert joined(949).verdict == "WARN"
-    assert "'u7', …; the table's ids are like '7', …" in joined(949).hint
+    assert "'u7' and others; the table's ids are like '7' and others" in joined(949).hint
     assert joined(99).verdict == "FAIL"
 
 
@@ -273,11 +277,13 @@ def test_the_verdict_is_the_worst_one():
     [
         (0, 9, "0 %"),
         (0, 0, "0 %"),
-        (1, 10_000, "less than 0.1 %"),
+        (1, 30_000, "less than 0.01 %"),
+        (1, 10_000, "0.01 %"),
         (9_999, 10_000, "more than 99.9 %"),
         (1, 3, "33.3 %"),
-        (1, 30, "3.33 %"),
-        (9, 9, "100.0 %"),
+        (1, 30, "3.3 %"),
+        (1, 300, "0.33 %"),
+        (9, 9, "100 %"),
     ],
 )
 def test_a_share_is_never_rounded_to_nothing_or_to_all(part, whole, words):
@@ -285,4 +291,4 @@ def test_a_share_is_never_rounded_to_nothing_or_to_all(part, whole, words):
 
 
 def test_long_ids_are_cut_where_they_are_quoted():
-    assert quoted(["a", "b" * 41], more=True) == f"'a', '{'b' * 40}…', …"
+    assert quoted(["a", "b" * 41], more=True) == f"'a', '{'b' * 40}…' and others"

@@ -61,7 +61,12 @@ def test_ids_that_would_join_but_for_their_spelling_are_noticed(tmp_path, given,
 
 def test_numbers_written_in_two_ways_are_noticed(tmp_path):
     path = written(tmp_path / "items", item_id=["7", "8"])
-    for ids, ignored in ((("007", "008"), "leading zeros"), (("7.0", "8.0"), "a .0 at the end")):
+    spellings = {
+        ("007", "008"): "leading zeros",
+        ("7.0", "8.0"): "a .0 at the end",
+        ("i007", "i008"): "everything but digits, and leading zeros",
+    }
+    for ids, ignored in spellings.items():
         counts = counted(**dict.fromkeys(ids, 1))
         assert would_join(join_items(path, counts, []), counts, path) == ignored
 
