@@ -158,6 +158,11 @@ class TwoTowerConfig(Config):
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
     remove_accidental_hits: bool = True
+    min_user_count: int = Field(1, ge=1)
+    """Interactions that a user must have for an embedding of their own."""
+    num_user_buckets: int = Field(0, ge=0)
+    """Embeddings that all other users share, chosen by a hash of their id; without any theirs is
+    zero. One that nobody was in while it was learnt is zero too."""
     history_length: int = Field(128, ge=1, le=4096)
     """Unused by the query itself, which is the user's; kept so that every model has one."""
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyarrow import ipc
 
 import raysys
 from raysys import storage
@@ -25,6 +24,7 @@ from raysys.commands.measuring import MakeValidate, measure
 from raysys.commands.released_model import embedding_retriever
 from raysys.config import IndexConfig, PipelineConfig
 from raysys.dataset.histories import Histories
+from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.report import Report
 from raysys.index.build import build_partitions
@@ -187,7 +187,8 @@ def _write_index(
     users = Vocabulary.open(draft / USER_VOCABULARY)
     histories = Histories.open(draft / HISTORIES)
     sample = histories.take(np.arange(min(len(histories), 1000))).inputs()
-    queries = encode_histories(model, sample, user_nums=users.numbers(sample.user_ids))
+    user_nums = users.numbers(sample.user_ids, num_buckets=model.num_user_buckets)
+    queries = encode_histories(model, sample, user_nums=user_nums)
     return build_partitions(
         draft / INDEX_DIRECTORY,
         vectors,
@@ -200,8 +201,7 @@ def _write_index(
 
 def _write_cold_start(draft: Path, vectors: NDArray[np.float32]) -> None:
     """Learn from the other files of a draft where items lie that nobody has interacted with."""
-    with ipc.open_file(str(draft / ITEM_TABLE)) as source:
-        table = source.read_all()
+    table = open_item_table(draft / ITEM_TABLE)
     counts = np.load(draft / POPULARITY)[1:]
     fit_cold_start(vectors, table, counts).save(draft)
 

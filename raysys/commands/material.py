@@ -1,18 +1,17 @@
 """What a release holds apart from its model: vocabularies, histories, items, out of a dataset."""
 
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import ipc
 
-from raysys import tables
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.histories import Histories
+from raysys.dataset.item_table import open_item_table, write_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.baselines import popularity_counts
 from raysys.release import (
@@ -72,10 +71,6 @@ class Material:
             "rows_accepted": manifest.rows_accepted,
         }
 
-    def item_table(self) -> pa.Table:
-        """Return what is known of the items, in the order of their numbers."""
-        return _item_table(self.dataset.items(), self.items)
-
     def write(self, release: Path) -> None:
         """Write the files of a release draft that hold it."""
         (release / "vocabulary").mkdir()
@@ -83,21 +78,12 @@ class Material:
         self.users.save(release / USER_VOCABULARY)
         self.histories.save(release / HISTORIES)
         np.save(release / POPULARITY, popularity_counts(self.histories.blocks(), len(self.items)))
-        table = self.item_table()
+        self._write_items(release)
+
+    def _write_items(self, release: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="raysys-items-") as work:
+            write_item_table(
+                self.dataset.items_path(), self.items, release / ITEM_TABLE, Path(work)
+            )
+        table = open_item_table(release / ITEM_TABLE)
         np.save(release / CREATED_AT, created_at_us(table, self.histories))
-        with ipc.new_file(str(release / ITEM_TABLE), table.schema) as sink:
-            sink.write_table(table)
-
-
-def _item_table(given: pa.Table | None, items: Vocabulary) -> pa.Table:
-    """Return the item table in the order of the item numbers, with nulls where it has none."""
-    ids = pa.table({"item_id": items.ids})
-    if given is None:
-        return ids.append_column("title", pa.nulls(len(items), pa.string()))
-    rows = Vocabulary.from_ids(given["item_id"]).numbers(items.ids)
-    ordered = given.sort_by("item_id")
-    places = pa.array(rows - 1, mask=rows == tables.UNKNOWN_NUM)
-    columns = [name for name in ordered.column_names if name != "item_id"]
-    for name in columns:
-        ids = ids.append_column(name, ordered[name].take(places))
-    return ids

@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import ipc
 
 from raysys.dataset.histories import Histories
+from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.retriever import EmbeddingRetriever
 from raysys.models.base import EmbeddingModel
@@ -41,8 +41,7 @@ class ReleasedModel:
 
     def item_table(self) -> pa.Table:
         """Return the item table, in the order of the item numbers."""
-        with pa.memory_map(str(self.release.file(ITEM_TABLE))) as source:
-            return ipc.open_file(source).read_all()
+        return open_item_table(self.release.file(ITEM_TABLE))
 
     def ranked(self, histories: Histories, k: int, *, max_seen_items: int) -> list[list[str]]:
         """Return the ids of the k best unseen items for each history, best first."""
@@ -59,6 +58,8 @@ def embedding_retriever(model: EmbeddingModel, users: Vocabulary) -> EmbeddingRe
     encoder = HistoryEncoder(model)  # lays the weights out once, not for every block of users
 
     def encode(histories: Histories) -> NDArray[np.float32]:
-        return encoder.encode(histories, user_nums=users.numbers(histories.user_ids))
+        num_buckets = encoder.num_user_buckets
+        user_nums = users.numbers(histories.user_ids, num_buckets=num_buckets)
+        return encoder.encode(histories, user_nums=user_nums)
 
     return EmbeddingRetriever(encode, candidates, nums)

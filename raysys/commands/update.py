@@ -15,12 +15,14 @@ from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
 from raysys.config import LeaveLastOut, PipelineConfig, TimeSplit
+from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
 from raysys.index.cold_start import ColdStart
 from raysys.models.extension import extended, place_new_items
 from raysys.models.weights import load_model, save_model
 from raysys.release import (
+    ITEM_TABLE,
     ITEM_VOCABULARY,
     MODEL_DIRECTORY,
     USER_VOCABULARY,
@@ -162,7 +164,8 @@ def carried_over(update: Update) -> WriteModel:
         torch.manual_seed(update.config.training.seed)
         num_items, num_users = len(material.items), len(material.users)
         model = extended(known, num_items=num_items, num_users=num_users)
-        new_items = material.item_table().slice(update.num_known_items).to_pylist()
+        table = open_item_table(draft / ITEM_TABLE)
+        new_items = table.slice(update.num_known_items).to_pylist()
         place_new_items(model, ColdStart.open(release).vectors(new_items))
         save_model(
             model, draft / MODEL_DIRECTORY, num_users=num_users, vocabulary=material.items.hash

@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from raysys import tables
 from raysys.dataset.histories import BLOCK_INTERACTIONS, Histories, offsets_of
 from raysys.dataset.merging import merged
+from raysys.dataset.parquet_file import BATCH_ROWS, read_batches
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import DatasetManifest, read_manifest
 
 _HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at"]
-_BATCH_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +33,10 @@ class Dataset:
         """Return the Parquet files of interactions; a user is in one of them only."""
         return [self.path / name for name in self.manifest.shard_names()]
 
-    def items(self) -> pa.Table | None:
-        """Return the item table, or None where the import had none."""
+    def items_path(self) -> Path | None:
+        """Return the Parquet table of items, or None where the import had none."""
         name = self.manifest.items_file
-        return None if name is None else _read(self.path / name)
+        return None if name is None else self.path / name
 
     def item_vocabulary(self) -> Vocabulary:
         """Return the numbers of all items that anybody interacted with (DatasetError: damaged)."""
@@ -152,7 +151,8 @@ def shard_histories(table: pa.Table, vocabulary: Vocabulary) -> Histories:
 def _whole_users(path: Path) -> Iterator[pa.Table]:
     """Read a shard in tables of some `BLOCK_INTERACTIONS` rows that divide no user."""
     pending: list[pa.RecordBatch] = []
-    for batch in _batches(path):
+    rows = min(BATCH_ROWS, BLOCK_INTERACTIONS)
+    for batch in read_batches(path, _HISTORY_COLUMNS, batch_rows=rows):
         pending.append(batch)
         if sum(len(each) for each in pending) >= BLOCK_INTERACTIONS:
             table = pa.Table.from_batches(pending)
@@ -165,15 +165,6 @@ def _whole_users(path: Path) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(pending)
 
 
-def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path) as file:
-            rows = min(_BATCH_ROWS, BLOCK_INTERACTIONS)
-            yield from file.iter_batches(rows, columns=_HISTORY_COLUMNS)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-
-
 def _check_order(users: pa.StringArray, times: NDArray[np.int64], new: NDArray[np.bool_]) -> None:
     ascends = pc.all(pc.less_equal(users[:-1], users[1:])).as_py() is not False  # None: no rows
     if not ascends or np.any((np.diff(times) < 0) & ~new[1:]):
@@ -184,17 +175,4 @@ def _disordered() -> DatasetError:
     return DatasetError(
         "A shard's rows are not ordered by user and time, so a history would be torn or run "
         "backwards. Shards are written by an import; import the log again."
-    )
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=columns, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{path} cannot be read: {error}. The dataset is damaged; copy it or import the log again."
     )

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raysys.errors import DatasetError, UnknownIdError
-from raysys.hashing import sha256_of_texts
+from raysys.hashing import sha256_of_texts, stable_hashes
 from raysys.lookup import RowLookup, Texts, iterate, open_vocabulary, save_vocabulary
 
 
@@ -48,9 +48,24 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def numbers(self, ids: Texts) -> NDArray[np.int32]:
-        """Return the number of each id, (B,); 0 for every id that is not known, and for null."""
-        return (self.lookup.rows(ids) + 1).astype(np.int32)
+    def numbers(self, ids: Texts, *, num_buckets: int = 0) -> NDArray[np.int32]:
+        """Return the number of each id, (B,); 0 for every id that is not known, and for null.
+
+        Args:
+            num_buckets: if there are any, an unknown id has one of the last rows of a table with
+                1 + len + num_buckets rows, chosen by a hash of the id. They are counted from the
+                end, so that an id has the same bucket however many ids are known.
+        """
+        numbers = (self.lookup.rows(ids) + 1).astype(np.int32)
+        if num_buckets:
+            texts = ids.to_pylist() if isinstance(ids, pa.Array | pa.ChunkedArray) else ids
+            unknown = [
+                row for row in np.flatnonzero(numbers == 0).tolist() if texts[row] is not None
+            ]
+            hashes = stable_hashes(texts[row] for row in unknown)
+            buckets = (hashes % np.uint64(num_buckets)).astype(np.int32)
+            numbers[unknown] = len(self) + num_buckets - buckets
+        return numbers
 
     def number(self, id: str) -> int:
         """Return the number of a known id; UnknownIdError, naming it, for any other."""

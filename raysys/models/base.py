@@ -36,6 +36,8 @@ class EmbeddingModel(nn.Module, ABC):
     config: GruConfig | TwoTowerConfig
     embedding_dim: int
     num_items: int
+    num_user_buckets: int = 0
+    """Of the users without a number of their own, see `Vocabulary.numbers`."""
     temperature: float = 1.0
 
     @property

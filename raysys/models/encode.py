@@ -53,6 +53,7 @@ class HistoryEncoder:
             device: None: the CPU. On another one a vector may differ in its last bits from that of
                 evaluation, which encodes on the CPU.
         """
+        self.num_user_buckets = model.num_user_buckets
         self._history_length = model.history_length
         with torch.inference_mode(), one_thread():
             if isinstance(model, Gru):

@@ -16,9 +16,13 @@ from raysys.models.build import build_model
 from raysys.models.gru import Gru
 from raysys.models.two_tower import TwoTower
 
+_USER_TABLE = "query_tower.weight"
+
 
 def extended(model: EmbeddingModel, *, num_items: int, num_users: int) -> EmbeddingModel:
     """Return a model that is the same for every known id, and untrained for those that follow.
+
+    Buckets of users stay what they are, at the end of the table.
 
     What is untrained comes from torch's global random generator, as in `build_model`.
 
@@ -38,7 +42,10 @@ def extended(model: EmbeddingModel, *, num_items: int, num_users: int) -> Embedd
                 f"{name} of the trained model has {len(trained)} rows, but is to have only "
                 f"{len(target)}. Vocabularies grow; this one belongs to something else."
             )
-        target[: len(trained)] = trained
+        num_last = model.num_user_buckets if name == _USER_TABLE else 0
+        num_first = len(trained) - num_last
+        target[:num_first] = trained[:num_first]
+        target[len(target) - num_last :] = trained[num_first:]
     return larger
 
 

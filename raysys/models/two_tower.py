@@ -11,7 +11,7 @@ _INITIAL_BOUND = 0.05  # as Keras fills embeddings, which TensorFlow Recommender
 
 
 class TwoTower(EmbeddingModel):
-    """The query is the user's embedding; an unknown user's is zero."""
+    """The query is the user's embedding; an unknown user's is that of a bucket, else zero."""
 
     config: TwoTowerConfig
 
@@ -22,7 +22,9 @@ class TwoTower(EmbeddingModel):
         self.num_users = num_users
         self.embedding_dim = config.embedding_dim
         self.temperature = config.temperature
-        self.query_tower = _embedding(num_users + 1, config.embedding_dim)
+        self.num_user_buckets = config.num_user_buckets
+        self.query_tower = _embedding(num_users + 1 + self.num_user_buckets, config.embedding_dim)
+        self.query_tower.weight.detach()[num_users + 1 :].zero_()
         self.candidate_tower = _embedding(num_items + 1, config.embedding_dim)
 
     def encode_queries(self, batch: QueryBatch) -> Tensor:

@@ -45,4 +45,6 @@ class ReleaseEncoder:
             request.item_nums,
             request.occurred_at_us,
         )
-        return self._encoder.encode(histories, user_nums=self._users.numbers(request.user_ids))
+        num_buckets = self._encoder.num_user_buckets
+        user_nums = self._users.numbers(request.user_ids, num_buckets=num_buckets)
+        return self._encoder.encode(histories, user_nums=user_nums)

@@ -253,7 +253,7 @@ def _train(job: _Job, workers: Workers) -> None:
         model,
         pieces.train,
         config=job.config,
-        user_nums=users.numbers(pieces.train.user_ids),
+        user_nums=users.numbers(pieces.train.user_ids, num_buckets=model.num_user_buckets),
         validate=workers.validation(pieces.validation, job.make_validate),
         on_epoch=lambda result, checkpoint: _report(job, model, result, checkpoint, workers),
         comm=workers.comm,

@@ -52,12 +52,10 @@ def test_a_dataset_without_vocabularies_is_of_an_earlier_version(path: Path):
         open_dataset(path).item_vocabulary()
 
 
-def test_the_item_table_is_read_where_there_is_one(path: Path):
-    items = open_dataset(path).items()
-    assert items is not None
-    assert items.column("item_id").to_pylist() == ["x", "y"]
+def test_the_item_table_is_named_where_there_is_one(path: Path):
+    assert open_dataset(path).items_path() == path / "import-1/items.parquet"
     change_manifest(path, items_file=None)
-    assert open_dataset(path).items() is None
+    assert open_dataset(path).items_path() is None
 
 
 def test_items_that_the_vocabulary_lacks_keep_their_place_as_zero():

@@ -105,6 +105,28 @@ def test_numbers_and_ids_are_each_others_inverse(known, later, asked):
     assert vocabulary.ids_of(np.arange(1, len(ids) + 1)) == ids
 
 
+def test_unknown_ids_share_the_last_rows_and_a_null_has_none():
+    vocabulary = Vocabulary.from_ids(["a", "b"])
+    unseen = [f"unseen {n}" for n in range(200)]
+    numbers = vocabulary.numbers(["b", *unseen, "a"], num_buckets=5).tolist()
+    assert (numbers[0], numbers[-1]) == (2, 1)
+    assert set(numbers[1:-1]) == {3, 4, 5, 6, 7}  # the table has 1 + 2 + 5 rows
+    assert vocabulary.numbers(unseen).tolist() == [0] * 200
+    column = pa.array([*unseen, None], pa.string())
+    assert vocabulary.numbers(column, num_buckets=5).tolist() == [*numbers[1:-1], 0]
+
+
+def test_a_bucket_stays_at_its_place_from_the_end_however_many_ids_are_known():
+    vocabulary = Vocabulary.from_ids(["a", "b"])
+    larger = vocabulary.extended(["c", "d", "e"])
+    unseen = [f"unseen {n}" for n in range(50)]
+    from_end = [
+        1 + len(each) + 7 - each.numbers(unseen, num_buckets=7) for each in (vocabulary, larger)
+    ]
+    assert from_end[0].tolist() == from_end[1].tolist()
+    assert 1 <= from_end[0].min() <= from_end[0].max() == 7
+
+
 def test_a_saved_vocabulary_opens_as_it_was(tmp_path: Path):
     vocabulary = Vocabulary.from_ids([f"item {i}" for i in range(1000)]).extended(["first"])
     vocabulary.save(tmp_path / "v.arrow")

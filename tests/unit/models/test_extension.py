@@ -70,3 +70,18 @@ def test_no_new_item_is_no_change() -> None:
 def test_a_smaller_vocabulary_is_refused() -> None:
     with pytest.raises(ReleaseMismatchError, match="has 5 rows, but is to have only 4"):
         extended(trained(GRU), num_items=3, num_users=3)
+
+
+def test_buckets_of_users_stay_at_the_end_and_new_users_stand_before_them() -> None:
+    config = TwoTowerConfig(embedding_dim=2, num_user_buckets=3)
+    torch.manual_seed(1)
+    model = build_model(config, num_items=4, num_users=2)
+    table = model.state_dict()["query_tower.weight"]  # (1 + 2 + 3, 2)
+    assert table.shape == (6, 2)
+    assert not table[3:].any()  # as an unknown user, until somebody is in the bucket
+    table[3:] = torch.arange(6.0).reshape(3, 2)
+    larger = extended(model, num_items=4, num_users=7).state_dict()["query_tower.weight"]
+    assert larger.shape == (11, 2)
+    assert torch.equal(larger[:3], table[:3])
+    assert torch.equal(larger[-3:], table[-3:])
+    assert larger[3:-3].all()

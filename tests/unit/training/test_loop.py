@@ -13,6 +13,7 @@ from raysys.config import (
     TwoTowerConfig,
 )
 from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
 from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue, encode_histories
@@ -86,6 +87,24 @@ def test_two_towers_learn_who_likes_what(full_softmax_up_to):
     scores = encode_histories(model, train, user_nums=user_nums) @ encode_catalogue(model).T
     best = np.argsort(-scores, axis=1)[:, :6] + 1
     assert all(set(best[row]) == set(lists[row]) for row in range(10))
+
+
+def test_users_who_were_never_seen_get_what_the_others_of_their_bucket_like():
+    # Known users take items 7 to 12; those without an embedding of their own take items 1 to 6.
+    known = Vocabulary.from_ids(f"known-{row}" for row in range(5))
+    users = [f"{kind}-{row}" for kind in ("known", "rare") for row in range(5)]
+    lists = [[*range(7, 13)]] * 5 + [[*range(1, 7)]] * 5
+    train = Histories.from_lists(users, lists, [range(6)] * 10)
+    config = two_tower_config()
+    buckets = config.model.model_copy(update={"num_user_buckets": 2})
+    config = config.model_copy(update={"model": buckets})
+    model = model_for(config, num_users=5)
+    fit(model, train, config=config, user_nums=known.numbers(users, num_buckets=2))
+    asked = Histories.from_lists(["new-1", "new-2", "new-3", "known-3"], [[]] * 4, [[]] * 4)
+    nums = known.numbers(asked.user_ids, num_buckets=model.num_user_buckets)
+    scores = encode_histories(model, asked, user_nums=nums) @ encode_catalogue(model).T
+    best = np.argsort(-scores, axis=1)[:, :6] + 1
+    assert [sorted(row) for row in best.tolist()] == [[*range(1, 7)]] * 3 + [[*range(7, 13)]]
 
 
 def test_the_loss_is_the_weighted_mean_over_the_epochs_examples():
