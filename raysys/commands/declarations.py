@@ -59,7 +59,8 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
         "--shards",
         type=int,
         metavar="N",
-        help="files to write (default: 8, or as many as the dataset has that is added to)",
+        help="files to write (default: by the size of the logs, or as many as the dataset has that "
+        "is added to)",
     )
     parser.add_argument(
         "--dataset-group",

@@ -91,7 +91,7 @@ def check_usable(sources: Sequence[SourceReport], base: DatasetManifest | None) 
     reasons: Counter[Any] = sum((report.quarantined for report in sources), Counter())
     counts = [f"{count:,} {reason}" for reason, count in reasons.most_common()]
     counts += [f"{suppressed:,} of forgotten users"] if suppressed else []
-    quoted = [row for report in sources for row in report.first_quarantined][:_QUOTED_ROWS]
+    quoted = [str(row) for report in sources for row in report.first_quarantined][:_QUOTED_ROWS]
     raise NothingUsableError(
         f"{names}{more}: none of {rows_in:,} rows can be used ({', '.join(counts)}), so nothing "
         f"was written. The first of them:\n  " + "\n  ".join(quoted)

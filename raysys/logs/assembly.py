@@ -22,6 +22,9 @@ from raysys.logs.shards import ShardReport
 from raysys.logs.tasks import CatalogueReport, QuarantineReport, SourceReport
 from raysys.lookup import open_vocabulary
 
+WORK = "work"
+"""The folder of a staging directory that tasks write below, and that is not published."""
+
 ID_COLUMNS = {"items": "item_id", "users": "user_id"}
 """By kind of vocabulary: the column of the interactions whose ids it numbers."""
 
@@ -59,7 +62,7 @@ class Assembly:
         into: Destination,
         dataset_group: str = DEFAULT_DATASET_GROUP,
     ) -> None:
-        self.work = staging / "work"
+        self.work = staging / WORK
         self.num_shards = num_shards
         self.into = into
         self.repeated: list[dict[int, Run]] = []
@@ -72,7 +75,7 @@ class Assembly:
         self._catalogues: dict[str, CatalogueReport] = {}
         self._shards: dict[int, ShardReport] = {}
         self._ids: dict[int, ShardIds] = {}
-        self.work.mkdir()
+        self.work.mkdir(exist_ok=True)
 
     def add(self, report: object) -> None:
         """Take a report; progress is passed over."""

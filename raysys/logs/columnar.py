@@ -20,7 +20,7 @@ from raysys.logs.header import (
     find_columns,
 )
 from raysys.logs.raw import RawBatch, printable
-from raysys.logs.source import Source
+from raysys.logs.source import WHOLE, Extent, Source
 
 BATCH_ROWS = 128 << 10
 
@@ -63,14 +63,17 @@ def check_columns(schema: pa.Schema, name: str) -> list[str]:
     return notices
 
 
-def read_parquet(source: Source, *, batch_rows: int = BATCH_ROWS) -> Iterator[RawBatch]:
+def read_parquet(
+    source: Source, *, extent: Extent = WHOLE, batch_rows: int = BATCH_ROWS
+) -> Iterator[RawBatch]:
     """Yield a file's rows; types are the file's own. SourceError where the file is damaged."""
     inspect_parquet(source)
     with open_parquet(source) as file:
         header = find_columns(file.schema_arrow.names, source.name)
         num_rows = max(file.metadata.num_rows, 1)
         next_row = 1
-        for batch in read_batches(file, source, list(header.positions.values()), batch_rows):
+        places = list(header.positions.values())
+        for batch in read_batches(file, source, places, extent, batch_rows):
             rows = np.arange(next_row, next_row + batch.num_rows, dtype=np.int64)
             next_row += batch.num_rows
             bytes_read = source.num_bytes * (next_row - 1) // num_rows
@@ -89,12 +92,18 @@ def open_parquet(source: Source) -> pq.ParquetFile:
 
 
 def read_batches(
-    file: pq.ParquetFile, source: Source, places: Sequence[int], batch_rows: int = BATCH_ROWS
+    file: pq.ParquetFile,
+    source: Source,
+    places: Sequence[int],
+    extent: Extent = WHOLE,
+    batch_rows: int = BATCH_ROWS,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the chosen top-level columns, in the file's order, dictionaries decoded."""
     names = [file.schema_arrow.names[place] for place in sorted(places)]
+    end = file.num_row_groups if extent.end is None else extent.end
+    groups = list(range(extent.start, end))
     try:
-        for batch in file.iter_batches(batch_rows, columns=names, use_threads=False):
+        for batch in file.iter_batches(batch_rows, groups, names, use_threads=False):
             yield pa.record_batch([_plain(column) for column in batch.columns], names=names)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(

@@ -18,12 +18,13 @@ from raysys.logs.raw import RawBatch, printable
 from raysys.logs.records import (
     CHUNK_BYTES,
     Broken,
+    Readable,
     Records,
     cut_records,
     find_first,
 )
 from raysys.logs.row_parser import RowParser
-from raysys.logs.source import Source
+from raysys.logs.source import WHOLE, Extent, Source
 
 _HEADER_BYTES = 64 << 10
 
@@ -46,19 +47,39 @@ def read_text(
     line_format: LineFormat,
     *,
     header: Header | None = None,
+    extent: Extent = WHOLE,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[RawBatch]:
     """Yield a file's rows; the columns are those of interactions unless a `header` is given."""
     with source.open_unpacked() as (file, position):
-        written, pieces, first = _read_header(file, source.name, line_format, chunk_bytes)
+        until_end = _UpTo(file, extent.end)
+        first_bytes = _HEADER_BYTES if extent.start else chunk_bytes
+        written, pieces, first = _read_header(until_end, source.name, line_format, first_bytes)
+        if extent.start:
+            file.seek(extent.start)
+            pieces = cut_records(until_end, line_format.dialect, is_start=False)
+            first = Records(b"")
         header = header or _find_interactions(written, source.name, line_format)
         parser = _parser(line_format, written, header)
         next_row = 1
         for piece in _chain(first, pieces):
-            batch = parser.parse(piece, next_row, position())
+            batch = parser.parse(piece, next_row, position() - extent.start)
             next_row += len(batch)
             if len(batch):
                 yield batch
+
+
+class _UpTo:
+    """A file that seems to end where an extent ends."""
+
+    def __init__(self, file: BinaryIO, end: int | None) -> None:
+        self._file = file
+        self._end = end
+
+    def read(self, num_bytes: int, /) -> bytes:
+        if self._end is not None:
+            num_bytes = min(num_bytes, self._end - self._file.tell())
+        return self._file.read(num_bytes)
 
 
 def _parser(
@@ -75,12 +96,13 @@ def _find_interactions(written: Sequence[str], name: str, line_format: LineForma
 
 
 def _chain(first: Records, following: Iterator[Records | Broken]) -> Iterator[Records | Broken]:
-    yield first
+    if first.data:
+        yield first
     yield from following
 
 
 def _read_header(
-    file: BinaryIO, name: str, line_format: LineFormat, chunk_bytes: int
+    file: Readable, name: str, line_format: LineFormat, chunk_bytes: int
 ) -> tuple[list[str], Iterator[Records | Broken], Records]:
     """Return the column names, the pieces still to be cut, and the records behind the header."""
     pieces = cut_records(file, line_format.dialect, chunk_bytes=chunk_bytes)

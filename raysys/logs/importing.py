@@ -1,6 +1,6 @@
 """Files of interactions -> a dataset directory, on Ray Data, streaming.
 
-    sources --(one task a file: read, check, spread by user, sort)--> runs
+    sources --(one task a piece of a file: read, check, spread by user, sort)--> runs
     runs    --(one task a shard: merge, drop duplicates)--> Parquet
     shards  --(see `raysys.logs.numbering`)--> vocabularies of items and users, then the manifest
 
@@ -21,33 +21,25 @@ from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
 from raysys.errors import ConfigError, DatasetError
 from raysys.logs.additions import all_event_runs, compare_quarantines, finish_tables
-from raysys.logs.assembly import Assembly, ShardIds, ids_of
-from raysys.logs.call import Call, RunCalls
+from raysys.logs.assembly import WORK, Assembly, ShardIds, ids_of
+from raysys.logs.call import RunCalls
 from raysys.logs.calls import run_calls
-from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
+from raysys.logs.catalogue import inspect_catalogue
 from raysys.logs.destination import Destination
 from raysys.logs.fetching import fetch_origins
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.metrics import count_rows
 from raysys.logs.numbering import write_vocabularies
+from raysys.logs.pieces import MOST_SHARDS, num_shards_for
 from raysys.logs.progress import ImportProgress, OnProgress
 from raysys.logs.publish import publish_import
 from raysys.logs.readers import inspect_source
+from raysys.logs.reading import read_sources
 from raysys.logs.runs import Run
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
 from raysys.logs.source import Source
 from raysys.logs.sources import Given, Origin, find_sources, find_table
-from raysys.logs.tasks import (
-    CatalogueReport,
-    Progress,
-    SourceReport,
-    import_catalogue,
-    import_source,
-)
-
-MAX_SHARDS = 4096
-DEFAULT_SHARDS = 8
 
 
 def import_log(
@@ -75,8 +67,8 @@ def import_log(
         destination: the dataset directory; what is beside it must be on the same file system.
         items: a table of items; users: a table of users. See `raysys.logs.catalogue`.
         mode: whether an existing dataset is replaced or added to.
-        num_shards: the number of files that users are spread over, at most `MAX_SHARDS`. None: as
-            many as the dataset has that is added to, else `DEFAULT_SHARDS`.
+        num_shards: the number of files that users are spread over, at most `MOST_SHARDS`. None: as
+            many as the dataset has that is added to, else by the size of the files, at least 8.
         dataset_group: what the dataset belongs to. An existing dataset of another one stays.
         run: what runs the tasks; `calls.run_here` needs no Ray.
 
@@ -91,8 +83,8 @@ def import_log(
         SourceError: a file is missing, unreadable or lacks a column.
         NothingUsableError: no row of all the files could be used.
     """
-    if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
-        raise ConfigError(f"num_shards must be between 1 and {MAX_SHARDS}, but got {num_shards}.")
+    if num_shards is not None and not 1 <= num_shards <= MOST_SHARDS:
+        raise ConfigError(f"num_shards must be between 1 and {MOST_SHARDS}, but got {num_shards}.")
     check_dataset_group_name(dataset_group)
     origins = find_sources(interactions)
     given = {ITEM_ID: items, USER_ID: users}
@@ -100,17 +92,16 @@ def import_log(
     _inspect(origins, tables)
     into = Destination.open(destination, dataset_group, mode)
     with into.watched(), _staging(into.path) as staging:
-        assembly = Assembly(
-            staging, into.num_shards(num_shards, DEFAULT_SHARDS), into, dataset_group
-        )
-        fetched = assembly.work / "fetched"
+        fetched = staging / WORK / "fetched"
         sources = fetch_origins(origins, fetched, None, run, on_progress)
         catalogues = {
             column: fetch_origins([table], fetched / column, column, run, on_progress)[0]
             for column, table in tables.items()
         }
+        shards = into.num_shards(num_shards, num_shards_for(sources))
+        assembly = Assembly(staging, shards, into, dataset_group)
         progress = ImportProgress(sources, on_progress)
-        _read_sources(sources, catalogues, assembly, progress, run)
+        read_sources(sources, catalogues, assembly, progress, run)
         assembly.check_usable()
         compare_quarantines(assembly, run)
         _write_shards(assembly, progress, run)
@@ -153,24 +144,6 @@ def _inspect(origins: Sequence[Origin], tables: Mapping[str, Origin]) -> None:
             inspect_catalogue(table, column)
 
 
-def _read_sources(
-    sources: Sequence[Source],
-    catalogues: Mapping[str, Source],
-    assembly: Assembly,
-    progress: ImportProgress,
-    run: RunCalls,
-) -> None:
-    """Read, check and spread every file, one task each."""
-    calls: list[Call] = [
-        _ReadSource(source, number, assembly.num_shards, assembly.work, assembly.into.tombstones)
-        for number, source in enumerate(sources, start=assembly.into.first_source)
-    ]
-    calls += [_ReadCatalogue(table, column, assembly.work) for column, table in catalogues.items()]
-    for report in run(calls):
-        assembly.add(report)
-        progress.follow(report)
-
-
 def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> None:
     """Find repeated events, if any row has an event id, then write every shard, one task each."""
     if event_runs := all_event_runs(assembly, run):
@@ -200,31 +173,6 @@ def _number_ids(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> 
     if wanted := assembly.wanted_vocabularies():
         progress.note("numbering items and users")
         assembly.vocabularies = write_vocabularies(wanted, assembly.work, run=run)
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadSource:
-    source: Source
-    source_file: int
-    num_shards: int
-    work: Path
-    tombstones: Path | None
-
-    def run(self) -> Iterator[Progress | SourceReport]:
-        return import_source(
-            self.source, self.source_file, self.num_shards, self.work, self.tombstones
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadCatalogue:
-    source: Source
-    id_column: str
-    work: Path
-
-    def run(self) -> Iterator[CatalogueReport]:
-        read = read_items if self.id_column == ITEM_ID else read_users
-        yield import_catalogue(read(self.source), self.id_column, self.work)
 
 
 @dataclass(frozen=True, slots=True)

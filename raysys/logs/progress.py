@@ -19,18 +19,22 @@ class ImportProgress:
     def __init__(self, sources: Sequence[Source], on_progress: OnProgress | None) -> None:
         self._num_bytes = sum(source.num_bytes for source in sources)
         self._on_progress = on_progress
-        self._latest: dict[int, Progress] = {}
-        self._num_sources = len(sources)
+        self._latest: dict[tuple[int, int], Progress] = {}
+        self._to_read = f"{len(sources)} files"
         self._num_finished = 0
+
+    def expect(self, num_pieces: int) -> None:
+        """Take how many pieces the files are read in."""
+        self._to_read = f"{num_pieces} pieces of files"
 
     def follow(self, report: object) -> None:
         """Take what a task reported; only what is read counts."""
         if isinstance(report, SourceReport):
             self._num_finished += 1
         if isinstance(report, Progress):
-            self._latest[report.source_file] = report
+            self._latest[report.source_file, report.piece] = report
         if isinstance(report, Progress | SourceReport):
-            self._tell(f"{self._num_finished} of {self._num_sources} files")
+            self._tell(f"{self._num_finished} of {self._to_read}")
 
     def note(self, note: str) -> None:
         """Tell a word about what comes after reading."""

@@ -13,9 +13,26 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from raysys import tables
+from raysys.logs.runs import with_row_offset
 
 _QUOTED_ROWS = 3  # in an error
 _BATCH_ROWS = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedRow:
+    """A row of the quarantine, to be quoted in an error."""
+
+    source: str
+    source_row: int
+    reason: str
+    detail: str
+    row: str
+
+    def __str__(self) -> str:
+        """Return a line that says where the row stands, how it begins and what is wrong."""
+        place = f"{self.source}, row {self.source_row} ({self.reason})"
+        return f"{place}: {self.row[:200]!r}. {self.detail}"
 
 
 class QuarantineWriter:
@@ -23,7 +40,7 @@ class QuarantineWriter:
 
     def __init__(self, target: Path) -> None:
         self.by_reason: Counter[str] = Counter()
-        self.first: list[str] = []
+        self.first: list[QuotedRow] = []
         self.path: str | None = None
         self._target = target
         self._writer: pq.ParquetWriter | None = None
@@ -45,8 +62,7 @@ class QuarantineWriter:
         self._writer.write_table(rows)
         self.by_reason.update(rows.column("reason").to_pylist())
         for row in rows.slice(0, _QUOTED_ROWS - len(self.first)).to_pylist():
-            place = f"{row['source']}, row {row['source_row']} ({row['reason']})"
-            self.first.append(f"{place}: {row['row'][:200]!r}. {row['detail']}")
+            self.first.append(QuotedRow(**{name: row[name] for name in QuotedRow.__slots__}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,21 @@ def filter_quarantine(
             left_out.update(rows.column("reason").filter(pa.array(mask)).to_pylist())
             writer.write(rows.filter(pa.array(~mask)))
     return Filtered(writer.path if left_out else str(path), left_out)
+
+
+def join_quarantines(parts: Sequence[tuple[str, int]], target: Path) -> QuarantineWriter:
+    """Write several files of quarantine into one.
+
+    Args:
+        parts: files in log order, and how many rows of their source come before the piece of each.
+    """
+    with QuarantineWriter(target) as writer:
+        for path, offset in parts:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(_BATCH_ROWS):
+                    rows = pa.Table.from_batches([batch])
+                    writer.write(with_row_offset(rows, offset))
+    return writer
 
 
 def repeats_of(earlier: Sequence[Path]) -> Callable[[pa.Table], NDArray[np.bool_]]:

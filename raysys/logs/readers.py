@@ -11,7 +11,7 @@ from raysys.logs.columnar import inspect_parquet, read_parquet
 from raysys.logs.delimited import inspect_text, read_text
 from raysys.logs.formats import LineFormat
 from raysys.logs.raw import RawBatch
-from raysys.logs.source import Source
+from raysys.logs.source import WHOLE, Extent, Source
 
 
 def inspect_source(source: Source) -> list[str]:
@@ -27,12 +27,14 @@ def inspect_source(source: Source) -> list[str]:
     return inspect_parquet(source)
 
 
-def read_source(source: Source) -> Iterator[RawBatch]:
-    """Yield the rows of a source in order, in batches.
+def read_source(source: Source, extent: Extent = WHOLE) -> Iterator[RawBatch]:
+    """Yield the rows of a source, or of a part of it, in order, in batches.
+
+    Rows are counted from the start of the part.
 
     Raises:
         SourceError: as for `inspect_source`, and where a file is damaged further in.
     """
     if isinstance(source.format, LineFormat):
-        return read_text(source, source.format)
-    return read_parquet(source)
+        return read_text(source, source.format, extent=extent)
+    return read_parquet(source, extent=extent)

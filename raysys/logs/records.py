@@ -8,8 +8,8 @@ character, is doubled to stand for itself, and is an ordinary character elsewher
 
 import re
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -34,44 +34,57 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Whole records, one after the other."""
+    """Whole records, one after the other; `end` is where in the file they end."""
 
     data: bytes
+    end: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """One record that has no end; for an unclosed quote, its first line alone."""
+    """One record that has no end; for an unclosed quote, its first line alone.
+
+    `end` is where in the file reading goes on.
+    """
 
     reason: Reason
     data: bytes
+    end: int = field(default=0, compare=False)
+
+
+class Readable(Protocol):
+    """What can be read from its start to its end."""
+
+    def read(self, num_bytes: int, /) -> bytes:
+        """Return the next bytes, none at the end."""
 
 
 def cut_records(
-    file: BinaryIO,
+    file: Readable,
     dialect: Dialect,
     *,
     chunk_bytes: int = CHUNK_BYTES,
     max_record_bytes: int = MAX_RECORD_BYTES,
+    is_start: bool = True,
 ) -> Iterator[Records | Broken]:
     """Yield the records of a file in order, in pieces of about `chunk_bytes`.
 
     A quotation mark that is never closed costs its line, not the rest of the file: the line comes
-    out as broken and reading goes on behind it. A byte order mark is dropped.
+    out as broken and reading goes on behind it. A byte order mark is dropped where `is_start`.
     """
+    counted = _Counted(file, chunk_bytes)
     rest = b""
-    is_start = True
-    while chunk := file.read(chunk_bytes):
+    while chunk := counted.read():
         if is_start:
             chunk, is_start = chunk.removeprefix(b"\xef\xbb\xbf"), False
-        rest = yield from _whole_records(rest + chunk, dialect, False)
+        rest = yield from _whole_records(rest + chunk, dialect, counted, False)
         while len(rest) > max_record_bytes:
-            rest = yield from _break_one(rest, dialect, file, chunk_bytes)
-            rest = yield from _whole_records(rest, dialect, False)
+            rest = yield from _break_one(rest, dialect, counted)
+            rest = yield from _whole_records(rest, dialect, counted, False)
     while rest:
-        rest = yield from _whole_records(rest, dialect, True)
+        rest = yield from _whole_records(rest, dialect, counted, True)
         if rest:
-            rest = yield from _break_one(rest, dialect, file, chunk_bytes)
+            rest = yield from _break_one(rest, dialect, counted)
 
 
 def split_records(data: bytes, dialect: Dialect) -> list[bytes]:
@@ -88,29 +101,42 @@ def find_first(data: bytes, dialect: Dialect) -> tuple[int, int]:
     return next((match.span(1) for match in pattern.finditer(data) if match[1]), (0, 0))
 
 
+class _Counted:
+    """A file read in chunks, and how many bytes of it were read."""
+
+    def __init__(self, file: Readable, chunk_bytes: int) -> None:
+        self.num_bytes = 0
+        self._file = file
+        self._chunk_bytes = chunk_bytes
+
+    def read(self) -> bytes:
+        chunk = self._file.read(self._chunk_bytes)
+        self.num_bytes += len(chunk)
+        return chunk
+
+
 def _whole_records(
-    buffer: bytes, dialect: Dialect, is_end: bool
+    buffer: bytes, dialect: Dialect, file: _Counted, is_end: bool
 ) -> Generator[Records, None, bytes]:
-    """Yield what is complete, return what is not."""
+    """Yield what is complete, return what is not. What follows `buffer` is not yet read."""
     end, is_inside_quotes = find_last_end(buffer, dialect)
     if is_end and not is_inside_quotes:
         end = len(buffer)
     if end:
-        yield Records(buffer[:end])
+        yield Records(buffer[:end], file.num_bytes - len(buffer) + end)
     return buffer[end:]
 
 
-def _break_one(
-    rest: bytes, dialect: Dialect, file: BinaryIO, chunk_bytes: int
-) -> Generator[Broken, None, bytes]:
+def _break_one(rest: bytes, dialect: Dialect, file: _Counted) -> Generator[Broken, None, bytes]:
     """Yield the first line of an endless record as broken, return what follows that line."""
     _, is_inside_quotes = find_last_end(rest, dialect)
     reason = Reason.UNCLOSED_QUOTE if is_inside_quotes else Reason.ROW_TOO_LONG
     line, following = _split_line(rest)
-    yield Broken(reason, line[:_KEPT_OF_A_LONG_ROW])
-    while following is None and (chunk := file.read(chunk_bytes)):  # the line itself is longer
+    while following is None and (chunk := file.read()):  # the line itself is longer
         _, following = _split_line(chunk)
-    return following or b""
+    following = following or b""
+    yield Broken(reason, line[:_KEPT_OF_A_LONG_ROW], file.num_bytes - len(following))
+    return following
 
 
 def _split_line(data: bytes) -> tuple[bytes, bytes | None]:
@@ -137,9 +163,9 @@ def find_last_end(buffer: bytes, dialect: Dialect) -> tuple[int, bool]:
     if not starts_field.all():  # somewhere a quote is an ordinary character
         return _find_last_end_slowly(buffer, dialect)
     is_inside = len(openings) > len(closings)
-    for field in range(len(closings), -1, -1):  # the gap before quoted field number `field`
-        start = int(closings[field - 1]) + 1 if field else 0
-        end = int(openings[field]) if field < len(openings) else len(buffer)
+    for place in range(len(closings), -1, -1):  # the gap before quoted field number `place`
+        start = int(closings[place - 1]) + 1 if place else 0
+        end = int(openings[place]) if place < len(openings) else len(buffer)
         if line_end := _last_line_end(buffer, start, end):
             return line_end, is_inside
     return 0, is_inside

@@ -62,21 +62,26 @@ class Run:
         with pa.OSFile(self.path) as file:  # no memory map: what was read is let go
             reader = pa.ipc.open_file(file)
             for place in range(self.first_batch, self.first_batch + self.num_batches):
-                yield conform(pa.Table.from_batches([reader.get_batch(place)]), schema, self)
+                rows = conform(pa.Table.from_batches([reader.get_batch(place)]), schema)
+                yield with_row_offset(rows, self.row_offset)
 
 
-def conform(rows: pa.Table, schema: pa.Schema, run: Run | None = None) -> pa.Table:
+def conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows with exactly the columns of `schema`: one that is lacking holds nulls."""
+    if rows.schema == schema:
+        return rows
     columns = [
         rows.column(field.name) if field.name in rows.column_names else pa.nulls(rows.num_rows)
         for field in schema
     ]
-    conformed = pa.table(columns, names=schema.names).cast(schema)
-    if run is None or not run.row_offset:
-        return conformed
-    place = schema.names.index("source_row")
-    numbers = pc.add(conformed.column(place), run.row_offset)
-    return conformed.set_column(place, schema.field(place), numbers)
+    return pa.table(columns, names=schema.names).cast(schema)
+
+
+def with_row_offset(rows: pa.Table, offset: int) -> pa.Table:
+    """Return rows whose `source_row` is higher by an offset."""
+    place = rows.schema.names.index("source_row")
+    field = rows.schema.field(place)
+    return rows.set_column(place, field, pc.add(rows.column(place), offset)) if offset else rows
 
 
 def write_run(path: Path, rows: pa.Table, order: Order, num_groups: int) -> dict[int, Run]:

@@ -20,6 +20,20 @@ _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """A part of a source: bytes of a text, row groups of a Parquet file. None: up to the end.
+
+    A text's extent starts and ends between records.
+    """
+
+    start: int = 0
+    end: int | None = None
+
+
+WHOLE = Extent()
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """One file, as it was when the import began.
 

@@ -19,37 +19,45 @@ from raysys.logs.parts import PartWriter, Runs
 from raysys.logs.quarantine import (
     Filtered,
     QuarantineWriter,
+    QuotedRow,
     filter_quarantine,
     repeats_of,
 )
 from raysys.logs.readers import inspect_source, read_source
-from raysys.logs.source import Source
+from raysys.logs.source import WHOLE, Extent, Source
 from raysys.logs.tombstones import Tombstones
 from raysys.logs.validate import check
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the reading of one source is."""
+    """How far the reading of one source, or of one of its pieces, is."""
 
     source_file: int
     rows: int
     bytes_read: int
+    piece: int = 0
+    """Where the piece begins in the source."""
 
 
 @dataclass(slots=True)
 class SourceReport:
-    """What became of one source. Paths are below `work`."""
+    """What became of one source, or of one piece of it. Paths are below `work`."""
 
     source_file: int
     source: SourceFile
+    """Of a piece, `rows` are those of the piece."""
+    piece: int = 0
+    """Where the piece begins in the source."""
+    num_surrounded: int = 0
+    """Accepted ids that begin or end with white space."""
     rows_accepted: int = 0
     rows_suppressed: int = 0
     rows_repeated: int = 0
     """Rows that an earlier reading of this source had put into quarantine already."""
     quarantined: Counter[str] = field(default_factory=Counter)
     quarantine: str | None = None
-    first_quarantined: list[str] = field(default_factory=list)
+    first_quarantined: list[QuotedRow] = field(default_factory=list)
     runs: Runs = field(default_factory=dict)
     event_runs: Runs = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
@@ -94,11 +102,19 @@ def import_source(
     num_shards: int,
     work: Path,
     tombstones: Path | None = None,
+    *,
+    extent: Extent = WHOLE,
+    sha256: str | None = None,
 ) -> Iterator[Progress | SourceReport]:
-    """Read, check and spread one source; the report comes last.
+    """Read, check and spread one source, or a piece of it; the report comes last.
+
+    It is to be given to `joining.join`, alone or with those of the source's other pieces.
 
     Args:
         tombstones: the file that says whose rows are suppressed, and from when; None: nobody's.
+
+        extent: the piece. Its rows count from 1.
+        sha256: of the whole source, if it is known.
 
     Raises:
         SourceError: the source cannot be read to its end, or is not what it was when the import
@@ -106,38 +122,32 @@ def import_source(
     """
     notices = inspect_source(source)
     folder = work / f"source-{source_file:05d}-{uuid.uuid4().hex}"
-    read = SourceFile(name=source.name, num_bytes=source.num_bytes, sha256=source.sha256(), rows=0)
-    report = SourceReport(source_file, read, notices=notices)
-    rows = num_surrounded = 0
+    sha256 = sha256 or source.sha256()
+    read = SourceFile(name=source.name, num_bytes=source.num_bytes, sha256=sha256, rows=0)
+    report = SourceReport(source_file, read, extent.start, notices=notices)
+    rows = 0
     forgotten = None if tombstones is None else Tombstones.open(tombstones)
     with (
         PartWriter(folder, num_shards) as parts,
         QuarantineWriter(folder / "quarantine.parquet") as quarantine,
     ):
-        for batch in read_source(source):
+        for batch in read_source(source, extent):
             checked = check(batch, source.name, source_file)
             accepted, refused = checked.accepted, checked.quarantine
             if forgotten is not None:
                 accepted, refused = forgotten.leave_out(accepted, refused)
             rows += len(batch)
-            num_surrounded += checked.num_surrounded
+            report.num_surrounded += checked.num_surrounded
             report.rows_accepted += accepted.num_rows
             report.rows_suppressed += checked.num_rows - accepted.num_rows - refused.num_rows
             parts.write(accepted)
             quarantine.write(refused)
-            yield Progress(source_file, rows, batch.bytes_read)
+            yield Progress(source_file, rows, batch.bytes_read, extent.start)
     source.check_unchanged()
     report.source = read.model_copy(update={"rows": rows})
     report.runs, report.event_runs = parts.interactions, parts.event_ids
     report.quarantined, report.quarantine = quarantine.by_reason, quarantine.path
     report.first_quarantined = quarantine.first
-    if rows == 0:
-        report.notices.append(f"{source.name} has a header and no rows.")
-    if num_surrounded:
-        report.notices.append(
-            f"{source.name}: {num_surrounded:,} ids begin or end with white space; it was kept as "
-            f"a part of them."
-        )
     yield report
 
 

@@ -10,6 +10,7 @@ from raysys.errors import ConfigError, DatasetError, NothingUsableError, SourceE
 from raysys.logs.assembly import Assembly, ids_of
 from raysys.logs.destination import Destination
 from raysys.logs.importing import import_log
+from raysys.logs.joining import join
 from raysys.logs.manifest import ImportMode
 from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress
@@ -22,7 +23,8 @@ LOG = "USER_ID,ITEM_ID,TIMESTAMP\nu,i,1\n,i,2\n v ,i,3\nu,i,1\nw,j,x\n"
 
 def read(log, work, source_file=0):
     """Return all that a reading task yields: progress, then the report."""
-    return list(import_source(log_at(log), source_file, 2, work))
+    *progress, report = import_source(log_at(log), source_file, 2, work)
+    return [*progress, join([report], work / "unused")]
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_a_report_says_what_became_of_each_row(log, assembly):
     assert report.source.rows == 5
     assert report.rows_accepted == 3
     assert report.quarantined == {"null_id": 1, "bad_timestamp": 1}
-    assert report.first_quarantined == [
+    assert [str(row) for row in report.first_quarantined] == [
         "log.csv, row 2 (null_id): ',i,2'. USER_ID: The id is missing.",
         "log.csv, row 5 (bad_timestamp): 'w,j,x'. TIMESTAMP is 'x': The time is not a number of "
         "seconds since 1970-01-01 UTC.",
