@@ -5,6 +5,7 @@ in the release. `ServingConfig` is everything that leads from a release to an an
 """
 
 import difflib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -14,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -40,6 +42,9 @@ def _whole_above_one(num_gpus: float) -> float:
 
 
 NumGpus = Annotated[float, Field(ge=0), AfterValidator(_whole_above_one)]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Config(BaseModel):
@@ -111,7 +116,52 @@ DrawnSplit = RandomSplit | TimeSplit | UserSplit | SequentialExamples
 SplitConfig = Annotated[LeaveLastOut | DrawnSplit, Field(discriminator="kind")]
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+class EventType(Config):
+    """Events of one type that count, as `eventParametersList` of Amazon Personalize has them."""
+
+    event_type: str = Field(min_length=1, max_length=256)
+    """Exactly as the log and the clients write it."""
+    event_value_threshold: FiniteFloat | None = None
+    """Only events of this type with at least this value count; null: all of them."""
+    weight: Share = 1.0
+    """How much it counts to find the items of such events. 0: they are read, never to be found."""
+
+
+class FeedbackConfig(Config):
+    """Which events tell of a user's taste, and how much. The rest is as if it had not happened.
+
+    Without any of it every event counts 1. An event without a value fails every threshold.
+    """
+
+    feedback_threshold: FiniteFloat | None = None
+    """Only events with more than this value count, as MySQL HeatWave's option of that name."""
+    event_value_threshold: FiniteFloat | None = None
+    """Only events with at least this value count, as Amazon Personalize's `eventValueThreshold`."""
+    event_types: tuple[EventType, ...] = Field((), max_length=10)
+    """Only events of these types count; none named: events of every type, and those without."""
+    negative_event_types: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
+    """Events of these types, whatever their value, are neither found nor read; their items count as
+    seen."""
+
+    @property
+    def selects_everything(self) -> bool:
+        """Whether every event counts 1."""
+        return self == FeedbackConfig()
+
+    @property
+    def gives_weights(self) -> bool:
+        """Whether an event may weigh something else than 1."""
+        return bool(self.negative_event_types) or any(
+            event_type.weight != 1 for event_type in self.event_types
+        )
+
+    @model_validator(mode="after")
+    def _a_type_is_named_once(self) -> Self:
+        names = [each.event_type for each in self.event_types] + [*self.negative_event_types]
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        if twice:
+            raise ValueError(f"the event type {twice[0]!r} is named twice")
+        return self
 
 
 class SequenceConfig(Config):
@@ -223,6 +273,7 @@ class IndexConfig(Config):
 class PipelineConfig(Config):
     """Everything that leads from a dataset to a release."""
 
+    feedback: FeedbackConfig = FeedbackConfig()
     split: SplitConfig = LeaveLastOut()
     model: ModelConfig = GruConfig()
     training: TrainingConfig = TrainingConfig()
@@ -346,7 +397,7 @@ def _models_at(config_class: type[BaseModel], location: list[str]) -> list[type[
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if fields:
             models = [model for field in fields for model in _models_in(field.annotation)]
-        else:  # the tag of a discriminated union, such as "gru"
+        elif not part.isdigit():  # no place in a list: the tag of a union, such as "gru"
             models = [
                 model
                 for model in models

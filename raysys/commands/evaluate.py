@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         report = measure(
             model.retriever,
             model.release.manifest.model_kind,
-            dataset.histories(model.items),
+            dataset.histories(model.items, config.feedback),
             len(model.items),
             config,
             advance,

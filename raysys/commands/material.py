@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from raysys.config import FeedbackConfig
 from raysys.dataset.creation import created_at_us
-from raysys.dataset.dataset import Dataset, open_dataset
+from raysys.dataset.dataset import EVERYTHING, Dataset, open_dataset
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table, write_item_table
 from raysys.dataset.vocabulary import Vocabulary
@@ -32,15 +33,21 @@ class Material:
     items: Vocabulary
     users: Vocabulary
     histories: Histories
-    """Of every user of the dataset."""
+    """Of every user of the dataset, with the interactions that count."""
 
     @classmethod
     def of(
-        cls, path: Path, *, items: Vocabulary | None = None, users: Vocabulary | None = None
+        cls,
+        path: Path,
+        feedback: FeedbackConfig = EVERYTHING,
+        *,
+        items: Vocabulary | None = None,
+        users: Vocabulary | None = None,
     ) -> "Material":
         """Open a dataset.
 
         Args:
+            feedback: says which interactions count.
             items, users: vocabularies to go on from: their ids keep their numbers, and those that
                 they lack follow. None: every id of the dataset is numbered anew.
 
@@ -51,7 +58,7 @@ class Material:
         item_ids, user_ids = dataset.item_vocabulary(), dataset.user_vocabulary()
         items = item_ids if items is None else items.extended(item_ids.ids)
         users = user_ids if users is None else users.extended(user_ids.ids)
-        histories = dataset.histories(items)
+        histories = dataset.histories(items, feedback)
         return cls(dataset, items, users, histories)
 
     @property

@@ -74,14 +74,14 @@ def release_of_search(
             f"The search in {files.directory} has no trial that learnt for an epoch, so there is "
             f"nothing to publish. Let it run for longer: the same `raysys tune` goes on with it."
         )
-    material = Material.of(Path(search["dataset"]))
+    config = parse_config(search["config"], PipelineConfig, source=str(files.directory))
+    material = Material.of(Path(search["dataset"]), config.feedback)
     if material.dataset.manifest.import_id != search["import_id"]:
         raise DatasetError(
             f"Dataset {material.dataset.path} holds import {material.dataset.manifest.import_id}, "
             f"but the search in {files.directory} was made on {search['import_id']}: item numbers "
             f"would point at the wrong items. Search again, in another directory."
         )
-    config = parse_config(search["config"], PipelineConfig, source=str(files.directory))
     config = with_hyperparameters(config, best.hyperparameters)
     index = _index(config.index, factory, num_partitions)
     return build_release(

@@ -29,6 +29,7 @@ from raysys.release import (
     Release,
     open_release,
 )
+from raysys.tables import UNKNOWN_NUM
 from raysys.training.warm_start import WarmStart, active_rows, learnable_lengths
 
 # The full rate forgets: on the last tenth of MovieLens-100K, learnt from the 166 users of it, three
@@ -105,7 +106,7 @@ def open_update(release: Release, dataset: Path) -> Update:
         )
     items = Vocabulary.open(release.file(ITEM_VOCABULARY))
     users = Vocabulary.open(release.file(USER_VOCABULARY))
-    material = Material.of(dataset, items=items, users=users)
+    material = Material.of(dataset, config.feedback, items=items, users=users)
     material.dataset.check_dataset_group(release.dataset_group)
     _check_items(release, items, material)
     return Update(release, material, config, len(items), len(users))
@@ -195,10 +196,8 @@ def learning_what_is_new(update: Update, console: Console, *, epochs: int) -> Wr
 
 def _check_items(release: Release, items: Vocabulary, material: Material) -> None:
     """Refuse a dataset that lacks items of the release: it cannot be what it was made from."""
-    found = np.zeros(len(material.items) + 1, dtype=bool)
-    for block in material.histories.blocks():
-        found[block.item_nums] = True
-    missing = np.flatnonzero(~found[1 : len(items) + 1]) + 1
+    found = material.dataset.item_vocabulary().numbers(items.ids)
+    missing = np.flatnonzero(found == UNKNOWN_NUM) + 1
     if len(missing):
         raise DatasetError(
             f"{material.dataset.path} has no interaction with {len(missing):,} of the "

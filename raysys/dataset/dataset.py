@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raysys import tables
+from raysys.config import FeedbackConfig
+from raysys.dataset.feedback import COLUMNS as FEEDBACK_COLUMNS
+from raysys.dataset.feedback import with_feedback
 from raysys.dataset.histories import BLOCK_INTERACTIONS, Histories, offsets_of
 from raysys.dataset.merging import merged
 from raysys.dataset.parquet_file import BATCH_ROWS, read_batches
@@ -19,7 +22,9 @@ from raysys.errors import DatasetError
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import DatasetManifest, read_manifest
 
-_HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at"]
+HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at", *FEEDBACK_COLUMNS]
+"""Of `tables.INTERACTIONS`: what a history is made of."""
+EVERYTHING = FeedbackConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class Dataset:
         """Return the numbers of all users (DatasetError: damaged)."""
         return self._vocabulary("users")
 
-    def histories(self, vocabulary: Vocabulary) -> Histories:
+    def histories(self, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING) -> Histories:
         """Return every user's history in the order of the user vocabulary.
 
         They are mapped from files without a name, in the directory for temporary files, which takes
@@ -55,16 +60,19 @@ class Dataset:
 
         Args:
             vocabulary: gives the item numbers.
+            feedback: says which interactions count.
         """
         with tempfile.TemporaryDirectory(prefix="raysys-histories-") as work:
-            return merged(self.blocks(vocabulary), self.user_vocabulary(), Path(work))
+            return merged(self.blocks(vocabulary, feedback), self.user_vocabulary(), Path(work))
 
-    def blocks(self, vocabulary: Vocabulary) -> Iterator[Histories]:
+    def blocks(
+        self, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING
+    ) -> Iterator[Histories]:
         """Yield the histories of all users, some whole users at a time, shard after shard."""
         for path in self.shard_paths():
             last = ""
             for table in _whole_users(path):
-                block = shard_histories(table, vocabulary)
+                block = shard_histories(table, vocabulary, feedback)
                 first, last_before, last = (
                     block.user_ids[0].as_py(),
                     last,
@@ -123,12 +131,15 @@ def open_dataset(path: Path) -> Dataset:
     return Dataset(path, manifest)
 
 
-def shard_histories(table: pa.Table, vocabulary: Vocabulary) -> Histories:
+def shard_histories(
+    table: pa.Table, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING
+) -> Histories:
     """Return the histories of one shard's interactions, in the order of its rows.
 
     Args:
-        table: the columns user_id, item_id and occurred_at of `tables.INTERACTIONS`.
+        table: with `HISTORY_COLUMNS`.
         vocabulary: of items. One that it does not know has number 0 and keeps its place.
+        feedback: says which interactions count. A user of whom none does has an empty history.
 
     Raises:
         DatasetError: the rows are not ordered by user and time.
@@ -139,20 +150,22 @@ def shard_histories(table: pa.Table, vocabulary: Vocabulary) -> Histories:
     is_new_user[1:] = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
     _check_order(users, times, is_new_user)
     starts = np.flatnonzero(is_new_user)
-    return Histories(
+    histories = Histories(
         users.take(pa.array(starts)),
         offsets_of(np.diff(starts, append=len(users))),
         vocabulary.numbers(table.column("item_id")),
         times,
         vocabulary.hash,
     )
+    types, values = (table.column(name) for name in FEEDBACK_COLUMNS)
+    return with_feedback(histories, types, values, feedback)
 
 
 def _whole_users(path: Path) -> Iterator[pa.Table]:
     """Read a shard in tables of some `BLOCK_INTERACTIONS` rows that divide no user."""
     pending: list[pa.RecordBatch] = []
     rows = min(BATCH_ROWS, BLOCK_INTERACTIONS)
-    for batch in read_batches(path, _HISTORY_COLUMNS, batch_rows=rows):
+    for batch in read_batches(path, HISTORY_COLUMNS, batch_rows=rows):
         pending.append(batch)
         if sum(len(each) for each in pending) >= BLOCK_INTERACTIONS:
             table = pa.Table.from_batches(pending)

@@ -60,6 +60,7 @@ class Engine:
         self._visitors = Visitors(
             release.items,
             release.histories,
+            release.feedback,
             history_length=release.history_length,
             max_seen_items=config.max_seen_items,
             max_cached=_MAX_CACHED_VISITORS,

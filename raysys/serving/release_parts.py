@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.config import FeedbackConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
@@ -18,7 +19,9 @@ class ReleaseParts:
     name: str
     items: Vocabulary
     histories: Histories
-    """Of the whole log that the release was made from."""
+    """Of the whole log that the release was made from, with the interactions that count."""
+    feedback: FeedbackConfig
+    """Says which do, of the events that come later too."""
     popular: NDArray[np.int32]
     """(N,) every item number: most interactions first, then lowest number."""
     num_partitions: int
@@ -31,7 +34,7 @@ class ReleaseParts:
         """Check the hashes of the files and map them into memory.
 
         Raises:
-            DamagedReleaseError, ReleaseMismatchError: the release cannot be used.
+            DamagedReleaseError, ReleaseMismatchError, ConfigError: the release cannot be used.
         """
         release.verify(ITEM_VOCABULARY, HISTORIES, POPULARITY)
         items = Vocabulary.open(release.file(ITEM_VOCABULARY))
@@ -49,6 +52,7 @@ class ReleaseParts:
             name=release.name,
             items=items,
             histories=histories,
+            feedback=release.settings().feedback,
             popular=by_popularity(counts),
             num_partitions=manifest.num_partitions,
             embedding_dim=manifest.embedding_dim,

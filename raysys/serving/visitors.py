@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.config import FeedbackConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.index.home import keys_of_new_items
+from raysys.serving.past import Past, counting
 from raysys.state.user_state import NO_STATE, UserState
+from raysys.tables import UNKNOWN_NUM
 
 NO_ITEMS: NDArray[np.int32] = np.zeros(0, np.int32)
-NO_TIMES: NDArray[np.int64] = np.zeros(0, np.int64)
 NO_KEYS: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
@@ -26,7 +28,7 @@ class Visitor:
     """One user at one version of their state.
 
     Args:
-        item_nums: (H,) known items of the newest interactions, oldest first.
+        item_nums: (H,) known items of the newest interactions that a model reads, oldest first.
         occurred_at_us: (H,)
         seen: (E,) distinct.
         seen_keys: the same, of items that the release does not know: distinct, all below 0.
@@ -50,6 +52,7 @@ class Visitors:
     the state that it was made for, so that a cached query is never older than the database.
 
     Args:
+        feedback: what the release counts; the database's events are judged by it too.
         history_length: the newest interactions that an encoder wants.
         max_seen_items: the newest distinct items that count as seen.
     """
@@ -58,6 +61,7 @@ class Visitors:
         self,
         items: Vocabulary,
         histories: Histories,
+        feedback: FeedbackConfig,
         *,
         history_length: int,
         max_seen_items: int,
@@ -65,6 +69,7 @@ class Visitors:
     ) -> None:
         self._items = items
         self._histories = histories
+        self._feedback = feedback
         self._history_length = history_length
         self._max_seen_items = max_seen_items
         self._max_cached = max_cached
@@ -102,61 +107,21 @@ class Visitors:
         return visitors
 
     def _make(self, row: int, state: UserState) -> Visitor:
-        nums, times = self._histories.of(row) if row >= 0 else (NO_ITEMS, NO_TIMES)
-        nums, times = _known_only(nums, times)
-        seen_keys = NO_KEYS
-        if state.item_ids:
-            new_nums = self._items.numbers(state.item_ids)
-            new_times = np.array(state.occurred_at_us, dtype=np.int64)
-            nums, times = merge_interactions(nums, times, *_known_only(new_nums, new_times))
-            unknown = {state.item_ids[place] for place in np.flatnonzero(new_nums == 0)}
+        past, seen_keys = Past.of_release(self._histories, row).of_known_items(), NO_KEYS
+        if state.interactions:
+            interactions, is_read = counting(state.interactions, self._feedback)
+            new = Past.of_interactions(interactions, is_read, self._items)
+            past = past.merged(new.of_known_items())
+            unknown = np.flatnonzero(new.item_nums == UNKNOWN_NUM).tolist()
             if unknown:
-                seen_keys = keys_of_new_items(unknown)
+                seen_keys = keys_of_new_items({interactions[place].item_id for place in unknown})
+        read = past.where(past.is_read)
         length = self._history_length
         return Visitor(
             version=state.version,
-            item_nums=nums[-length:],
-            occurred_at_us=times[-length:],
-            seen=newest_distinct(nums, self._max_seen_items),
+            item_nums=read.item_nums[-length:],
+            occurred_at_us=read.occurred_at_us[-length:],
+            seen=past.newest_distinct(self._max_seen_items),
             seen_keys=seen_keys,
-            is_known=len(nums) > 0,
+            is_known=len(read.item_nums) > 0,
         )
-
-
-def merge_interactions(
-    nums: NDArray[np.int32],
-    times: NDArray[np.int64],
-    new_nums: NDArray[np.int32],
-    new_times: NDArray[np.int64],
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return a release's interactions of a user and the database's, as one history by time.
-
-    The database may hold what the release was made from as well, so an interaction of both, which
-    is one with the same item and time, counts once. Late events, older than the newest of the
-    release, find their place by time; of equal times the release's come first.
-    """
-    if len(times) and len(new_times) and new_times[0] <= times[-1]:
-        known = set(zip(nums.tolist(), times.tolist(), strict=True))
-        pairs = zip(new_nums.tolist(), new_times.tolist(), strict=True)
-        is_new = np.array([pair not in known for pair in pairs], dtype=bool)
-        new_nums, new_times = new_nums[is_new], new_times[is_new]
-    all_nums, all_times = np.concatenate([nums, new_nums]), np.concatenate([times, new_times])
-    if len(all_times) > 1 and (all_times[1:] < all_times[:-1]).any():
-        order = np.argsort(all_times, kind="stable")
-        all_nums, all_times = all_nums[order], all_times[order]
-    return all_nums, all_times
-
-
-def newest_distinct(item_nums: NDArray[np.int32], n: int) -> NDArray[np.int32]:
-    """Return the newest `n` distinct items of a history, as `Histories.newest_distinct` does."""
-    distinct, newest_first = np.unique(item_nums[::-1], return_index=True)
-    if len(distinct) > n:
-        distinct = distinct[np.argsort(newest_first)[:n]]
-    return distinct
-
-
-def _known_only(
-    nums: NDArray[np.int32], times: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    is_known = nums > 0
-    return (nums, times) if is_known.all() else (nums[is_known], times[is_known])

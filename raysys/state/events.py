@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 
+from raysys.state.user_state import Interaction
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -27,6 +29,12 @@ class Event:
     properties: str | None = None
     recommendation_id: str | None = None
     impression: tuple[str, ...] | None = None
+
+    def interaction(self) -> Interaction | None:
+        """Return what it says of its item; None without one."""
+        if self.item_id is None:
+            return None
+        return Interaction(self.item_id, self.occurred_at_us, self.event_type, self.event_value)
 
     def identity(self) -> str:
         """Return what makes this event the same as another: equal text, equal event.

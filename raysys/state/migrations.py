@@ -1,21 +1,26 @@
 """How an empty or older database becomes what this code expects, and which ones are refused."""
 
 from collections.abc import Callable
+from itertools import groupby
 
-from sqlalchemy import Connection, func, inspect, select, text
+import msgspec
+from sqlalchemy import Connection, func, inspect, select, text, tuple_
 
 from raysys.errors import StateError
 from raysys.state.tables import (
     delta_versions,
+    events,
     events_by_recommendation,
     item_counts,
     items,
     metadata,
     schema_version,
     slates,
+    user_states,
 )
+from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -68,7 +73,34 @@ def _add_items_and_slates(connection: Connection, database: str, present: set[st
     events_by_recommendation.create(connection)
 
 
-_MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {1: _add_items_and_slates}
+def _add_types_and_values_to_states(
+    connection: Connection, database: str, present: set[str]
+) -> None:
+    """From 2 to 3: states say of what type and value each interaction is, as the events do."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+    found = connection.execute(
+        select(events).where(events.c.item_id.is_not(None)).order_by(*_OWNER, events.c.event_num),
+        execution_options={"stream_results": True, "yield_per": 1000},
+    )
+    for owner, rows in groupby(found, key=lambda row: (row.dataset_group, row.user_id)):
+        is_owners = tuple_(*(user_states.c[column.name] for column in _OWNER)) == owner
+        state = connection.execute(select(user_states).where(is_owners)).one()
+        item_ids, _ = msgspec.msgpack.decode(state.packed)
+        interactions = (
+            Interaction(row.item_id, row.occurred_at_us, row.event_type, row.event_value)
+            for row in rows
+        )
+        rebuilt = UserState(state.version).extended(interactions, len(item_ids))
+        values = {"version": rebuilt.version, "packed": rebuilt.pack()}
+        connection.execute(user_states.update().where(is_owners).values(values))
+
+
+_OWNER = (events.c.dataset_group, events.c.user_id)
+_MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
+    1: _add_items_and_slates,
+    2: _add_types_and_values_to_states,
+}
 """By the version that each starts from; each leads to the next one."""
 
 

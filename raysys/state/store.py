@@ -1,4 +1,5 @@
-"""The store: events, items and slates go in; users' newest items and changed items come out."""
+"""The store: events, items and slates go in; users' newest interactions and changed items come
+out."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from raysys.state.log_reader import LogReader
 from raysys.state.migrations import prepare_schema
 from raysys.state.slates import Slate
 from raysys.state.statements import Statements
-from raysys.state.user_state import NO_STATE, UserState
+from raysys.state.user_state import NO_STATE, Interaction, UserState
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class StateStore:
     Args:
         url: a SQLAlchemy URL, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
         dataset_group: what is stored under another name is neither seen nor changed.
-        max_items_per_user: the newest items kept in a user's state. Events are all kept.
+        max_interactions_per_user: the newest ones kept in a user's state. Events are all kept.
         must_exist: refuse a database that no raysys made yet instead of making it.
 
     Raises:
@@ -47,16 +48,17 @@ class StateStore:
         self,
         url: str,
         dataset_group: str,
-        max_items_per_user: int = 2000,
+        max_interactions_per_user: int = 2000,
         *,
         must_exist: bool = False,
     ) -> None:
-        if max_items_per_user < 1:
+        if max_interactions_per_user < 1:
             raise StateError(
-                f"max_items_per_user must be at least 1, but got {max_items_per_user}."
+                f"max_interactions_per_user must be at least 1, but got "
+                f"{max_interactions_per_user}."
             )
         self._dataset_group = dataset_group
-        self._max_items_per_user = max_items_per_user
+        self._max_interactions_per_user = max_interactions_per_user
         self._database = Database(url, must_exist=must_exist)
         self._statements = Statements(self._database.dialect_name)
         self._delta = ItemDelta(self._database.dialect_name, dataset_group)
@@ -145,17 +147,17 @@ class StateStore:
 
     def _put(self, connection: Connection, distinct: dict[str, Event]) -> int:
         new_identities = self._insert_events(connection, distinct)
-        items_by_user: dict[str, list[tuple[str, int]]] = {}
+        new_by_user: dict[str, list[Interaction]] = {}
         for identity, event in distinct.items():  # in order of arrival
-            if event.item_id is not None and identity in new_identities:
-                item = (event.item_id, event.occurred_at_us)
-                items_by_user.setdefault(event.user_id, []).append(item)
-        if items_by_user:
+            interaction = event.interaction()
+            if interaction is not None and identity in new_identities:
+                new_by_user.setdefault(event.user_id, []).append(interaction)
+        if new_by_user:
             lock = self._statements.lock_states
-            known = self._states(connection, lock, items_by_user)
+            known = self._states(connection, lock, new_by_user)
             changed = {
-                user_id: known.get(user_id, NO_STATE).with_items(items, self._max_items_per_user)
-                for user_id, items in sorted(items_by_user.items())
+                user_id: known.get(user_id, NO_STATE).extended(new, self._max_interactions_per_user)
+                for user_id, new in sorted(new_by_user.items())
             }
             self._upsert_states(connection, changed)
         new_events = (event for identity, event in distinct.items() if identity in new_identities)

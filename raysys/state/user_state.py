@@ -1,52 +1,60 @@
-"""A user's newest items, packed into one value of one row. No SQL here."""
+"""A user's newest interactions, packed into one value of one row. No SQL here."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import msgspec
 
+_at = attrgetter("occurred_at_us")
+
+
+class Interaction(msgspec.Struct, frozen=True, array_like=True):
+    """What one event said of one item."""
+
+    item_id: str
+    occurred_at_us: int
+    """Microseconds since 1970 UTC."""
+    event_type: str
+    event_value: float | None = None
+
+
 _PACKER = msgspec.msgpack.Encoder()
-_UNPACKER = msgspec.msgpack.Decoder(tuple[tuple[str, ...], tuple[int, ...]])
+_UNPACKER = msgspec.msgpack.Decoder(tuple[Interaction, ...])
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """What the database holds of one user: items oldest first, each with its time.
+    """What the database holds of one user.
 
     Args:
-        version: grows whenever the items may have changed; equal versions mean equal items.
-        item_ids: what the user's events named, repeats kept.
-        occurred_at_us: one per item, microseconds since 1970 UTC, never falling.
+        version: grows whenever the interactions may have changed; equal versions mean equal ones.
+        interactions: what the user's events named, repeats kept, times never falling.
     """
 
     version: int
-    item_ids: tuple[str, ...]
-    occurred_at_us: tuple[int, ...]
+    interactions: tuple[Interaction, ...] = ()
 
     def pack(self) -> bytes:
-        """Return the items and times as `unpack` reads them; the version has its own column."""
-        return _PACKER.encode((self.item_ids, self.occurred_at_us))
+        """Return the interactions as `unpack` reads them; the version has its own column."""
+        return _PACKER.encode(self.interactions)
 
     @classmethod
     def unpack(cls, version: int, packed: bytes) -> "UserState":
-        item_ids, occurred_at_us = _UNPACKER.decode(packed)
-        return cls(version, item_ids, occurred_at_us)
+        return cls(version, _UNPACKER.decode(packed))
 
-    def with_items(self, items: Iterable[tuple[str, int]], max_items: int) -> "UserState":
-        """Return the next version, `items` (id, time) put in by time, the newest `max_items` kept.
+    def extended(self, new: Iterable[Interaction], max_interactions: int) -> "UserState":
+        """Return the next version, with new ones put in by time and the newest ones kept.
 
-        Items of one time stay in the order in which they came, those of earlier calls first.
+        Those of one time stay in the order in which they came, those of earlier calls first.
         """
-        item_ids, occurred_at_us = list(self.item_ids), list(self.occurred_at_us)
-        for item_id, at_us in items:
-            place = bisect_right(occurred_at_us, at_us)
-            item_ids.insert(place, item_id)
-            occurred_at_us.insert(place, at_us)
-        return UserState(
-            self.version + 1, tuple(item_ids[-max_items:]), tuple(occurred_at_us[-max_items:])
-        )
+        interactions = list(self.interactions)
+        for interaction in new:
+            place = bisect_right(interactions, _at(interaction), key=_at)
+            interactions.insert(place, interaction)
+        return UserState(self.version + 1, tuple(interactions[-max_interactions:]))
 
 
-NO_STATE = UserState(0, (), ())
+NO_STATE = UserState(0)
 """The state of a user of whom the database holds nothing."""

@@ -7,11 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raysys.dataset.dataset import shard_histories
+from raysys.config import FeedbackConfig
+from raysys.dataset.dataset import HISTORY_COLUMNS, shard_histories
 from raysys.dataset.histories import Histories, concatenated
 from raysys.dataset.vocabulary import Vocabulary
-
-_COLUMNS = ["user_id", "item_id", "occurred_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,15 @@ class ReadShares:
     shares: list[Share]
     shards: list[Path]
     items: Path
+    feedback: FeedbackConfig
 
     def __call__(self, places: pa.Table) -> pa.Table:
         vocabulary = Vocabulary.open(self.items)
         parts = []
         for place in places.column("place").to_pylist():
             share = self.shares[place]
-            table = pq.read_table(self.shards[share.shard], columns=_COLUMNS, partitioning=None)
-            parts.append(share.of(shard_histories(table, vocabulary)))
+            table = pq.read_table(
+                self.shards[share.shard], columns=HISTORY_COLUMNS, partitioning=None
+            )
+            parts.append(share.of(shard_histories(table, vocabulary, self.feedback)))
         return concatenated(parts).to_table()

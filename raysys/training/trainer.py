@@ -277,7 +277,7 @@ def _read(job: _Job, shares: list[Share], items: Vocabulary) -> list[Histories]:
     tables = (
         ray.data.from_items(places, override_num_blocks=len(places))
         .map_batches(
-            ReadShares(shares, job.shards, job.items),
+            ReadShares(shares, job.shards, job.items, job.config.feedback),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0,

@@ -18,7 +18,7 @@ from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
 from raysys.state.tables import events, user_states
-from raysys.state.user_state import UserState
+from tests.unit.state.builders import clicked, item_ids_of, times_of
 from tests.wiring.private_postgresql import private_postgresql
 
 
@@ -37,7 +37,7 @@ def url(server: Any, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def store(url: str) -> Iterator[StateStore]:
-    store = StateStore(url, "films", max_items_per_user=3)
+    store = StateStore(url, "films", max_interactions_per_user=3)
     yield store
     store.close()
 
@@ -101,8 +101,8 @@ def test_events_become_states_in_order_of_time_and_the_newest_stay(store: StateS
     assert store.put_events([event("c", 30), event("a", 10)]) == PutResult(2, 0)
     assert store.put_events([event("b", 20), event("d", 40), event("x", 1, "bob")]).stored == 3
     assert store.user_states(["ann", "bob", "nobody"]) == {
-        "ann": UserState(2, ("b", "c", "d"), (20, 30, 40)),
-        "bob": UserState(1, ("x",), (1,)),
+        "ann": clicked(2, ("b", 20), ("c", 30), ("d", 40)),
+        "bob": clicked(1, ("x", 1)),
     }
     store.ping()
 
@@ -125,7 +125,7 @@ def test_an_event_is_stored_once(store: StateStore) -> None:
     first = [event("a", 1, event_id="e"), event("b", 2, event_id="e"), event("c", 3)]
     assert store.put_events(first) == PutResult(stored=2, duplicates=1)
     assert store.put_events(first) == PutResult(stored=0, duplicates=3)
-    assert store.user_states(["ann"])["ann"] == UserState(1, ("a", "c"), (1, 3))
+    assert store.user_states(["ann"])["ann"] == clicked(1, ("a", 1), ("c", 3))
 
 
 def test_what_the_server_refuses_is_told_and_leaves_nothing(store: StateStore) -> None:
@@ -149,7 +149,7 @@ def test_one_bad_request_of_a_group_fails_alone(store: StateStore) -> None:
         await committer.close()
 
     asyncio.run(scenario())
-    assert store.user_states(["ann"])["ann"].item_ids == ("a", "c")
+    assert item_ids_of(store.user_states(["ann"])["ann"]) == ("a", "c")
 
 
 def test_a_slate_that_the_server_refuses_is_lost_alone(store: StateStore) -> None:
@@ -182,15 +182,15 @@ def test_stores_that_open_and_write_at_once_lose_nothing_and_repeat_nothing(url:
     names = [*map(str, range(8)), "both"]
     expected = sorted(f"{name}-{number}" for name in names for number in range(20))
     for user, state in store.user_states(users).items():
-        assert sorted(state.item_ids) == expected, user
+        assert sorted(item_ids_of(state)) == expected, user
         assert state.version == 8 * 20
-        assert list(state.occurred_at_us) == sorted(state.occurred_at_us)
+        assert times_of(state) == sorted(times_of(state))
     store.close()
 
 
 def test_the_first_events_of_a_user_in_two_processes_are_both_kept(store: StateStore) -> None:
     """There is no row to lock yet, so both believe that they make it."""
-    first = UserState(1, ("first",), (1,))
+    first = clicked(1, ("first", 1))
     row = {"dataset_group": "films", "user_id": "ann", "version": 1, "packed": first.pack()}
     with ThreadPoolExecutor(1) as thread, store._database._writer.connect() as other:
         other.execute(user_states.insert(), row)
@@ -199,7 +199,7 @@ def test_the_first_events_of_a_user_in_two_processes_are_both_kept(store: StateS
             assert not second.done()
         other.commit()
         assert second.result(20) == PutResult(1, 0)
-    assert store.user_states(["ann"])["ann"] == UserState(2, ("first", "second"), (1, 2))
+    assert store.user_states(["ann"])["ann"] == clicked(2, ("first", 1), ("second", 2))
 
 
 def test_a_newer_schema_is_refused(url: str, server: Any) -> None:
@@ -209,7 +209,7 @@ def test_a_newer_schema_is_refused(url: str, server: Any) -> None:
         lambda connection: connection.execute(text("update schema_version set version = 99"))
     )
     store.close()
-    with pytest.raises(StateError, match="schema version 99, this raysys knows 2"):
+    with pytest.raises(StateError, match="schema version 99, this raysys knows 3"):
         StateStore(url, "films")
 
 
@@ -227,8 +227,8 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(url: str, server: 
     with connect.connect() as connection:
         assert connection.execute(every_row).all() == before
         versions = connection.execute(text("select version from schema_version")).all()
-        assert versions == [(2,)]
-    assert stores[0].user_states(["ann"]) == {"ann": UserState(1, ("a",), (1,))}
+        assert versions == [(3,)]
+    assert stores[0].user_states(["ann"]) == {"ann": clicked(2, ("a", 1))}
     assert stores[1].put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
     assert stores[2].put_slates([slate("RID-1")]) == 1
     assert stores[3].changes(0) == Changes(1, [], [ItemCount("b", 1, 0)])
@@ -350,5 +350,5 @@ def test_a_connection_that_the_server_closed_is_replaced(store: StateStore) -> N
     other = StateStore(str(store._database._writer.url), "films")
     other._database.read(lambda connection: connection.execute(end_all).all())
     other.close()
-    assert store.user_states(["ann"])["ann"].item_ids == ("a",)
+    assert item_ids_of(store.user_states(["ann"])["ann"]) == ("a",)
     assert store.put_events([event("b", 2)]) == PutResult(1, 0)

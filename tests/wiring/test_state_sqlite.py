@@ -8,6 +8,7 @@ from pathlib import Path
 
 from raysys.state.events import Event
 from raysys.state.store import StateStore
+from tests.unit.state.builders import item_ids_of, times_of
 
 WRITER = """
 import asyncio, sys
@@ -23,7 +24,7 @@ async def put_for_ever(committer, lane):
         number += 1
 
 async def main(url):
-    committer = GroupCommitter(StateStore(url, "films", max_items_per_user=100_000))
+    committer = GroupCommitter(StateStore(url, "films", max_interactions_per_user=100_000))
     await asyncio.gather(*(put_for_ever(committer, lane) for lane in range(8)))
 
 asyncio.run(main(sys.argv[1]))
@@ -71,7 +72,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> 
         acknowledged += [line.strip() for line in rest if line.endswith("\n")]
         assert process.wait(20) == -signal.SIGKILL
     store = StateStore(url_in(tmp_path), "films")
-    stored = store.user_states(["ann"])["ann"].item_ids
+    stored = item_ids_of(store.user_states(["ann"])["ann"])
     store.close()
     assert len(acknowledged) >= 300
     assert set(acknowledged) <= set(stored)
@@ -115,6 +116,6 @@ def test_processes_that_write_at_once_lose_nothing_and_repeat_nothing(tmp_path: 
     store.close()
     # 3 x 50 of their own and 50 that all three tried to store, one version for each.
     names = ["0", "1", "2", "both"]
-    assert sorted(state.item_ids) == sorted(f"{name}-{n}" for name in names for n in range(50))
+    assert sorted(item_ids_of(state)) == sorted(f"{name}-{n}" for name in names for n in range(50))
     assert state.version == 200
-    assert list(state.occurred_at_us) == sorted(state.occurred_at_us)
+    assert times_of(state) == sorted(times_of(state))

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.config import IndexConfig, ServingConfig
+from raysys.config import FeedbackConfig, IndexConfig, ServingConfig
+from raysys.dataset.dataset import EVERYTHING
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ReleaseMismatchError
@@ -160,6 +161,7 @@ class World:
         fresh: Sequence[int] = (),
         num_shards: int = 2,
         observer: Observer | None = None,
+        feedback: FeedbackConfig = EVERYTHING,
         **settings: object,
     ) -> None:
         vocabulary = Vocabulary.from_ids(ITEM_IDS)
@@ -179,6 +181,7 @@ class World:
             name=RELEASE,
             items=vocabulary,
             histories=histories,
+            feedback=feedback,
             popular=by_popularity(popularity_counts([histories], NUM_ITEMS)),
             num_partitions=NUM_PARTITIONS,
             embedding_dim=DIM,

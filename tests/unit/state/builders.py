@@ -5,6 +5,7 @@ from typing import Any
 
 from raysys.state.events import Event
 from raysys.state.slates import Slate
+from raysys.state.user_state import Interaction, UserState
 
 
 def sqlite_url(directory: Path) -> str:
@@ -18,6 +19,7 @@ def event(
     user_id: str = "ann",
     event_id: str | None = None,
     event_type: str = "click",
+    event_value: float | None = None,
     properties: str | None = None,
     recommendation_id: str | None = None,
     impression: tuple[str, ...] | None = None,
@@ -29,10 +31,24 @@ def event(
         event_type=event_type,
         occurred_at_us=at_us,
         event_id=event_id,
+        event_value=event_value,
         properties=properties,
         recommendation_id=recommendation_id,
         impression=impression,
     )
+
+
+def clicked(version: int, *items: tuple[str, int]) -> UserState:
+    """Return the state of a user who clicked on these items (id, time)."""
+    return UserState(version, tuple(Interaction(item, at_us, "click") for item, at_us in items))
+
+
+def item_ids_of(state: UserState) -> tuple[str, ...]:
+    return tuple(interaction.item_id for interaction in state.interactions)
+
+
+def times_of(state: UserState) -> list[int]:
+    return [interaction.occurred_at_us for interaction in state.interactions]
 
 
 def slate(recommendation_id: str = "RID-1", **members: Any) -> Slate:

@@ -12,7 +12,7 @@ from raysys.errors import StateError, StateUnavailableError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.store import PutResult, StateStore
-from tests.unit.state.builders import event, sqlite_url
+from tests.unit.state.builders import event, item_ids_of, sqlite_url
 
 T = TypeVar("T")
 
@@ -217,7 +217,7 @@ def test_two_hundred_requests_with_repeated_ids_store_each_event_once(tmp_path: 
         ]
         await asyncio.gather(*requests)
         state = store.user_states(["ann"])["ann"]
-        assert state.item_ids == tuple(f"item-{number}" for number in range(50))
+        assert item_ids_of(state) == tuple(f"item-{number}" for number in range(50))
         await committer.close()
         store.close()
 

@@ -3,12 +3,13 @@
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from raysys.errors import StateError
 from raysys.state.items import Changes, Item, ItemCount
 from raysys.state.store import PutResult, StateStore
-from raysys.state.user_state import UserState
+from raysys.state.user_state import Interaction, UserState
 from tests.unit.state.builders import event, slate, sqlite_url
 
 # As schema version 1 was made.
@@ -29,7 +30,10 @@ CREATE TABLE user_states (
 INSERT INTO schema_version VALUES (1);
 INSERT INTO events VALUES
     (7, 'films', 'id:e-1', 'ann', 's', 'a', 'click', 1, 2, 'e-1', 4.5, '{}', 'RID-0', '["a"]'),
-    (9, 'films', 'id:e-2', 'ann', 's', NULL, 'search', 3, 4, 'e-2', NULL, NULL, NULL, NULL);
+    (9, 'films', 'id:e-2', 'ann', 's', NULL, 'search', 3, 4, 'e-2', NULL, NULL, NULL, NULL),
+    (11, 'films', 'id:e-3', 'ann', 's', 'old', 'view', -9, 4, 'e-3', NULL, NULL, NULL, NULL),
+    (12, 'films', 'id:e-4', 'ann', 's', 'b', 'view', 0, 4, 'e-4', NULL, NULL, NULL, NULL),
+    (13, 'books', 'id:e-5', 'ann', 's', 'z', 'buy', 0, 4, 'e-5', 7.0, NULL, NULL, NULL);
 """
 EVERY_EVENT = "select * from events order by event_num"
 
@@ -38,8 +42,13 @@ EVERY_EVENT = "select * from events order by event_num"
 def connection(tmp_path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(tmp_path / "state.db")
     connection.executescript(VERSION_1)
-    state = UserState(1, ("a",), (1,))
-    connection.execute("insert into user_states values ('films', 'ann', 1, ?)", [state.pack()])
+    # Versions 1 and 2 packed the items and the times of the newest; one was too old to be kept.
+    for group, version, state in (
+        ("films", 3, (("b", "a"), (0, 1))),
+        ("books", 1, (("z",), (0,))),
+    ):
+        row = [group, version, msgspec.msgpack.encode(state)]
+        connection.execute("insert into user_states values (?, 'ann', ?, ?)", row)
     connection.commit()
     return connection
 
@@ -52,12 +61,16 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(
     tmp_path: Path, connection: sqlite3.Connection
 ) -> None:
     before = connection.execute(EVERY_EVENT).fetchall()
-    for _ in range(2):  # the second opening finds version 2
+    for _ in range(2):  # the second opening finds the newest version
         StateStore(sqlite_url(tmp_path), "films").close()
-        assert version_of(connection) == [(2,)]
+        assert version_of(connection) == [(3,)]
         assert connection.execute(EVERY_EVENT).fetchall() == before
     store = StateStore(sqlite_url(tmp_path), "films")
-    assert store.user_states(["ann"]) == {"ann": UserState(1, ("a",), (1,))}
+    newest = (Interaction("b", 0, "view"), Interaction("a", 1, "click", 4.5))
+    assert store.user_states(["ann"]) == {"ann": UserState(4, newest)}
+    books = StateStore(sqlite_url(tmp_path), "books")
+    assert books.user_states(["ann"]) == {"ann": UserState(2, (Interaction("z", 0, "buy", 7.0),))}
+    books.close()
     assert store.put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
     store.put_items([Item("b", None, 1)])
     store.put_events([event("b", 2)])

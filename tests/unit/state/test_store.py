@@ -9,13 +9,13 @@ import pytest
 from raysys.errors import StateError, StateUnavailableError
 from raysys.state.events import Event
 from raysys.state.store import PutResult, StateStore
-from raysys.state.user_state import UserState
-from tests.unit.state.builders import event, sqlite_url
+from raysys.state.user_state import Interaction
+from tests.unit.state.builders import clicked, event, item_ids_of, sqlite_url
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films", max_items_per_user=3)
+    store = StateStore(sqlite_url(tmp_path), "films", max_interactions_per_user=3)
     yield store
     store.close()
 
@@ -31,9 +31,17 @@ def test_events_become_the_state_of_their_users(store: StateStore) -> None:
     result = store.put_events([event("a", 10), event("b", 20), event("c", 5, user_id="bob")])
     assert result == PutResult(stored=3, duplicates=0)
     assert store.user_states(["ann", "bob", "nobody"]) == {
-        "ann": UserState(1, ("a", "b"), (10, 20)),
-        "bob": UserState(1, ("c",), (5,)),
+        "ann": clicked(1, ("a", 10), ("b", 20)),
+        "bob": clicked(1, ("c", 5)),
     }
+
+
+def test_the_state_says_of_what_type_and_value_each_event_was(store: StateStore) -> None:
+    store.put_events([event("a", 1, event_type="rating", event_value=4.5), event("b", 2)])
+    assert store.user_states(["ann"])["ann"].interactions == (
+        Interaction("a", 1, "rating", 4.5),
+        Interaction("b", 2, "click"),
+    )
 
 
 def test_nobody_is_asked_for_and_nobody_found(store: StateStore) -> None:
@@ -44,14 +52,14 @@ def test_each_call_that_changes_a_user_counts_the_version_up_by_one(store: State
     store.put_events([event("a", 10), event("b", 20)])
     store.put_events([event("x", 1, user_id="bob")])
     store.put_events([event("c", 15)])
-    assert store.user_states(["ann"])["ann"] == UserState(2, ("a", "c", "b"), (10, 15, 20))
+    assert store.user_states(["ann"])["ann"] == clicked(2, ("a", 10), ("c", 15), ("b", 20))
 
 
 def test_the_state_keeps_the_newest_items_and_the_events_keep_all(
     store: StateStore, tmp_path: Path
 ) -> None:
     store.put_events([event(str(at), at) for at in (1, 2, 3, 4, 5)])
-    assert store.user_states(["ann"])["ann"].item_ids == ("3", "4", "5")
+    assert store.user_states(["ann"])["ann"] == clicked(1, ("3", 3), ("4", 4), ("5", 5))
     assert rows(tmp_path, "select count(*) from events") == [(5,)]
 
 
@@ -60,7 +68,7 @@ def test_an_event_id_is_stored_once_in_one_call_and_over_calls(store: StateStore
     again = store.put_events([event("c", 3, event_id="e"), event("d", 4, event_id="f")])
     assert twice == PutResult(stored=1, duplicates=1)
     assert again == PutResult(stored=1, duplicates=1)
-    assert store.user_states(["ann"])["ann"].item_ids == ("a", "d")
+    assert item_ids_of(store.user_states(["ann"])["ann"]) == ("a", "d")
 
 
 def test_a_request_that_is_sent_again_changes_nothing(store: StateStore) -> None:
@@ -105,8 +113,8 @@ def test_dataset_groups_in_one_database_do_not_see_each_other(
     books = StateStore(sqlite_url(tmp_path), "books")
     store.put_events([event("film", 1, event_id="e")])
     assert books.put_events([event("book", 1, event_id="e")]).stored == 1
-    assert books.user_states(["ann"])["ann"].item_ids == ("book",)
-    assert store.user_states(["ann"])["ann"].item_ids == ("film",)
+    assert item_ids_of(books.user_states(["ann"])["ann"]) == ("book",)
+    assert item_ids_of(store.user_states(["ann"])["ann"]) == ("film",)
     books.close()
 
 
@@ -126,7 +134,7 @@ def test_what_was_stored_is_there_after_the_database_is_opened_again(tmp_path: P
         store.put_events([event(str(at), at)])
         store.close()
     store = StateStore(sqlite_url(tmp_path), "films")
-    assert store.user_states(["ann"])["ann"] == UserState(2, ("1", "2"), (1, 2))
+    assert store.user_states(["ann"])["ann"] == clicked(2, ("1", 1), ("2", 2))
     store.close()
 
 
@@ -140,7 +148,7 @@ def test_a_reader_is_not_held_up_by_an_open_write(store: StateStore, tmp_path: P
     store.put_events([event("a", 1)])
     writer = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
-    assert store.user_states(["ann"])["ann"].item_ids == ("a",)
+    assert item_ids_of(store.user_states(["ann"])["ann"]) == ("a",)
     writer.close()
 
 
@@ -164,7 +172,7 @@ def test_a_database_of_a_newer_raysys_is_refused_and_left_alone(tmp_path: Path) 
     connection.execute("update schema_version set version = 99")
     connection.commit()
     connection.close()
-    with pytest.raises(StateError, match="schema version 99, this raysys knows 2.*Install"):
+    with pytest.raises(StateError, match="schema version 99, this raysys knows 3.*Install"):
         StateStore(sqlite_url(tmp_path), "films")
     assert rows(tmp_path, "select version from schema_version") == [(99,)]
 

@@ -4,10 +4,11 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysys import tables
+from raysys.config import FeedbackConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.training.shares import ReadShares, Share, shares_of
+from tests.unit.dataset.builders import interactions
 
 
 @given(st.integers(1, 12), st.integers(1, 30))
@@ -35,16 +36,11 @@ def test_a_worker_alone_reads_whole_shards():
 
 def test_a_share_keeps_histories_whole(tmp_path):
     rows = [("a", "x"), ("a", "y"), ("b", "x"), ("c", "z"), ("c", "x")]
-    table = pa.table(
-        {
-            "user_id": [user for user, _ in rows],
-            "item_id": [item for _, item in rows],
-            "occurred_at": pa.array(range(5), tables.TIMESTAMP),
-        }
-    )
+    table = interactions([(user, item, time) for time, (user, item) in enumerate(rows)])
     pq.write_table(table, tmp_path / "shard.parquet")
     Vocabulary.from_ids(["x", "y", "z"]).save(tmp_path / "items.arrow")
-    read = ReadShares([Share(0, 0, 2)], [tmp_path / "shard.parquet"], tmp_path / "items.arrow")
+    files = [tmp_path / "shard.parquet"], tmp_path / "items.arrow"
+    read = ReadShares([Share(0, 0, 2)], *files, FeedbackConfig())
 
     histories = Histories.from_table(read(pa.table({"place": [0]})))
 

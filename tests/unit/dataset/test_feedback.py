@@ -1,0 +1,152 @@
+"""The one rule that says which events count, and how much."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from raysys import tables
+from raysys.config import FeedbackConfig, parse_config
+from raysys.dataset.dataset import shard_histories
+from raysys.dataset.feedback import weights_of
+from raysys.dataset.histories import SEEN_ONLY, Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import ConfigError
+
+OUT = None
+Event = tuple[str | None, float | None]
+
+
+def weights(config: FeedbackConfig, *events: Event) -> list[float | None]:
+    """Return what each (type, value) weighs; OUT where it is left out."""
+    types, values = zip(*events, strict=True)
+    found = weights_of(pa.array(types, pa.string()), pa.array(values, pa.float64()), config)
+    return [OUT if np.isnan(weight) else float(weight) for weight in found]
+
+
+def config(**members: object) -> FeedbackConfig:
+    return parse_config(members, FeedbackConfig, source="a test")
+
+
+def rule(event_type: str, **members: object) -> dict[str, object]:
+    return {"event_type": event_type, **members}
+
+
+def test_a_value_must_be_more_than_the_feedback_threshold():
+    values = [(None, 3.0), ("rate", 3.0000000001), ("rate", None), ("rate", 4.0)]
+    assert weights(config(feedback_threshold=3), *values) == [OUT, 1, OUT, 1]
+
+
+def test_a_value_must_reach_the_event_value_threshold():
+    values = [(None, 3.0), ("rate", 2.9999999999), ("rate", None), ("rate", 4.0)]
+    assert weights(config(event_value_threshold=3), *values) == [1, OUT, OUT, 1]
+
+
+def test_only_events_of_the_named_types_count():
+    chosen = config(event_types=[rule("buy"), rule("click")])
+    events = [("buy", None), ("view", 9.0), (None, None), ("click", 0.0), ("Buy", None), ("", None)]
+    assert weights(chosen, *events) == [1, OUT, OUT, 1, OUT, OUT]
+
+
+def test_each_type_has_its_own_threshold_and_weight():
+    chosen = config(
+        event_types=[
+            rule("watch", event_value_threshold=0.5, weight=0.25),
+            rule("buy"),
+            rule("view", weight=0),
+        ]
+    )
+    events = [("watch", 0.5), ("watch", 0.49), ("watch", None), ("buy", None), ("view", -1.0)]
+    assert weights(chosen, *events) == [0.25, OUT, OUT, 1, 0]
+
+
+def test_every_threshold_must_be_passed():
+    chosen = config(
+        event_types=[rule("watch", event_value_threshold=2)],
+        event_value_threshold=3,
+        feedback_threshold=4,
+    )
+    events = [("watch", value) for value in (2.0, 3.0, 4.0, 5.0)]
+    assert weights(chosen, *events) == [OUT, OUT, OUT, 1]
+
+
+def test_negative_events_count_as_seen_whatever_their_value():
+    chosen = config(negative_event_types=["dislike", "skip"], feedback_threshold=3)
+    events = [("dislike", None), ("skip", 0.0), ("dislike", 9.0), ("rate", 9.0), ("rate", 1.0)]
+    assert weights(chosen, *events) == [SEEN_ONLY, SEEN_ONLY, SEEN_ONLY, 1, OUT]
+    chosen = config(negative_event_types=["dislike"], event_types=[rule("buy")])
+    assert weights(chosen, ("dislike", 1.0), ("view", 1.0)) == [SEEN_ONLY, OUT]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"event_types": [rule("buy", weight=1.5)]}, "less than or equal to 1"),
+        ({"event_types": [rule("buy", weight=-0.1)]}, "greater than or equal to 0"),
+        ({"event_types": [rule(str(n)) for n in range(11)]}, "at most 10 items"),
+        ({"event_types": [rule("buy"), rule("buy", weight=0.5)]}, "'buy' is named twice"),
+        (
+            {"event_types": [rule("buy")], "negative_event_types": ["buy"]},
+            "'buy' is named twice",
+        ),
+        ({"feedback_threshold": float("nan")}, "finite number"),
+        ({"event_types": [{"weight": 1}]}, "event_type"),
+        ({"event_types": [{"event_type": "buy", "wait": 1}]}, "did you mean 'weight'"),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_is_refused(members, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**members)
+
+
+def test_ten_event_types_can_be_named():
+    assert len(config(event_types=[rule(str(n)) for n in range(10)]).event_types) == 10
+
+
+ROWS = [
+    ("ann", "a", 1, "click", None),
+    ("ann", "b", 2, "dislike", None),
+    ("ann", "c", 3, "view", 0.1),
+    ("ann", "d", 3, "buy", 5.0),
+    ("bob", "a", 1, "view", None),
+    ("cat", "d", 1, "buy", None),
+]
+
+
+def shard() -> pa.Table:
+    users, items, times, types, values = zip(*ROWS, strict=True)
+    columns = {
+        "user_id": users,
+        "item_id": items,
+        "occurred_at": pa.array(times).cast(tables.TIMESTAMP),
+        "event_type": types,
+        "event_value": pa.array(values, pa.float64()),
+    }
+    return pa.table(columns)
+
+
+def read(feedback: FeedbackConfig) -> Histories:
+    return shard_histories(shard(), Vocabulary.from_ids([*"abcd"]), feedback)
+
+
+def test_histories_hold_what_counts_in_the_order_of_the_log():
+    chosen = config(
+        event_types=[rule("click"), rule("buy", weight=0.5)], negative_event_types=["dislike"]
+    )
+    histories = read(chosen)
+    assert histories.user_ids.to_pylist() == ["ann", "bob", "cat"]
+    assert histories.item_nums.tolist() == [1, 2, 4, 4]
+    assert histories.offsets.tolist() == [0, 3, 3, 4]  # of bob nothing counts
+    assert histories.weights is not None
+    assert histories.weights.tolist() == [1, SEEN_ONLY, 0.5, 0.5]
+
+
+def test_where_everything_that_counts_weighs_one_there_are_no_weights():
+    assert read(FeedbackConfig()).weights is None
+    only_buys = read(config(event_types=[rule("buy")]))
+    assert (only_buys.weights, only_buys.item_nums.tolist()) == (None, [4, 4])
+
+
+def test_shards_in_which_every_weight_is_one_have_weights_where_others_may_not():
+    # Or the histories of two shards could not be joined.
+    chosen = config(event_types=[rule("buy"), rule("other", weight=0.5)])
+    assert read(chosen).weights.tolist() == [1, 1]
