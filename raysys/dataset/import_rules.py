@@ -107,8 +107,11 @@ def _why_items_do_not_join(statistics: Statistics, table: ItemJoin) -> str:
     hint = f"Without a row: {quoted(table.without_row, more=table.items_without_row > 3)}. "
     if table.unmatched:
         hint += f"In the table without interactions: {quoted(table.unmatched, more=True)}. "
-    if ignored := statistics.item_ids_would_join_without:
-        return f"{hint}Most would join without {ignored}: ids must be equal character by character."
+    if ignored := statistics.item_ids_differ_in:
+        return (
+            f"{hint}Most would join if {ignored} were ignored: ids must be equal character by "
+            f"character."
+        )
     return f"{hint}Add them: what is not known of an item can be neither learnt nor filtered by."
 
 

@@ -82,7 +82,7 @@ def _join_items(dataset: Dataset, found: Statistics) -> None:
     titled = found.items.column("item_id").slice(0, _TITLED_ITEMS).to_pylist()
     found.item_table = join_items(path, found.items, titled)
     if found.item_table.matched < found.num_items * _HARDLY_JOINS:
-        found.item_ids_would_join_without = would_join(found.item_table, found.items, path)
+        found.item_ids_differ_in = would_join(found.item_table, found.items, path)
 
 
 @dataclass(frozen=True, slots=True)

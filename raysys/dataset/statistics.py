@@ -42,7 +42,7 @@ class Statistics:
     """`ITEM_COUNTS`, one row per item, the most popular first, ties by id."""
     new_items_per_bin: NDArray[np.int64] = field(init=False)
     item_table: ItemJoin | None = None
-    item_ids_would_join_without: str | None = None
+    item_ids_differ_in: str | None = None
     """What of the ids keeps most items from finding their rows, if that is known."""
     user_table: TableStatistics | None = None
     quarantined: dict[str, str] = field(default_factory=dict)

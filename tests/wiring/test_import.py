@@ -14,8 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from raysys import tables
+from raysys.dataset.dataset import open_dataset
+from raysys.dataset.measuring import measure
 from raysys.errors import DatasetError, NothingUsableError, SourceError
 from raysys.hashing import sha256_of_file, stable_hash
+from raysys.logs.call import run_here
+from raysys.logs.calls import run_calls
 from raysys.logs.event_export import export_log
 from raysys.logs.importing import import_log
 from raysys.logs.manifest import DatasetManifest, manifest_path
@@ -217,6 +221,20 @@ def test_an_import_that_fails_leaves_the_dataset_that_was_there(logs: Path, tmp_
         "late.parquet",
         "empty",
     }
+
+
+def test_a_dataset_is_measured_alike_on_ray_and_without(logs: Path, tmp_path: Path) -> None:
+    people = write(tmp_path / "users.csv", "USER_ID,AGE\nu1,24\nnobody,50\n")
+    manifest = import_log([logs], tmp_path / "data", users=people, num_shards=3)
+    dataset = open_dataset(tmp_path / "data")
+    found, expected = (measure(dataset, run) for run in (run_calls, run_here))
+    assert found.shard.rows == manifest.rows_accepted
+    assert (found.num_users, found.num_items) == (manifest.num_users, manifest.num_items)
+    assert found.items == expected.items
+    assert found.shard.columns == expected.shard.columns
+    assert found.user_table == expected.user_table
+    assert found.user_table is not None
+    assert (found.user_table.rows, found.user_table.matched) == (2, 1)
 
 
 _IMPORT = """

@@ -228,9 +228,9 @@ JOINS = [
     (table(items_without_row=90), "WARN", "90.0 % of 100 items"),
     (table(items_without_row=91, unmatched=["y"]), "FAIL", "without interactions: 'y'"),
     (
-        table(items_without_row=91) | {"item_ids_would_join_without": "leading zeros"},
+        table(items_without_row=91) | {"item_ids_differ_in": "leading zeros"},
         "FAIL",
-        "Most would join without leading zeros",
+        "Most would join if leading zeros were ignored",
     ),
 ]
 
