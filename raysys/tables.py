@@ -12,7 +12,8 @@ UNKNOWN_NUM = 0
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 # One row per interaction of the log, as an import leaves it. A user's rows lie in one shard,
-# ordered by (user_id, occurred_at, source_file, source_row): log order breaks ties in time.
+# ordered by (user_id, occurred_at, source_file, source_row): log order breaks ties in time. The
+# columns that a dataset's schema declares beside these follow: `Schema.shard_schema` of logs.
 INTERACTIONS = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -33,6 +34,7 @@ QUARANTINE = pa.schema(
         pa.field("source_row", pa.int64(), nullable=False),  # 1 is the first row of data
         pa.field("user_id", pa.string()),  # null where it could not be told
         pa.field("reason", pa.string(), nullable=False),  # a word of `raysys.logs.reasons`
+        pa.field("column", pa.string()),  # where the fault is; null where the row has no columns
         pa.field("detail", pa.string(), nullable=False),  # one sentence for a person
         pa.field("row", pa.string(), nullable=False),  # the row as read, bad bytes escaped
     ]

@@ -14,10 +14,14 @@ from raysys.logs.catalogue_merge import FinishedTable
 from raysys.logs.destination import Destination, NextFiles
 from raysys.logs.distinct import DistinctIds, distinct_ids
 from raysys.logs.header import ITEM_ID, USER_ID
+from raysys.logs.impressions import total
+from raysys.logs.layout import Layout
 from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, ShardSummary
 from raysys.logs.numbering import Wanted
 from raysys.logs.publish import new_import_id
 from raysys.logs.runs import Run
+from raysys.logs.schema import Kind, Schema
+from raysys.logs.schema_change import schema_in, told_in_manifest, widened
 from raysys.logs.shards import ShardReport
 from raysys.logs.tasks import CatalogueReport, QuarantineReport, SourceReport
 from raysys.lookup import open_vocabulary
@@ -58,16 +62,22 @@ class Assembly:
     def __init__(
         self,
         staging: Path,
+        layout: Layout,
         num_shards: int,
         into: Destination,
         dataset_group: str = DEFAULT_DATASET_GROUP,
     ) -> None:
         self.work = staging / WORK
+        self.layout = layout
+        self.schema = widened(layout.schema, into.base)
         self.num_shards = num_shards
         self.into = into
         self.repeated: list[dict[int, Run]] = []
         self.vocabularies: dict[str, Path] = {}
         self._base = into.base
+        # Whether the shards have columns that those of the base lack; also without a base.
+        known = schema_in(into.base, Kind.INTERACTIONS)
+        self._is_widened = known is None or known.shard_schema() != self.schema.shard_schema()
         self._dataset_group = dataset_group
         self._import_id = new_import_id()
         self._files = NextFiles(staging, self._import_id, into.kept_files())
@@ -104,8 +114,8 @@ class Assembly:
         ]
 
     def shards_to_write(self) -> list[int]:
-        """Return the shards that get rows; without a base, all of them."""
-        return [n for n in range(self.num_shards) if self._base is None or self.runs(n)]
+        """Return the shards that get rows or columns; without a base, all of them."""
+        return [n for n in range(self.num_shards) if self._is_widened or self.runs(n)]
 
     def read_again(self) -> list[tuple[SourceReport, list[Path]]]:
         """Return whose quarantine may repeat that of an earlier source, and those files.
@@ -170,6 +180,7 @@ class Assembly:
             "vocabulary": {kind: self._place_vocabulary(kind) for kind in ID_COLUMNS},
             "items_file": self._place_table(ITEM_ID),
             "users_file": self._place_table(USER_ID),
+            **told_in_manifest(self._schemas(), self._base),
         }
         manifest = self._manifest(shards, quarantined, num_items=num_items, **fields)
         storage.remove_tree(self.work)
@@ -228,7 +239,7 @@ class Assembly:
 
     def _is_written(self, number: int) -> bool:
         """Say whether a shard differs from the base's: rows only come in, so a count tells."""
-        if self._base is None:
+        if self._base is None or self._is_widened:
             return True
         report = self._shards.get(number)
         return report is not None and report.rows != self._base.shards[number].rows
@@ -270,6 +281,13 @@ class Assembly:
             return kept
         return self._files.place(report.path, f"{_TABLES[id_column]}.parquet", instead_of=kept)
 
+    def _schemas(self) -> list[tuple[Schema, bool]]:
+        """Return the schemas of the tables that the import brings, and whether users wrote them."""
+        found = [(self.schema, self.layout.is_declared)]
+        for report in self._catalogues.values():
+            found.append((widened(report.schema, self._base), report.is_declared))
+        return found
+
     def _count_items(self) -> int:
         path = self.vocabularies.get("items", self.into.vocabulary("items"))
         return 0 if path is None else len(open_vocabulary(path)[0].texts)
@@ -291,4 +309,5 @@ def summed_up(shards: list[ShardSummary]) -> dict[str, object]:
         "num_users": sum(shard.num_users for shard in shards),
         "first_occurred_at": min(firsts, default=None),
         "last_occurred_at": max(lasts, default=None),
+        "impressions": total(shard.impressions for shard in shards),
     }

@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 from raysys.errors import SourceError
 from raysys.logs.formats import JsonFormat, LineFormat
-from raysys.logs.header import Header, find_columns
+from raysys.logs.header import Header
 from raysys.logs.json_lines import JsonParser, find_keys
+from raysys.logs.layout import Layout
 from raysys.logs.raw import RawBatch, printable
 from raysys.logs.records import (
     CHUNK_BYTES,
@@ -29,11 +30,16 @@ from raysys.logs.source import WHOLE, Extent, Source
 _HEADER_BYTES = 64 << 10
 
 
-def inspect_text(source: Source, line_format: LineFormat) -> list[str]:
-    """Check the header line and return its notices. SourceError: unreadable, or columns missing."""
-    with source.open_unpacked() as (file, _):
-        written, _, _ = _read_header(file, source.name, line_format, _HEADER_BYTES)
-    return _find_interactions(written, source.name, line_format).notices(source.name)
+def inspect_text(
+    source: Source, line_format: LineFormat, layout: Layout
+) -> tuple[Header, list[str]]:
+    """Check the header line and return it with its notices.
+
+    Raises:
+        SourceError: the file cannot be read, or columns are missing.
+    """
+    header = _find(read_header(source, line_format), source, line_format, layout)
+    return header, header.notices(source.name)
 
 
 def read_header(source: Source, line_format: LineFormat) -> list[str]:
@@ -45,12 +51,12 @@ def read_header(source: Source, line_format: LineFormat) -> list[str]:
 def read_text(
     source: Source,
     line_format: LineFormat,
+    layout: Layout,
     *,
-    header: Header | None = None,
     extent: Extent = WHOLE,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[RawBatch]:
-    """Yield a file's rows; the columns are those of interactions unless a `header` is given."""
+    """Yield a file's rows, with the columns that a layout looks for."""
     with source.open_unpacked() as (file, position):
         until_end = _UpTo(file, extent.end)
         first_bytes = _HEADER_BYTES if extent.start else chunk_bytes
@@ -59,7 +65,7 @@ def read_text(
             file.seek(extent.start)
             pieces = cut_records(until_end, line_format.dialect, is_start=False)
             first = Records(b"")
-        header = header or _find_interactions(written, source.name, line_format)
+        header = _find(written, source, line_format, layout)
         parser = _parser(line_format, written, header)
         next_row = 1
         for piece in _chain(first, pieces):
@@ -90,9 +96,16 @@ def _parser(
     return RowParser(written, header, line_format.dialect)
 
 
-def _find_interactions(written: Sequence[str], name: str, line_format: LineFormat) -> Header:
+def _find(
+    written: Sequence[str], source: Source, line_format: LineFormat, layout: Layout
+) -> Header:
     names = [line_format.column_name(column) for column in written]
-    return find_columns(names, name, aliases=line_format.aliases)
+    return layout.find(
+        names,
+        source.name,
+        aliases=line_format.aliases,
+        is_open=isinstance(line_format, JsonFormat),
+    )
 
 
 def _chain(first: Records, following: Iterator[Records | Broken]) -> Iterator[Records | Broken]:

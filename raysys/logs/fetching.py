@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-
 from raysys.logs.call import RunCalls
-from raysys.logs.catalogue import check_names
 from raysys.logs.columnar import check_columns
+from raysys.logs.layout import Layout
 from raysys.logs.progress import OnProgress
 from raysys.logs.queries import SqlQuery
 from raysys.logs.source import Source
@@ -23,20 +21,20 @@ from raysys.logs.sources import Origin
 def fetch_origins(
     origins: Sequence[Origin],
     directory: Path,
-    id_column: str | None,
+    layout: Layout,
     run: RunCalls,
     on_progress: OnProgress | None,
 ) -> list[Source]:
     """Return the origins as files, those that are none yet fetched into a new directory.
 
     Args:
-        id_column: of a table of items or users; None for interactions.
+        layout: of the table that they hold; a query that lacks a column of it is refused.
 
     Raises:
         SourceError: an origin cannot be reached, or is not what it is taken for.
     """
     calls = [
-        _Fetch(place, origin, directory, id_column)
+        _Fetch(place, origin, directory, layout)
         for place, origin in enumerate(origins)
         if not isinstance(origin, Source)
     ]
@@ -59,16 +57,11 @@ class _Fetch:
     place: int
     query: SqlQuery
     directory: Path
-    id_column: str | None
+    layout: Layout
 
     def run(self) -> Iterator[tuple[int, int | Source]]:
         from raysys.logs.sql import fetch_query  # SQLAlchemy, which most imports do not need
 
-        check = check_columns if self.id_column is None else partial(_check_table, self.id_column)
         target = self.directory / f"{self.place:05d}-{uuid.uuid4().hex}.parquet"
-        for found in fetch_query(self.query, target, check):
+        for found in fetch_query(self.query, target, partial(check_columns, self.layout)):
             yield self.place, found
-
-
-def _check_table(id_column: str, schema: pa.Schema, name: str) -> None:
-    check_names(schema.names, name, id_column)

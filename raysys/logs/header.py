@@ -1,9 +1,10 @@
 """Which column of a source is which: names are found by name, whatever their case and order."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raysys.errors import SourceError
+from raysys.errors import SchemaError
 
 USER_ID = "user_id"
 ITEM_ID = "item_id"
@@ -11,9 +12,6 @@ TIMESTAMP = "timestamp"
 EVENT_TYPE = "event_type"
 EVENT_VALUE = "event_value"
 EVENT_ID = "event_id"
-
-REQUIRED = (USER_ID, ITEM_ID, TIMESTAMP)
-OPTIONAL = (EVENT_TYPE, EVENT_VALUE, EVENT_ID)
 
 RECBOLE_ALIASES: Mapping[str, str] = {"rating": EVENT_VALUE}
 """RecBole's names of interaction columns that differ from ours."""
@@ -23,12 +21,17 @@ RECBOLE_ALIASES: Mapping[str, str] = {"rating": EVENT_VALUE}
 class Header:
     """The columns of one source of interactions.
 
-    `positions` says where each known column is, `unused` names the columns that are not read.
+    Attributes:
+        names: as they stand in the source.
+        positions: where each known column is, in the order of the known columns.
+        unused: the names of the columns that are not read.
+        later: known columns that are not here, but that later rows may have.
     """
 
     names: tuple[str, ...]
     positions: dict[str, int]
     unused: tuple[str, ...]
+    later: tuple[str, ...] = ()
 
     def notices(self, source: str) -> list[str]:
         """Return what a user should know about this header."""
@@ -41,9 +44,11 @@ def find_columns(
     names: Sequence[str],
     source: str,
     *,
-    required: Sequence[str] = REQUIRED,
-    optional: Sequence[str] = OPTIONAL,
+    required: Sequence[str],
+    optional: Sequence[str],
     aliases: Mapping[str, str] | None = None,
+    called: Mapping[str, str] | None = None,
+    is_open: bool = False,
 ) -> Header:
     """Find the columns of a source by name.
 
@@ -51,20 +56,29 @@ def find_columns(
         names: the column names as they stand in the source.
         source: the source's name, for messages.
         aliases: further lower-case names of known columns. The column's own name wins.
+        called: what a known column is called in the source, where that is told. It wins over the
+            column's own name.
+        is_open: whether rows may have columns that `names` does not show.
 
     Raises:
-        SourceError: a required column is missing, or a known one is there twice.
+        SchemaError: a required column, or one that was told by name, is missing, or a known one is
+            there twice.
     """
     known = (*required, *optional)
-    lowered = [name.strip().lower() for name in names]
-    own = set(lowered) & set(known)
-    canonical = [
-        aliases[name] if aliases and name in aliases and aliases[name] not in own else name
-        for name in lowered
-    ]
+    told = _places_told(names, source, called or {})
+    own = {place: name.strip().lower() for place, name in enumerate(names)}
+    for column, place in told.items():
+        own = {at: name for at, name in own.items() if name != column} | {place: column}
+    canonical = [own.get(place, "") for place in range(len(names))]
+    if aliases:
+        present = set(canonical)
+        canonical = [
+            aliases[name] if name in aliases and aliases[name] not in present else name
+            for name in canonical
+        ]
     for name in known:
         if canonical.count(name) > 1:
-            raise SourceError(
+            raise SchemaError(
                 f"{source} has the column {name.upper()} {canonical.count(name)} times, so it is "
                 f"not clear which one is meant. Rename or remove the others. Its columns are: "
                 f"{_list(names)}."
@@ -72,11 +86,28 @@ def find_columns(
     positions = {name: canonical.index(name) for name in known if name in canonical}
     missing = [name.upper() for name in required if name not in positions]
     if missing:
-        raise SourceError(_explain_missing(missing, names, source, required, bool(positions)))
+        raise SchemaError(_explain_missing(missing, names, source, required, bool(positions)))
     unused = tuple(
         name for name, found in zip(names, canonical, strict=True) if name and found not in known
     )
-    return Header(tuple(names), positions, unused)
+    later = tuple(name for name in optional if is_open and name not in positions)
+    return Header(tuple(names), positions, unused, later)
+
+
+def _places_told(names: Sequence[str], source: str, called: Mapping[str, str]) -> dict[str, int]:
+    """Return where the columns are whose names were told; case counts only to tell two apart."""
+    places = {}
+    for column, name in called.items():
+        found = [place for place, one in enumerate(names) if one == name] or [
+            place for place, one in enumerate(names) if one.strip().lower() == name.strip().lower()
+        ]
+        if len(found) != 1:
+            raise SchemaError(
+                f"{source} has {len(found) or 'no'} columns called {name!r}, and exactly one was "
+                f"to be {column.upper()}. Its columns are: {_list(names)}.{_meant(name, names)}"
+            )
+        places[column] = found[0]
+    return places
 
 
 def _explain_missing(
@@ -98,7 +129,17 @@ def _explain_missing(
         )
     if not any_found and any(name.strip().replace(".", "").isdigit() for name in names):
         return f"{message} The first line looks like data: put the line {wanted} above it."
-    return f"{message} Rename or add the column."
+    meant = "".join(_meant(name, names) for name in missing)
+    return (
+        f"{message}{meant} Rename or add the column, or tell the import what it is called here: "
+        f"--column {missing[0]}=NAME (--item-column, --user-column for the other tables)."
+    )
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    lowered = {one.strip().lower(): one for one in names}
+    close = difflib.get_close_matches(name.strip().lower(), list(lowered), 1, 0.7)
+    return f" Is {lowered[close[0]]!r} meant by {name}?" if close else ""
 
 
 def _other_separator(name: str) -> str | None:

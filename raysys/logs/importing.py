@@ -12,10 +12,12 @@ its shard's runs, however long a shard, or one user's history, is.
 All or nothing: whatever fails or is killed leaves `destination` as it was.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
@@ -27,7 +29,7 @@ from raysys.logs.calls import run_calls
 from raysys.logs.catalogue import inspect_catalogue
 from raysys.logs.destination import Destination
 from raysys.logs.fetching import fetch_origins
-from raysys.logs.header import ITEM_ID, USER_ID
+from raysys.logs.layout import Layout
 from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.metrics import count_rows
 from raysys.logs.numbering import write_vocabularies
@@ -37,6 +39,8 @@ from raysys.logs.publish import publish_import
 from raysys.logs.readers import inspect_source
 from raysys.logs.reading import read_sources
 from raysys.logs.runs import Run
+from raysys.logs.schema import Kind
+from raysys.logs.schema_change import layout_for
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
 from raysys.logs.source import Source
 from raysys.logs.sources import Given, Origin, find_sources, find_table
@@ -48,6 +52,7 @@ def import_log(
     *,
     items: Given | None = None,
     users: Given | None = None,
+    layouts: Sequence[Layout] = (),
     mode: ImportMode = ImportMode.FULL,
     num_shards: int | None = None,
     dataset_group: str = DEFAULT_DATASET_GROUP,
@@ -66,6 +71,8 @@ def import_log(
             log order.
         destination: the dataset directory; what is beside it must be on the same file system.
         items: a table of items; users: a table of users. See `raysys.logs.catalogue`.
+        layouts: the schema and the column names of each table for which they were told; see
+            `raysys.logs.layout`.
         mode: whether an existing dataset is replaced or added to.
         num_shards: the number of files that users are spread over, at most `MOST_SHARDS`. None: as
             many as the dataset has that is added to, else by the size of the files, at least 8.
@@ -86,20 +93,25 @@ def import_log(
     if num_shards is not None and not 1 <= num_shards <= MOST_SHARDS:
         raise ConfigError(f"num_shards must be between 1 and {MOST_SHARDS}, but got {num_shards}.")
     check_dataset_group_name(dataset_group)
-    origins = find_sources(interactions)
-    given = {ITEM_ID: items, USER_ID: users}
-    tables = {column: find_table(one) for column, one in given.items() if one is not None}
-    _inspect(origins, tables)
     into = Destination.open(destination, dataset_group, mode)
+    origins = find_sources(interactions)
+    layout = layout_for(Kind.INTERACTIONS, layouts, into.base)
+    tables = [
+        (find_table(given), layout_for(kind, layouts, into.base))
+        for kind, given in ((Kind.ITEMS, items), (Kind.USERS, users))
+        if given is not None
+    ]
+    _inspect(origins, layout, tables)
     with into.watched(), _staging(into.path) as staging:
         fetched = staging / WORK / "fetched"
-        sources = fetch_origins(origins, fetched, None, run, on_progress)
-        catalogues = {
-            column: fetch_origins([table], fetched / column, column, run, on_progress)[0]
-            for column, table in tables.items()
-        }
+        sources = fetch_origins(origins, fetched, layout, run, on_progress)
+        catalogues = [
+            (fetch_origins([table], fetched / of_it.kind, of_it, run, on_progress)[0], of_it)
+            for table, of_it in tables
+        ]
+        layout = layout.narrowed(inspect_source(source, layout)[0] for source in sources)
         shards = into.num_shards(num_shards, num_shards_for(sources))
-        assembly = Assembly(staging, shards, into, dataset_group)
+        assembly = Assembly(staging, layout, shards, into, dataset_group)
         progress = ImportProgress(sources, on_progress)
         read_sources(sources, catalogues, assembly, progress, run)
         assembly.check_usable()
@@ -134,14 +146,16 @@ def _staging(destination: Path) -> Iterator[Path]:
             storage.remove_tree(staging)
 
 
-def _inspect(origins: Sequence[Origin], tables: Mapping[str, Origin]) -> None:
+def _inspect(
+    origins: Sequence[Origin], layout: Layout, tables: Sequence[tuple[Origin, Layout]]
+) -> None:
     """Check the beginnings of all files, before anything runs (SourceError)."""
     for origin in origins:
         if isinstance(origin, Source):
-            inspect_source(origin)
-    for column, table in tables.items():
+            inspect_source(origin, layout)
+    for table, of_table in tables:
         if isinstance(table, Source):
-            inspect_catalogue(table, column)
+            inspect_catalogue(table, of_table)
 
 
 def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -> None:
@@ -156,6 +170,7 @@ def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -
             assembly.runs(shard),
             [repeated[shard] for repeated in assembly.repeated if shard in repeated],
             assembly.work,
+            assembly.schema.shard_schema(),
             assembly.into.shard(shard),
         )
         for shard in assembly.shards_to_write()
@@ -191,10 +206,13 @@ class _WriteShard:
     runs: list[Run]
     repeated: list[Run]
     work: Path
+    schema: pa.Schema
     base: Path | None
 
     def run(self) -> Iterator[ShardReport | ShardIds]:
         target = self.work / f"shard-{self.shard:05d}"
-        report = write_shard(self.shard, self.runs, self.repeated, target, base=self.base)
+        report = write_shard(
+            self.shard, self.runs, self.repeated, target, schema=self.schema, base=self.base
+        )
         yield ids_of(report)
         yield report

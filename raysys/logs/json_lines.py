@@ -15,7 +15,15 @@ import pyarrow.compute as pc
 
 from raysys.errors import SourceError
 from raysys.logs.formats import JsonFormat
-from raysys.logs.header import EVENT_ID, EVENT_TYPE, ITEM_ID, OPTIONAL, USER_ID, Header
+from raysys.logs.header import (
+    EVENT_ID,
+    EVENT_TYPE,
+    EVENT_VALUE,
+    ITEM_ID,
+    TIMESTAMP,
+    USER_ID,
+    Header,
+)
 from raysys.logs.raw import RawBatch, Refused, printable
 from raysys.logs.reasons import Reason
 from raysys.logs.records import Broken, Records, split_records
@@ -24,6 +32,8 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding a line raises that is not JSON."""
 
 _IDS = (USER_ID, ITEM_ID, EVENT_ID)
+_SINGLE = (*_IDS, TIMESTAMP, EVENT_TYPE, EVENT_VALUE)
+"""Columns that hold texts and numbers only."""
 
 
 class JsonParser:
@@ -32,8 +42,7 @@ class JsonParser:
     def __init__(self, header: Header) -> None:
         keys = [(name, header.names[place]) for name, place in header.positions.items()]
         # A key that only later lines have is known by its name in small or in capital letters.
-        later = [name for name in OPTIONAL if name not in header.positions]
-        keys += [(name, key) for name in later for key in (name, name.upper())]
+        keys += [(name, key) for name in header.later for key in (name, name.upper())]
         # Only these keys are decoded; passing over the rest of a line is much cheaper.
         fields: list[tuple[str, Any, Any]] = [
             (f"key_{place}", Any, msgspec.field(default=None, name=key))
@@ -131,6 +140,8 @@ def _as_text(name: str, value: Any) -> bytes:
     """Return the text that stands for a value of a column."""
     if isinstance(value, str):
         return value.encode()
+    if name not in _SINGLE and (found := _joined(value)) is not None:
+        return found.encode()
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _IDS and isinstance(value, float):
         raise _Fault(Reason.FLOAT_ID, f"{name.upper()} is {value}: {Reason.FLOAT_ID.sentence}")
@@ -139,3 +150,12 @@ def _as_text(name: str, value: Any) -> bytes:
         shown = found if len(found) <= 100 else f"{found[:100]}..."
         raise _Fault(Reason.WRONG_TYPE, f"{name.upper()} is {shown}: {Reason.WRONG_TYPE.sentence}")
     return str(value).encode()
+
+
+def _joined(value: Any) -> str | None:
+    """Return a truth value in words, or a list's texts and whole numbers with `|` between them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list) and all(type(one) in (str, int) for one in value):
+        return "|".join(str(one) for one in value)
+    return None

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from raysys.logs.formats import JsonFormat
 from raysys.logs.json_lines import UNREADABLE
@@ -16,12 +18,14 @@ from raysys.logs.records import Broken, cut_records, split_records
 from raysys.logs.source import Source
 
 
-def read_json_table(source: Source, notices: list[str]) -> pa.Table:
-    """Return all objects as a table; names in small letters, a key that an object lacks is null.
+def read_json_table(source: Source, notices: list[str]) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Return all objects as a table, and the number of the line that each of them stands in.
 
-    Lines that are no objects are left out, with a notice. SourceError: the file cannot be read.
+    Names are in small letters, a key that an object lacks is null. Lines that are no objects are
+    left out, with a notice. SourceError: the file cannot be read.
     """
     rows: list[dict[str, Any]] = []
+    places: list[int] = []
     refused = 0
     with source.open_unpacked() as (file, _):
         for piece in cut_records(file, JsonFormat.dialect):
@@ -31,6 +35,7 @@ def read_json_table(source: Source, notices: list[str]) -> pa.Table:
             for line in split_records(piece.data, JsonFormat.dialect):
                 try:
                     found = msgspec.json.decode(line, type=dict[str, Any])
+                    places.append(len(places) + refused + 1)
                     rows.append({key.strip().lower(): value for key, value in found.items()})
                 except UNREADABLE:
                     refused += 1
@@ -39,7 +44,8 @@ def read_json_table(source: Source, notices: list[str]) -> pa.Table:
             f"{source.name}: {refused:,} lines were left out, since they are no objects."
         )
     names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    return pa.table(columns), np.array(places, np.int64)
 
 
 def _column(values: Sequence[Any]) -> pa.Array:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, ResourceName
 from raysys.errors import DatasetError
+from raysys.logs.impressions import Impressions
 
 FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
@@ -52,6 +53,7 @@ class ShardSummary(BaseModel):
     first_occurred_at: datetime | None
     """None where there is no row."""
     last_occurred_at: datetime | None
+    impressions: Impressions = Impressions()
 
 
 class RowCounts(BaseModel):
@@ -120,6 +122,10 @@ class DatasetManifest(RowCounts):
     users_file: str | None = None
     schemas: dict[str, Any] = {}
     """By kind ("interactions", "users", "items"): the Avro schema that the columns follow."""
+    declared_schemas: list[str] = []
+    """The kinds whose schema a user wrote; the others say what was found."""
+    impressions: Impressions = Impressions()
+    """What the interactions tell of what was shown."""
     vocabulary: dict[str, str] = {}
     """By kind ("items", "users"): the file that numbers its ids."""
     tombstones_file: str | None = None

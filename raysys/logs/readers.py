@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from raysys.logs.columnar import inspect_parquet, read_parquet
 from raysys.logs.delimited import inspect_text, read_text
 from raysys.logs.formats import LineFormat
+from raysys.logs.header import Header
+from raysys.logs.layout import Layout
 from raysys.logs.raw import RawBatch
 from raysys.logs.source import WHOLE, Extent, Source
 
 
-def inspect_source(source: Source) -> list[str]:
-    """Check that a source can be read as interactions; return what its columns give notice of.
+def inspect_source(source: Source, layout: Layout) -> tuple[Header, list[str]]:
+    """Find the columns of a source, and what they give notice of.
 
     Only the file's beginning (for Parquet its footer) is read.
 
@@ -23,11 +25,11 @@ def inspect_source(source: Source) -> list[str]:
         SourceError: the file is gone, not what its name says, or lacks a column.
     """
     if isinstance(source.format, LineFormat):
-        return inspect_text(source, source.format)
-    return inspect_parquet(source)
+        return inspect_text(source, source.format, layout)
+    return inspect_parquet(source, layout)
 
 
-def read_source(source: Source, extent: Extent = WHOLE) -> Iterator[RawBatch]:
+def read_source(source: Source, layout: Layout, extent: Extent = WHOLE) -> Iterator[RawBatch]:
     """Yield the rows of a source, or of a part of it, in order, in batches.
 
     Rows are counted from the start of the part.
@@ -36,5 +38,5 @@ def read_source(source: Source, extent: Extent = WHOLE) -> Iterator[RawBatch]:
         SourceError: as for `inspect_source`, and where a file is damaged further in.
     """
     if isinstance(source.format, LineFormat):
-        return read_text(source, source.format, extent=extent)
-    return read_parquet(source, extent=extent)
+        return read_text(source, source.format, layout, extent=extent)
+    return read_parquet(source, layout, extent=extent)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from raysys.logs.assembly import Assembly
 from raysys.logs.call import Call, RunCalls
-from raysys.logs.catalogue import read_items, read_users
-from raysys.logs.header import ITEM_ID
 from raysys.logs.joining import join
+from raysys.logs.layout import Layout
 from raysys.logs.pieces import Division, divide, is_divisible
 from raysys.logs.progress import ImportProgress
 from raysys.logs.source import WHOLE, Extent, Source
@@ -26,7 +25,7 @@ Numbered = Sequence[tuple[int, Source]]
 
 def read_sources(
     sources: Sequence[Source],
-    catalogues: Mapping[str, Source],
+    catalogues: Sequence[tuple[Source, Layout]],
     assembly: Assembly,
     progress: ImportProgress,
     run: RunCalls,
@@ -36,7 +35,7 @@ def read_sources(
     reading = _calls(numbered, _divisions(numbered, run), assembly)
     if len(reading) > len(sources):
         progress.expect(len(reading))
-    tables = [_ReadCatalogue(table, column, assembly.work) for column, table in catalogues.items()]
+    tables = [_ReadCatalogue(table, layout, assembly.work) for table, layout in catalogues]
     pieces: dict[int, list[SourceReport]] = {number: [] for number, _ in numbered}
     for report in run([*reading, *tables]):
         progress.follow(report)
@@ -58,6 +57,7 @@ def _calls(numbered: Numbered, divisions: Mapping[int, Division], assembly: Asse
     return [
         _ReadPiece(
             source,
+            assembly.layout,
             number,
             assembly.num_shards,
             assembly.work,
@@ -93,6 +93,7 @@ class _Divide:
 @dataclass(frozen=True, slots=True)
 class _ReadPiece:
     source: Source
+    layout: Layout
     source_file: int
     num_shards: int
     work: Path
@@ -103,6 +104,7 @@ class _ReadPiece:
     def run(self) -> Iterator[Progress | SourceReport]:
         return import_source(
             self.source,
+            self.layout,
             self.source_file,
             self.num_shards,
             self.work,
@@ -128,9 +130,8 @@ class _Join:
 @dataclass(frozen=True, slots=True)
 class _ReadCatalogue:
     source: Source
-    id_column: str
+    layout: Layout
     work: Path
 
     def run(self) -> Iterator[CatalogueReport]:
-        read = read_items if self.id_column == ITEM_ID else read_users
-        yield import_catalogue(read(self.source), self.id_column, self.work)
+        yield import_catalogue(self.source, self.layout, self.work)

@@ -16,6 +16,11 @@ class Reason(StrEnum):
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     EVENT_TYPE_TOO_LONG = "event_type_too_long"
     BAD_EVENT_VALUE = "bad_event_value"
+    NULL_VALUE = "null_value"
+    BAD_INTEGER = "bad_integer"
+    BAD_NUMBER = "bad_number"
+    BAD_BOOLEAN = "bad_boolean"
+    VALUE_TOO_LONG = "value_too_long"
     BAD_ENCODING = "bad_encoding"
     NUL_BYTE = "nul_byte"
     WRONG_COLUMN_COUNT = "wrong_column_count"
@@ -34,6 +39,9 @@ class Reason(StrEnum):
 MAX_ID_LENGTH = 256
 """In characters, for ids and event types alike."""
 
+MAX_VALUE_LENGTH = 1_000
+"""In characters, for impressions and categorical values, as Personalize has it."""
+
 _SENTENCES = {
     Reason.NULL_ID: "The id is missing.",
     Reason.EMPTY_ID: "The id is an empty text or white space only.",
@@ -48,6 +56,11 @@ _SENTENCES = {
     Reason.TIMESTAMP_OUT_OF_RANGE: "The time lies after the year 2099.",
     Reason.EVENT_TYPE_TOO_LONG: f"The event type has more than {MAX_ID_LENGTH} characters.",
     Reason.BAD_EVENT_VALUE: "The event value is not a finite number.",
+    Reason.NULL_VALUE: "The value is missing, and the schema allows no null here.",
+    Reason.BAD_INTEGER: "The value is not a whole number of its type (int 32 bits, long 64 bits).",
+    Reason.BAD_NUMBER: "The value is not a finite number.",
+    Reason.BAD_BOOLEAN: "The value is none of true, false, 1 and 0.",
+    Reason.VALUE_TOO_LONG: f"The value has more than {MAX_VALUE_LENGTH:,} characters.",
     Reason.BAD_ENCODING: "The text is not UTF-8.",
     Reason.NUL_BYTE: "The text holds a NUL byte.",
     Reason.WRONG_COLUMN_COUNT: "The row has not as many columns as the header.",

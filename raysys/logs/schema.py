@@ -26,6 +26,9 @@ EVENT_ATTRIBUTION_SOURCE = "event_attribution_source"
 TITLE = "title"
 """The column of the item table that a person reads, see `raysys.tables.ITEMS`."""
 
+TITLES = (TITLE, "movie_title", "item_title")
+"""What that column is called in tables without a schema."""
+
 
 class Kind(StrEnum):
     """Which table a schema is of."""
@@ -139,6 +142,13 @@ class Schema:
     def metadata(self) -> tuple[Field, ...]:
         """The fields whose names are not reserved; for interactions, the context."""
         return tuple(field for field in self.fields if field.column not in RESERVED[self.kind])
+
+    @property
+    def in_order(self) -> tuple[Field, ...]:
+        """The fields in the order in which they are checked: reserved ones, then metadata."""
+        known = {field.column: field for field in self.fields}
+        reserved = [known[column] for column in RESERVED[self.kind] if column in known]
+        return (*reserved, *self.metadata)
 
     def field(self, column: str) -> Field | None:
         """Return the field of a column, None where the schema has none."""

@@ -6,6 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from raysys.logs.impressions import Impressions, impressions_in, total
+
 ROW_GROUP_ROWS = 128 << 10
 
 _COUNTERS = ("occurred_at", "source_row")  # mostly small steps
@@ -25,6 +27,7 @@ class ShardFile:
         self.num_users = 0
         self.first_occurred_at_us: int | None = None
         self.last_occurred_at_us: int | None = None
+        self.impressions = Impressions()
         self._schema = schema
         self._buffered: list[pa.Table] = []
         self._buffered_rows = 0
@@ -58,6 +61,7 @@ class ShardFile:
         rows = rows.combine_chunks()
         self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         self.num_rows += rows.num_rows
+        self.impressions = total([self.impressions, impressions_in(rows)])
         users = rows.column("user_id").chunk(0)
         changes = pc.sum(pc.not_equal(users.slice(1), users.slice(0, len(users) - 1))).as_py() or 0
         self.num_users += changes + (users[0].as_py() != self._last_user)

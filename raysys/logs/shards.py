@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from raysys import tables
 from raysys.hashing import sha256_of_file
 from raysys.logs.duplicates import RepeatedEvents, RepeatedInteractions
+from raysys.logs.impressions import Impressions
 from raysys.logs.manifest import ShardSummary, WrittenFile
 from raysys.logs.merging import merge, merged_runs
 from raysys.logs.parts import BY_EVENT, BY_USER_AND_TIME, EVENT_IDS
@@ -39,6 +40,7 @@ class ShardReport:
     num_users: int
     first_occurred_at_us: int | None
     last_occurred_at_us: int | None
+    impressions: Impressions
 
     def summary(self) -> ShardSummary:
         """Return what a manifest says of it."""
@@ -47,6 +49,7 @@ class ShardReport:
             num_users=self.num_users,
             first_occurred_at=_time(self.first_occurred_at_us),
             last_occurred_at=_time(self.last_occurred_at_us),
+            impressions=self.impressions,
         )
 
 
@@ -107,6 +110,7 @@ def write_shard(
         num_users=written.num_users,
         first_occurred_at_us=written.first_occurred_at_us,
         last_occurred_at_us=written.last_occurred_at_us,
+        impressions=written.impressions,
     )
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from raysys.logs.catalogue import Catalogue
+from raysys.logs.catalogue import id_column_of, read_catalogue
 from raysys.logs.catalogue_merge import FinishedTable
+from raysys.logs.layout import Layout
 from raysys.logs.manifest import SourceFile
 from raysys.logs.parts import PartWriter, Runs
 from raysys.logs.quarantine import (
@@ -24,6 +25,7 @@ from raysys.logs.quarantine import (
     repeats_of,
 )
 from raysys.logs.readers import inspect_source, read_source
+from raysys.logs.schema import Schema
 from raysys.logs.source import WHOLE, Extent, Source
 from raysys.logs.tombstones import Tombstones
 from raysys.logs.validate import check
@@ -84,6 +86,8 @@ class CatalogueReport:
     id_column: str
     path: str | None
     """None where it says nothing that the dataset does not have."""
+    schema: Schema
+    is_declared: bool
     notices: list[str]
 
     def finish(self, finished: FinishedTable) -> None:
@@ -98,6 +102,7 @@ class CatalogueReport:
 
 def import_source(
     source: Source,
+    layout: Layout,
     source_file: int,
     num_shards: int,
     work: Path,
@@ -120,7 +125,7 @@ def import_source(
         SourceError: the source cannot be read to its end, or is not what it was when the import
             began.
     """
-    notices = inspect_source(source)
+    _, notices = inspect_source(source, layout)
     folder = work / f"source-{source_file:05d}-{uuid.uuid4().hex}"
     sha256 = sha256 or source.sha256()
     read = SourceFile(name=source.name, num_bytes=source.num_bytes, sha256=sha256, rows=0)
@@ -131,8 +136,8 @@ def import_source(
         PartWriter(folder, num_shards) as parts,
         QuarantineWriter(folder / "quarantine.parquet") as quarantine,
     ):
-        for batch in read_source(source, extent):
-            checked = check(batch, source.name, source_file)
+        for batch in read_source(source, layout, extent):
+            checked = check(batch, source.name, source_file, layout.schema)
             accepted, refused = checked.accepted, checked.quarantine
             if forgotten is not None:
                 accepted, refused = forgotten.leave_out(accepted, refused)
@@ -151,11 +156,13 @@ def import_source(
     yield report
 
 
-def import_catalogue(catalogue: Catalogue, id_column: str, work: Path) -> CatalogueReport:
-    """Write a table of items or users."""
+def import_catalogue(source: Source, layout: Layout, work: Path) -> CatalogueReport:
+    """Read and write a table of items or users. SourceError: it cannot be read."""
+    catalogue = read_catalogue(source, layout)
+    id_column = id_column_of(layout.kind)
     path = f"{work / id_column}-{uuid.uuid4().hex}"
     pq.write_table(catalogue.table, path, compression="zstd")
-    return CatalogueReport(id_column, path, catalogue.notices)
+    return CatalogueReport(id_column, path, catalogue.schema, layout.is_declared, catalogue.notices)
 
 
 def compare_quarantine(

@@ -80,9 +80,9 @@ def test_a_table_of_users_is_profiled_and_its_first_ids_are_quoted(tmp_path):
 
 def test_the_quarantine_gives_the_first_row_of_each_reason(tmp_path):
     rows = [
-        ("log.csv", 3, "null_id", "The id is missing.", ",i,1"),
-        ("log.csv", 1200, "bad_timestamp", "TIMESTAMP is 'soon'.", "u,i,soon"),
-        ("log.csv", 5, "null_id", "The id is missing.", ",i,2"),
+        ("log.csv", 3, None, "null_id", "user_id", "The id is missing.", ",i,1"),
+        ("log.csv", 1200, "u", "bad_timestamp", "timestamp", "TIMESTAMP is 'soon'.", "u,i,soon"),
+        ("log.csv", 5, None, "null_id", "user_id", "The id is missing.", ",i,2"),
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
     pq.write_table(pa.table(columns, schema=tables.QUARANTINE), tmp_path / "q")

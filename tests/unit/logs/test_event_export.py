@@ -16,7 +16,7 @@ from raysys.logs.readers import inspect_source
 from raysys.state.log_reader import LogEnd, LogReader
 from raysys.state.store import StateStore
 from raysys.tables import EXPORTED_EVENTS, IMPRESSIONS
-from tests.unit.logs.tools import log_at
+from tests.unit.logs.tools import LOG, log_at
 from tests.unit.state.builders import event, slate, sqlite_url
 
 T1 = datetime(2024, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_events_that_name_an_item_become_interactions(store: StateStore, target:
         },
     ]
     # Nothing of it needs an import's notice: no column is unknown, no type surprises.
-    assert inspect_source(log_at(target / "interactions.parquet")) == []
+    assert inspect_source(log_at(target / "interactions.parquet"), LOG)[1] == []
     assert rows(target, "impressions.parquet") == []
 
 

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from raysys.errors import SourceError
-from raysys.logs.catalogue import inspect_catalogue, read_items
+from raysys.logs.catalogue import inspect_catalogue, read_catalogue
 from raysys.logs.delimited import read_text
 from raysys.logs.formats import JSON
 from raysys.logs.readers import inspect_source
-from tests.unit.logs.tools import log_at, read_and_check, table_at, write
+from tests.unit.logs.tools import ITEMS, LOG, log_at, read_and_check, table_at, write
 
 GOOD = '{"USER_ID": "a", "ITEM_ID": "b", "TIMESTAMP": 5}'
 
@@ -55,7 +55,7 @@ def test_keys_are_found_in_any_case_and_order_and_others_are_named(tmp_path):
     )
     _, accepted, _ = read_and_check(path)
     assert accepted.select(["user_id", "item_id"]).to_pylist() == [{"user_id": "a", "item_id": "b"}]
-    assert inspect_source(log_at(path)) == [
+    assert inspect_source(log_at(path), LOG)[1] == [
         "log.ndjson: not read, since no known column has that name: 'device'."
     ]
 
@@ -113,7 +113,7 @@ def test_an_optional_key_may_appear_late_and_in_either_case(tmp_path):
 def test_line_numbers_go_on_from_one_piece_of_the_file_to_the_next(tmp_path, chunk_bytes):
     rows = [row(f"u{n}") if n % 10 else "broken" for n in range(1, 101)]
     source = log_at(write(tmp_path / "log.jsonl", lines(*rows)))
-    batches = list(read_text(source, JSON, chunk_bytes=chunk_bytes))
+    batches = list(read_text(source, JSON, LOG, chunk_bytes=chunk_bytes))
     read = {
         number: user.decode()
         for batch in batches
@@ -149,7 +149,7 @@ def test_a_file_that_is_not_json_lines_of_interactions_is_refused_with_what_to_d
 ):
     path = write(tmp_path / "log.json", content)
     with pytest.raises(SourceError, match=words):
-        inspect_source(log_at(path))
+        inspect_source(log_at(path), LOG)
 
 
 def test_a_table_of_items_keeps_types_that_agree_and_joins_lists(tmp_path):
@@ -163,8 +163,8 @@ def test_a_table_of_items_keeps_types_that_agree_and_joins_lists(tmp_path):
             {"stars": 4},
         ),
     )
-    inspect_catalogue(table_at(path), "item_id")
-    items = read_items(table_at(path))
+    inspect_catalogue(table_at(path), ITEMS)
+    items = read_catalogue(table_at(path), ITEMS)
     assert items.table.to_pylist() == [
         {
             "item_id": "7",
@@ -187,6 +187,7 @@ def test_a_table_of_items_keeps_types_that_agree_and_joins_lists(tmp_path):
     ]
     assert items.notices == [
         "items.jsonl: 1 lines were left out, since they are no objects.",
-        "items.jsonl: 1 rows were left out, since their ITEM_ID cannot be used (null_id).",
+        "items.jsonl: 1 rows were left out, since their ITEM_ID cannot be used (null_id), "
+        "the first of them row 5.",
         "items.jsonl: 1 rows were left out, since their id came before.",
     ]

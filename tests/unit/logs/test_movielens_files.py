@@ -3,11 +3,11 @@
 import pytest
 
 from raysys.errors import SourceError
-from raysys.logs.catalogue import inspect_catalogue, read_items, read_users
+from raysys.logs.catalogue import inspect_catalogue, read_catalogue
 from raysys.logs.movielens_files import find_movielens
 from raysys.logs.readers import inspect_source, read_source
 from raysys.logs.validate import check
-from tests.unit.logs.tools import write
+from tests.unit.logs.tools import ITEMS, LOG, USERS, write
 
 FLAGS_OF_TOY_STORY = "0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0"
 ML_100K = {
@@ -62,7 +62,7 @@ def published(directory, files, encoding="utf-8"):
 
 def read(source):
     """Return (user, item, value, seconds) of each row of a log, and how many were refused."""
-    checked = [check(batch, source.name, 0) for batch in read_source(source)]
+    checked = [check(batch, source.name, 0, LOG.schema) for batch in read_source(source, LOG)]
     rows = [
         (one["user_id"], one["item_id"], one["event_value"], int(one["occurred_at"].timestamp()))
         for of_batch in checked
@@ -74,7 +74,7 @@ def read(source):
 def test_100k_comes_with_its_ratings_films_and_people(tmp_path):
     files = find_movielens(published(tmp_path / "ml-100k", ML_100K, "latin-1"))
     assert files.name == "MovieLens (ml-100k)"
-    assert inspect_source(files.interactions) == []
+    assert inspect_source(files.interactions, LOG)[1] == []
     assert read(files.interactions) == (
         [
             ("196", "242", 3.0, 881250949),
@@ -83,8 +83,8 @@ def test_100k_comes_with_its_ratings_films_and_people(tmp_path):
         ],
         0,
     )
-    inspect_catalogue(files.items, "item_id")
-    assert read_items(files.items).table.to_pylist() == [
+    inspect_catalogue(files.items, ITEMS)
+    assert read_catalogue(files.items, ITEMS).table.to_pylist() == [
         {
             "item_id": "1",
             "title": "Toy Story (1995)",
@@ -99,7 +99,7 @@ def test_100k_comes_with_its_ratings_films_and_people(tmp_path):
             "genres": "Drama|Musical",
         },
     ]
-    assert read_users(files.users).table.to_pylist() == [
+    assert read_catalogue(files.users, USERS).table.to_pylist() == [
         {
             "user_id": "1",
             "age": "24",
@@ -114,12 +114,14 @@ def test_100k_comes_with_its_ratings_films_and_people(tmp_path):
 def test_1m_has_double_colons_latin_1_and_codes_that_become_words(tmp_path):
     files = find_movielens(published(tmp_path / "ml-1m", ML_1M, "latin-1"))
     assert files.name == "MovieLens in ml-1m"  # its README does not say which it is
-    assert inspect_source(files.interactions) == []
+    assert inspect_source(files.interactions, LOG)[1] == []
     assert read(files.interactions) == (
         [("1", "1193", 5.0, 978300760), ("1", "661", 3.0, 978302109)],
         0,
     )
-    assert read_items(files.items).table.select(["item_id", "title", "genres"]).to_pylist() == [
+    assert read_catalogue(files.items, ITEMS).table.select(
+        ["item_id", "title", "genres"]
+    ).to_pylist() == [
         {"item_id": "1", "title": "Toy Story (1995)", "genres": "Animation|Children's|Comedy"},
         {
             "item_id": "260",
@@ -128,7 +130,7 @@ def test_1m_has_double_colons_latin_1_and_codes_that_become_words(tmp_path):
         },
         {"item_id": "73", "title": "Misérables, Les (1995)", "genres": "Drama|Musical"},
     ]
-    people = read_users(files.users).table.to_pylist()
+    people = read_catalogue(files.users, USERS).table.to_pylist()
     assert [tuple(person.values()) for person in people] == [
         ("1", "under 18", "F", "K-12 student", "48067"),
         ("2", "56 or over", "M", "self-employed", "70072"),
@@ -141,7 +143,7 @@ def test_10m_has_the_files_of_1m_in_utf_8_with_tags_and_without_people(tmp_path)
     given["tags.dat"] = "15::1::Pixar::1215184630\n16::1::pixar::1215184631\n"
     files = find_movielens(published(tmp_path / "ml-10M100K", given))
     assert files.users is None
-    films = read_items(files.items).table
+    films = read_catalogue(files.items, ITEMS).table
     assert films["tags"].to_pylist() == ["pixar", None, None]
     assert films["title"].to_pylist()[2] == "Misérables, Les (1995)"
 
@@ -150,12 +152,12 @@ def test_25m_has_quoted_titles_odd_years_and_the_tags_that_most_people_gave(tmp_
     files = find_movielens(published(tmp_path / "ml-25m", ML_25M))
     assert files.name == "MovieLens (ml-25m)"
     assert files.users is None
-    assert inspect_source(files.interactions) == []
+    assert inspect_source(files.interactions, LOG)[1] == []
     assert read(files.interactions) == (
         [("1", "296", 5.0, 1147880044), ("1", "306", 3.5, 1147868817)],
         0,
     )
-    films = read_items(files.items)
+    films = read_catalogue(files.items, ITEMS)
     assert films.notices == []
     assert [tuple(film.values()) for film in films.table.to_pylist()] == [
         (
@@ -181,7 +183,7 @@ def test_a_rating_that_is_cut_off_is_refused_alone(tmp_path):
 
 def test_a_film_that_is_cut_off_is_left_out_with_a_notice(tmp_path):
     given = {**ML_1M, "movies.dat": "1::Toy Story (1995)::Comedy\n2::Juma\n"}
-    films = read_items(find_movielens(published(tmp_path, given)).items)
+    films = read_catalogue(find_movielens(published(tmp_path, given)).items, ITEMS)
     assert films.table["item_id"].to_pylist() == ["1"]
     assert films.notices == [
         f"{tmp_path}/movies.dat: 1 rows were left out, since they have not the 3 columns of the "

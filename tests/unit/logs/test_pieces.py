@@ -14,7 +14,7 @@ from raysys.logs.formats import INTERACTION_FORMATS
 from raysys.logs.pieces import divide, is_divisible, num_shards_for
 from raysys.logs.readers import read_source
 from raysys.logs.source import WHOLE, local_source
-from tests.unit.logs.tools import write
+from tests.unit.logs.tools import LOG, write
 
 
 def source_of(path):
@@ -26,7 +26,7 @@ def rows_of(source, extents):
     found = []
     for extent in extents:
         before = len(found)
-        for batch in read_source(source, extent):
+        for batch in read_source(source, LOG, extent):
             texts = batch.text_of(list(range(len(batch.rows))))
             read = list(zip(batch.rows.tolist(), texts, strict=True))
             read += [(one.row, one.text) for one in batch.refused]

@@ -11,7 +11,7 @@ from raysys.logs.columnar import read_parquet
 from raysys.logs.delimited import read_text
 from raysys.logs.formats import CSV
 from raysys.logs.readers import inspect_source, read_source
-from tests.unit.logs.tools import log_at, read_and_check, write
+from tests.unit.logs.tools import LOG, log_at, read_and_check, write
 
 HEADER = "USER_ID,ITEM_ID,TIMESTAMP\n"
 
@@ -30,7 +30,7 @@ def test_columns_are_found_by_name_in_any_case_and_order(tmp_path):
 
 def test_columns_that_are_not_known_are_named_in_a_notice(tmp_path):
     path = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP,DEVICE\na,b,1,phone\n")
-    assert inspect_source(log_at(path)) == [
+    assert inspect_source(log_at(path), LOG)[1] == [
         "log.csv: not read, since no known column has that name: 'DEVICE'."
     ]
 
@@ -47,7 +47,7 @@ def test_row_numbers_count_records_and_not_lines(tmp_path):
 def test_row_numbers_go_on_from_one_piece_of_the_file_to_the_next(tmp_path, chunk_bytes):
     rows = "".join(f"u{n},i,{n}\n" if n % 10 else "broken\n" for n in range(1, 101))
     path = write(tmp_path / "log.csv", HEADER + rows)
-    batches = list(read_text(log_at(path), CSV, chunk_bytes=chunk_bytes))
+    batches = list(read_text(log_at(path), CSV, LOG, chunk_bytes=chunk_bytes))
     read = {
         row: user.decode()
         for batch in batches
@@ -95,7 +95,7 @@ def test_parquet_keeps_its_types_and_integer_ids_are_noticed(tmp_path):
     _, accepted, quarantine = read_and_check(path)
     assert pairs(accepted) == [("1", "1.0"), ("2", "b")]  # a text column may hold such an id
     assert quarantine.num_rows == 0
-    assert inspect_source(log_at(path)) == [
+    assert inspect_source(log_at(path), LOG)[1] == [
         "log.parquet: USER_ID holds integers; they were written as text."
     ]
 
@@ -107,7 +107,7 @@ def test_arrow_timestamps_and_dictionaries_are_understood_in_parquet(tmp_path):
     pq.write_table(pa.table({"USER_ID": users, "ITEM_ID": ["b"], "TIMESTAMP": times}), path)
     _, accepted, _ = read_and_check(path)
     assert accepted["occurred_at"].cast(pa.int64()).to_pylist() == [1_500_000_000_123_000]
-    assert "taken as UTC" in inspect_source(log_at(path))[0]
+    assert "taken as UTC" in inspect_source(log_at(path), LOG)[1][0]
 
 
 def test_parquet_row_numbers_go_on_from_one_batch_to_the_next(tmp_path):
@@ -116,7 +116,7 @@ def test_parquet_row_numbers_go_on_from_one_batch_to_the_next(tmp_path):
     pq.write_table(
         pa.table({"USER_ID": users, "ITEM_ID": users, "TIMESTAMP": list(range(10))}), path
     )
-    batches = list(read_parquet(log_at(path), batch_rows=4))
+    batches = list(read_parquet(log_at(path), LOG, batch_rows=4))
     assert [batch.rows.tolist() for batch in batches] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
     assert batches[-1].bytes_read == path.stat().st_size
 
@@ -156,9 +156,9 @@ UNREADABLE = {
 def test_a_source_that_cannot_be_read_is_named_with_what_is_wrong(tmp_path, name):
     content, message = UNREADABLE[name]
     path = write(tmp_path / name, content)
-    for attempt in (inspect_source, lambda source: list(read_source(source))):
+    for attempt in (inspect_source, lambda *given: list(read_source(*given))):
         with pytest.raises(SourceError, match=message) as caught:
-            attempt(log_at(path))
+            attempt(log_at(path), LOG)
         assert name in str(caught.value)
 
 
@@ -187,4 +187,4 @@ def test_a_column_of_a_type_that_no_row_can_use_is_refused_at_once(tmp_path, col
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table(columns), path)
     with pytest.raises(SourceError, match=f"column {column} is of type"):
-        inspect_source(log_at(path))
+        inspect_source(log_at(path), LOG)

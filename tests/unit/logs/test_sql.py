@@ -3,6 +3,7 @@
 import pickle
 import sqlite3
 from decimal import Decimal
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,9 @@ from raysys.logs.database_values import column_of
 from raysys.logs.importing import import_log
 from raysys.logs.source import Source
 from raysys.logs.sql import fetch_query, sql_query
+from tests.unit.logs.tools import LOG
+
+check = partial(check_columns, LOG)
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ VIEWS = (
 )
 
 
-def fetch(url, query, tmp_path, check=check_columns):
+def fetch(url, query, tmp_path, check=check):
     """Return what a query yields, and the table that it wrote."""
     *progress, source = fetch_query(sql_query(url, query), tmp_path / "fetched.parquet", check)
     assert isinstance(source, Source)
@@ -67,7 +71,10 @@ def test_what_queries_return_is_imported_row_by_row(database, tmp_path):
     assert manifest.quarantined_by_reason == {"null_id": 1}
     name = f"{database}: {VIEWS}"
     assert [source.name for source in manifest.sources] == [name]
-    assert manifest.notices == [f"{name}: USER_ID holds integers; they were written as text."]
+    users = f"{database}: select distinct viewer user_id from views order by 1"
+    assert manifest.notices == [
+        f"{one}: USER_ID holds integers; they were written as text." for one in (name, users)
+    ]
     (shard,) = manifest.shard_names()
     rows = pq.read_table(tmp_path / "data" / shard).to_pylist()
     assert [
@@ -199,7 +206,7 @@ def test_user_and_password_are_in_no_name_and_no_error(monkeypatch):
     assert query.name == "postgresql://127.0.0.1:1/shop: select 1"
     assert "geheim" not in repr(query)
     with pytest.raises(SourceError) as caught:
-        list(fetch_query(query, None, check_columns))
+        list(fetch_query(query, None, check))
     told = f"{caught.value!r} {caught.value.__cause__!r} {pickle.dumps(caught.value)!r}"
     assert "Connection refused" in told
     assert "geheim" not in told
@@ -229,11 +236,11 @@ def test_a_database_that_cannot_be_meant_is_refused_at_once(url, words):
 @pytest.mark.parametrize("url", ["nosuch://host/db", "mysql+nosuch://host/db"])
 def test_a_driver_that_is_not_there_is_named_with_what_to_install(tmp_path, url):
     with pytest.raises(SourceError, match="needs a driver that is not installed"):
-        list(fetch_query(sql_query(url, "select 1"), tmp_path / "f.parquet", check_columns))
+        list(fetch_query(sql_query(url, "select 1"), tmp_path / "f.parquet", check))
 
 
 def test_timestamps_and_dates_of_databases_are_times(tmp_path):
     table = pa.table({"user_id": ["a"], "item_id": ["b"], "timestamp": pa.array([1], pa.date32())})
-    assert check_columns(table.schema, "q") == [
+    assert check(table.schema, "q")[1] == [
         "q: TIMESTAMP holds dates; each was taken as its midnight, UTC."
     ]

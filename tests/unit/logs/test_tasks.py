@@ -16,27 +16,27 @@ from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress
 from raysys.logs.shards import write_shard
 from raysys.logs.tasks import Progress, import_source
-from tests.unit.logs.tools import log_at, write
+from tests.unit.logs.tools import LOG, log_at, write
 
-LOG = "USER_ID,ITEM_ID,TIMESTAMP\nu,i,1\n,i,2\n v ,i,3\nu,i,1\nw,j,x\n"
+CONTENT = "USER_ID,ITEM_ID,TIMESTAMP\nu,i,1\n,i,2\n v ,i,3\nu,i,1\nw,j,x\n"
 
 
 def read(log, work, source_file=0):
     """Return all that a reading task yields: progress, then the report."""
-    *progress, report = import_source(log_at(log), source_file, 2, work)
+    *progress, report = import_source(log_at(log), LOG, source_file, 2, work)
     return [*progress, join([report], work / "unused")]
 
 
 @pytest.fixture
 def log(tmp_path):
-    return write(tmp_path / "log.csv", LOG)
+    return write(tmp_path / "log.csv", CONTENT)
 
 
 @pytest.fixture
 def assembly(tmp_path):
     (tmp_path / "staging").mkdir()
     into = Destination(tmp_path / "data", None, ImportMode.FULL)
-    return Assembly(tmp_path / "staging", 2, into)
+    return Assembly(tmp_path / "staging", LOG, 2, into)
 
 
 def files_of(report):
@@ -56,7 +56,7 @@ def add_all(assembly, report):
 
 def test_a_report_says_what_became_of_each_row(log, assembly):
     *progress, report = read(log, assembly.work)
-    assert progress == [Progress(0, 5, len(LOG))]
+    assert progress == [Progress(0, 5, len(CONTENT))]
     assert report.source.rows == 5
     assert report.rows_accepted == 3
     assert report.quarantined == {"null_id": 1, "bad_timestamp": 1}
@@ -72,15 +72,15 @@ def test_a_report_says_what_became_of_each_row(log, assembly):
 
 def test_a_log_that_is_written_to_while_it_is_read_is_refused_by_name(log, assembly):
     source = log_at(log)
-    reading = import_source(source, 0, 2, assembly.work)
+    reading = import_source(source, LOG, 0, 2, assembly.work)
     next(reading)
-    write(log, LOG + "u,i,9\n")
+    write(log, CONTENT + "u,i,9\n")
     with pytest.raises(SourceError, match=r"log\.csv was written to during the import"):
         list(reading)
 
 
 def test_a_log_that_vanishes_while_it_is_read_is_refused_by_name(log, assembly):
-    reading = import_source(log_at(log), 0, 2, assembly.work)
+    reading = import_source(log_at(log), LOG, 0, 2, assembly.work)
     next(reading)
     log.unlink()
     with pytest.raises(SourceError, match=r"log\.csv was there .* and is gone"):
@@ -91,7 +91,7 @@ def test_a_log_that_vanishes_before_it_is_read_is_refused_by_name(log, assembly)
     source = log_at(log)
     log.unlink()
     with pytest.raises(SourceError, match=r"log\.csv cannot be read"):
-        list(import_source(source, 0, 2, assembly.work))
+        list(import_source(source, LOG, 0, 2, assembly.work))
 
 
 def test_a_task_that_is_tried_again_shares_no_file_with_its_first_try(log, assembly):
@@ -166,10 +166,10 @@ def test_many_notices_are_cut_short(log, assembly):
 
 
 def test_progress_counts_rows_and_guesses_those_to_come_from_bytes(log, tmp_path, assembly):
-    other = write(tmp_path / "other.csv", LOG * 3)
+    other = write(tmp_path / "other.csv", CONTENT * 3)
     seen = []
     progress = ImportProgress([log_at(log), log_at(other)], lambda *told: seen.append(told))
-    size = len(LOG)
+    size = len(CONTENT)
     progress.follow(Progress(0, 5, size))
     progress.follow(Progress(1, 4, size))
     *_, report = read(log, assembly.work)

@@ -70,6 +70,13 @@ def test_a_broken_row_is_quarantined_with_its_reason_and_costs_no_other_row(tmp_
 def test_every_reason_has_a_broken_row_above_or_a_test_of_its_own():
     # tests/unit/logs/test_records.py and test_json_lines.py
     elsewhere = {Reason.ROW_TOO_LONG, Reason.BAD_JSON, Reason.WRONG_TYPE}
+    elsewhere |= {  # tests/unit/logs/test_metadata.py
+        Reason.NULL_VALUE,
+        Reason.BAD_INTEGER,
+        Reason.BAD_NUMBER,
+        Reason.BAD_BOOLEAN,
+        Reason.VALUE_TOO_LONG,
+    }
     assert {reason for _, reason, _ in BROKEN.values()} == set(Reason) - elsewhere
     assert all(reason.sentence for reason in Reason)
 

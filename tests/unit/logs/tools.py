@@ -7,9 +7,16 @@ import pyarrow as pa
 
 from raysys import tables
 from raysys.logs.formats import INTERACTION_FORMATS, TABLE_FORMATS
+from raysys.logs.layout import Layout, undeclared
 from raysys.logs.readers import read_source
+from raysys.logs.schema import Kind, schema_of
 from raysys.logs.source import Source, local_source
 from raysys.logs.validate import check
+
+LOG = Layout(schema_of(Kind.INTERACTIONS, ("event_type", "event_value", "event_id")), False)
+"""A log without a schema, of which the columns of `tables.INTERACTIONS` are read."""
+
+ITEMS, USERS = undeclared(Kind.ITEMS), undeclared(Kind.USERS)
 
 
 def log_at(path: Path) -> Source:
@@ -22,13 +29,13 @@ def table_at(path: Path) -> Source:
     return local_source(path, path.name, TABLE_FORMATS)
 
 
-def read_and_check(path: Path) -> tuple[int, pa.Table, pa.Table]:
+def read_and_check(path: Path, layout: Layout = LOG) -> tuple[int, pa.Table, pa.Table]:
     """Return rows in, accepted rows and quarantine of one file, which is source number 0."""
     rows_in = 0
-    accepted = [tables.INTERACTIONS.empty_table()]
+    accepted = [layout.schema.shard_schema().empty_table()]
     quarantine = [tables.QUARANTINE.empty_table()]
-    for batch in read_source(log_at(path)):
-        checked = check(batch, path.name, 0)
+    for batch in read_source(log_at(path), layout):
+        checked = check(batch, path.name, 0, layout.schema)
         rows_in += len(batch)
         accepted.append(checked.accepted)
         quarantine.append(checked.quarantine)
