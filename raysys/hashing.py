@@ -19,10 +19,14 @@ def stable_hash(text: str) -> int:
 
 
 def stable_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
-    """Return `stable_hash` of each text, (N,) uint64. About 1 microsecond a text."""
-    blake2b = hashlib.blake2b
-    joined = b"".join(blake2b(text.encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(joined, dtype="<u8").astype(np.uint64, copy=False)
+    """Return `stable_hash` of each text, (N,) uint64. About 0.6 microseconds a text."""
+    empty = hashlib.blake2b(digest_size=8)
+    digests = []
+    for text in texts:
+        digest = empty.copy()  # two thirds of the time of a new one
+        digest.update(text.encode())
+        digests.append(digest.digest())
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64, copy=False)
 
 
 def sha256_of_file(path: Path) -> str:
