@@ -35,6 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 COMMANDS = {
+    "simulate": Command(
+        "raysys.commands.simulate",
+        "write the log of a world whose truth is known, of any size",
+        declarations.declare_simulate,
+        outputs=("to",),
+    ),
     "import": Command(
         "raysys.commands.import_log",
         "read logs into a checked, sharded dataset",

@@ -81,6 +81,35 @@ def declare_check(parser: argparse.ArgumentParser) -> None:
     _must_be_of_group(parser)
 
 
+def declare_simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="DIR", help="where to write the log"
+    )
+    parser.add_argument(
+        "--world",
+        default="demo",
+        metavar="NAME",
+        help="of raysys/logs/simulator/worlds.yaml (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--rows", type=int, metavar="N", help="as many users as make about so many interactions"
+    )
+    size.add_argument("--users", type=int, metavar="N", help="default: the world's")
+    parser.add_argument("--items", type=int, metavar="N", help="default: the world's")
+    parser.add_argument(
+        "--mean-history", type=int, metavar="N", help="of a user (default: the world's)"
+    )
+    parser.add_argument("--format", choices=("csv", "parquet"), default="csv", help="%(default)s")
+    parser.add_argument(
+        "--files",
+        type=int,
+        metavar="N",
+        help="of interactions, written side by side (default: one for a million of them)",
+    )
+
+
 def declare_train(parser: argparse.ArgumentParser) -> None:
     _reads_dataset(parser)
     _publishes(parser)

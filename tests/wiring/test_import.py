@@ -23,6 +23,8 @@ from raysys.logs.calls import run_calls
 from raysys.logs.event_export import export_log
 from raysys.logs.importing import import_log
 from raysys.logs.manifest import DatasetManifest, manifest_path
+from raysys.logs.simulator import Simulator
+from raysys.logs.simulator.writing import write_log
 from raysys.state.events import Event
 from raysys.state.store import StateStore
 from tests.wiring.private_ray import private_ray
@@ -330,3 +332,23 @@ def test_exported_events_are_imported_again_and_know_each_other(tmp_path: Path) 
         "event_value": [None, 4.5, None, None],
         "event_id": [None, "e-1", "e-2", None],
     }
+
+
+def test_a_world_is_the_same_whoever_writes_it_and_is_imported_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Simulator("new-like-old", seed=2, num_users=15_000, mean_history=20)
+    assert world.people.num_blocks == 2
+    alone = write_log(world, tmp_path / "alone", num_files=2)
+    spread = write_log(world, tmp_path / "spread", num_files=2, run=run_calls)
+    assert names_below(tmp_path / "spread") == names_below(tmp_path / "alone")
+    for name in names_below(tmp_path / "alone"):
+        here, there = (tmp_path / one / name for one in ("alone", "spread"))
+        assert sha256_of_file(here) == sha256_of_file(there)
+    assert spread.num_rows == alone.num_rows
+    files = spread.files
+    manifest = import_log(
+        [files.interactions], tmp_path / "data", items=files.items, users=files.users
+    )
+    assert manifest.rows_accepted == manifest.rows_in == spread.num_rows
+    assert manifest.num_users == 15_000

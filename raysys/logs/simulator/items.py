@@ -4,7 +4,7 @@ An item's number is its place in the order of launches, from 0 here and from 1 i
 been launched by a time is a first part of all arrays. After the items of the log come those of the
 days after it.
 
-Letters for shapes: N items, K tastes (one per genre), S moments, M picks.
+Letters for shapes: N items, K tastes (one per genre), M questions.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysys.logs.simulator.draws import Booleans, Floats, Integers, generator, numbered_ids
+from raysys.logs.simulator.shelves import Shelves
 from raysys.logs.simulator.worlds import FUTURE_DAYS, World
 
 # fmt: off
@@ -85,7 +86,7 @@ class WorldItems:
         quality = 1 / (1 + np.exp(-log_odds - world.quality_spread * score))
         return cls(
             world,
-            np.concatenate([_launches_of_log(world, old), _launches_after_it(world, new)]),
+            np.concatenate([_launches_of_log(world, old), _launches_after_it(world)]),
             genres,
             studios,
             quality * np.where(is_poor, world.poor_quality, 1.0),
@@ -144,78 +145,9 @@ class WorldItems:
         return pa.table(columns, schema=TABLE)
 
     @cached_property
-    def shelves(self) -> "Shelves":
-        """The items as people come across them."""
-        return Shelves.of(self)
-
-
-@dataclass(frozen=True, eq=False)
-class Shelves:
-    """From where items are picked unasked: shelf 0 holds all of them, shelf k + 1 those of genre k.
-
-    Who strays picks from shelf 0; a taste in charge picks from its own. On a shelf an item's chance
-    goes by fame * quality, among those launched. Weights are kept as running sums over all shelves,
-    one after the other, so that one binary search draws an item from any part of any shelf.
-    """
-
-    stray: float
-    items: Integers
-    """(T,) the items of each shelf in the order of launches, shelf after shelf."""
-    starts: Integers
-    """(K + 2,) where the items of each shelf begin; the last is T."""
-    sums: Floats
-    """(T + 1,) the weight of all before."""
-
-    @classmethod
-    def of(cls, items: WorldItems) -> "Shelves":
-        members = [np.arange(len(items)), *(np.flatnonzero(one) for one in items.genres.T)]
-        on_shelves = np.concatenate(members)
-        weights = (items.fame * items.quality)[on_shelves]
-        return cls(
-            items.world.stray,
-            on_shelves,
-            np.concatenate([[0], np.cumsum([len(one) for one in members])]),
-            np.concatenate([[0.0], np.cumsum(weights)]),
-        )
-
-    def ends(self, num_launched: Integers) -> Integers:
-        """Return where what is launched ends on each shelf, (S, K + 1)."""
-        shelves = zip(self.starts[:-1], self.starts[1:], strict=True)
-        ends = [
-            start + np.searchsorted(self.items[start:stop], num_launched) for start, stop in shelves
-        ]
-        return np.stack(ends, axis=1)
-
-    def chances(self, tastes: Floats, ends: Integers) -> Floats:
-        """Return the chance of each shelf for a pick, (S, K + 1), by (S, K) tastes."""
-        weights = self._weighted(tastes, ends)
-        chances: Floats = weights / weights.sum(axis=1, keepdims=True)
-        return chances
-
-    def _weighted(self, tastes: Floats, ends: Integers) -> Floats:
-        weights: Floats = self.sums[ends] - self.sums[self.starts[:-1]]
-        weights[:, 0] *= self.stray
-        weights[:, 1:] *= (1 - self.stray) * tastes
-        return weights
-
-    def total(self, tastes: Floats, ends: Integers) -> Floats:
-        """Return the sum of fame * attraction over what is launched, (S,), by (S, K) tastes."""
-        totals: Floats = self._weighted(tastes, ends).sum(axis=1)
-        return totals
-
-    def draw(self, uniform: Floats, shelves: Integers, ends: Integers) -> Integers:
-        """Return an item for each pick, (M,).
-
-        Args:
-            uniform: (M,) in [0, 1).
-            shelves: (M,) with something on each.
-            ends: (M,) where what is launched ends on that shelf.
-        """
-        starts = self.starts[shelves]
-        low, high = self.sums[starts], self.sums[ends]
-        found = np.searchsorted(self.sums, low + uniform * (high - low), side="right") - 1
-        drawn: Integers = self.items[np.clip(found, starts, ends - 1)]  # sums are rounded
-        return drawn
+    def shelves(self) -> Shelves:
+        """The items as people come across them, by fame * quality."""
+        return Shelves.of(self.genres, self.fame * self.quality, self.world.stray)
 
 
 class _Drawn(NamedTuple):
@@ -259,10 +191,9 @@ def _launches_of_log(world: World, rng: np.random.Generator) -> Integers:
     return np.sort(np.concatenate([before, within]))
 
 
-def _launches_after_it(world: World, rng: np.random.Generator) -> Integers:
-    days = world.num_days + np.arange(FUTURE_DAYS)
-    seconds = rng.integers(0, DAY_S, (FUTURE_DAYS, world.new_items_per_day))
-    launches: Integers = np.sort((BEGIN_S + days[:, None] * DAY_S + seconds).ravel())
+def _launches_after_it(world: World) -> Integers:
+    days = np.repeat(np.arange(FUTURE_DAYS), world.new_items_per_day)
+    launches: Integers = BEGIN_S + (world.num_days + days) * DAY_S
     return launches
 
 

@@ -9,7 +9,7 @@ and places, since what stands low in a list is looked at less (`click_chances`).
 """
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raysys import storage
+from raysys.config import parse_config
+from raysys.errors import ConfigError, DatasetError
 from raysys.logs.movielens import LogFiles
-from raysys.logs.simulator import items, people
 from raysys.logs.simulator.clicks import click_chances
 from raysys.logs.simulator.draws import Floats, Integers
-from raysys.logs.simulator.events import event_schema
-from raysys.logs.simulator.files import write_tables
 from raysys.logs.simulator.items import BEGIN_S, DAY_S, WorldItems
 from raysys.logs.simulator.log import block_events
 from raysys.logs.simulator.people import People
 from raysys.logs.simulator.worlds import World, load_world
 
 Numbers = NDArray[Any] | int
+
+WORLD_FILE = "world.json"
+"""Beside a written log: `Simulator.settings`."""
 
 _ITEMS_AT_ONCE = 1 << 18
 
@@ -46,18 +48,49 @@ class Simulator:
 
         Args:
             world: the name of a frozen world, or the settings of one.
-            seed: at least 0.
+            seed: from 0 to 2 ** 63 - 1.
             changes: settings in which the frozen world is to differ, such as `num_users=60`.
 
         Raises:
             ConfigError: there is no such world or setting, or a value is out of its bounds.
         """
+        if not 0 <= seed < 1 << 63:
+            raise ConfigError(f"The seed of a world is from 0 to 2 ** 63 - 1, but got {seed}.")
         self.world = load_world(world, **changes) if isinstance(world, str) else world
         self.seed = seed
         self.people = People(self.world, seed)
 
+    @classmethod
+    def of_about(
+        cls, num_rows: int, world: str = "demo", *, seed: int = 0, **changes: Any
+    ) -> "Simulator":
+        """Open a world with as many users as make about so many rows of interactions.
+
+        Raises:
+            ConfigError: as of a world; or `num_rows` is below 1.
+        """
+        if num_rows < 1:
+            raise ConfigError(f"A log has at least 1 row, but {num_rows} were asked for.")
+        world_of_any = cls(world, seed=seed, **changes)
+        sample = cls(world, seed=seed, **changes, num_users=world_of_any.people.block_size)
+        rows_per_user = sample.block(0).num_rows / sample.world.num_users
+        return cls(world, seed=seed, **changes, num_users=max(1, round(num_rows / rows_per_user)))
+
+    @classmethod
+    def of_log(cls, directory: Path) -> "Simulator":
+        """Open the world whose log was written into a directory (DatasetError: none was)."""
+        path = directory / WORLD_FILE
+        try:
+            settings = storage.read_json(path)
+            world, seed = settings["world"], int(settings["seed"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f"{directory} is no simulated log: {path} cannot be read. {error}"
+            ) from error
+        return cls(parse_config(world, World, source=str(path)), seed=seed)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.world, self.seed)
+        return _opened, (self.world.model_dump_json(), self.seed)
 
     @cached_property
     def all_items(self) -> WorldItems:
@@ -113,42 +146,50 @@ class Simulator:
             places, attraction, np.zeros(len(places), bool), self.world.examination
         )
 
-    def items(self) -> Iterator[pa.Table]:
-        """Yield the items of the log, in pieces: see `items.TABLE`."""
-        for start in range(0, self.world.num_items, _ITEMS_AT_ONCE):
-            yield self.all_items.table(start, min(start + _ITEMS_AT_ONCE, self.world.num_items))
+    def items(self, day: int | None = None) -> Iterator[pa.Table]:
+        """Yield items in pieces, see `items.TABLE`: of the log, or what a day after it launches.
+
+        Args:
+            day: from 0 to FUTURE_DAYS - 1; its items are launched when it begins.
+        """
+        start, stop = 0, self.world.num_items
+        if day is not None:
+            start = stop + day * self.world.new_items_per_day
+            stop = start + self.world.new_items_per_day
+        for piece in range(start, max(stop, start + 1), _ITEMS_AT_ONCE):
+            yield self.all_items.table(piece, min(piece + _ITEMS_AT_ONCE, stop))
 
     def users(self) -> Iterator[pa.Table]:
         """Yield the users, in pieces: see `people.TABLE`."""
         return self.people.tables()
 
-    def interactions(self, blocks: range | None = None) -> Iterator[pa.Table]:
+    def interactions(self) -> Iterator[pa.Table]:
         """Yield the log, a block of users at a time, each block in the order of time."""
-        for block in range(self.people.num_blocks) if blocks is None else blocks:
-            yield block_events(self.all_items, self.people, block)
+        for block in range(self.people.num_blocks):
+            yield self.block(block)
+
+    def block(self, block: int) -> pa.Table:
+        """Return the log of one block of users, in the order of time."""
+        return block_events(self.all_items, self.people, block)
 
     def write(self, directory: Path) -> LogFiles:
-        """Write interactions, items and users as CSV files into `directory`, which is replaced."""
-        tables = {
-            "interactions.csv": (event_schema(self.world), self.interactions()),
-            "items.csv": (items.TABLE, self.items()),
-            "users.csv": (people.TABLE, self.users()),
-        }
-        staging = storage.staging_directory(directory)
-        try:
-            for name, (schema, pieces) in tables.items():
-                write_tables(staging / name, schema, pieces, "csv")
-            storage.remove_tree(directory)
-            storage.publish_directory(staging, directory)
-        finally:
-            storage.remove_tree(staging)
-        return LogFiles(
-            f"a simulated log (seed {self.seed})", *(directory / name for name in tables)
-        )
+        """Write the log into a directory, as one CSV file and two tables, in this process.
+
+        `writing.write_log` does the same on Ray, and says what is where.
+        """
+        from raysys.logs.simulator.writing import write_log  # which imports this file
+
+        return write_log(self, directory, num_files=1).files
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `of_log` opens the world from, fit for JSON."""
+        return {"world": self.world.model_dump(mode="json"), "seed": self.seed}
 
 
-def _opened(world: World, seed: int) -> Simulator:
-    return Simulator(world, seed=seed)
+@lru_cache(maxsize=4)
+def _opened(world: str, seed: int) -> Simulator:
+    """Return the world of these settings; tasks that run in one process share its items."""
+    return Simulator(World.model_validate_json(world), seed=seed)
 
 
 def _matched(*given: Numbers) -> list[Integers]:
