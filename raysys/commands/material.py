@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from raysys.config import FeedbackConfig
+from raysys.config import PipelineConfig, TwoTowerConfig
 from raysys.dataset.creation import created_at_us
-from raysys.dataset.dataset import EVERYTHING, Dataset, open_dataset
+from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table, write_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.baselines import popularity_counts
+from raysys.logs.distinct import distinct_ids_of
+from raysys.logs.numbering import Wanted, write_vocabularies
 from raysys.release import (
     CREATED_AT,
     HISTORIES,
@@ -22,7 +25,11 @@ from raysys.release import (
     ITEM_VOCABULARY,
     POPULARITY,
     USER_VOCABULARY,
+    Release,
 )
+
+EVERYTHING = PipelineConfig()
+"""Every interaction counts, and every user gets a number."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +46,26 @@ class Material:
     def of(
         cls,
         path: Path,
-        feedback: FeedbackConfig = EVERYTHING,
+        config: PipelineConfig = EVERYTHING,
         *,
-        items: Vocabulary | None = None,
-        users: Vocabulary | None = None,
+        going_on_from: Release | None = None,
     ) -> "Material":
         """Open a dataset.
 
         Args:
-            feedback: says which interactions count.
-            items, users: vocabularies to go on from: their ids keep their numbers, and those that
-                they lack follow. None: every id of the dataset is numbered anew.
+            config: says which interactions count, and which users get a number.
+            going_on_from: ids of this release keep its numbers, and those that it lacks follow.
+                None: the numbers are those of the dataset, or of the users who get one.
 
         Raises:
             DatasetError: there is no dataset, or it is damaged.
         """
         dataset = open_dataset(path)
-        item_ids, user_ids = dataset.item_vocabulary(), dataset.user_vocabulary()
-        items = item_ids if items is None else items.extended(item_ids.ids)
-        users = user_ids if users is None else users.extended(user_ids.ids)
-        histories = dataset.histories(items, feedback)
+        with tempfile.TemporaryDirectory(prefix="raysys-vocabulary-") as work:
+            numbering = _Numbering(dataset, going_on_from, Path(work))
+            items = numbering.of("items", ITEM_VOCABULARY)
+            histories = dataset.histories(items, config.feedback)
+            users = numbering.of("users", USER_VOCABULARY, keep=_numbered(histories, config))
         return cls(dataset, items, users, histories)
 
     @property
@@ -94,3 +101,34 @@ class Material:
             )
         table = open_item_table(release / ITEM_TABLE)
         np.save(release / CREATED_AT, created_at_us(table, self.histories))
+
+
+@dataclass(frozen=True)
+class _Numbering:
+    """Where the numbers of a release come from: the dataset, and the release before it."""
+
+    dataset: Dataset
+    before: Release | None
+    work: Path
+
+    def of(self, kind: str, name: str, *, keep: NDArray[np.bool_] | None = None) -> Vocabulary:
+        """Return the vocabulary of a kind, mapped.
+
+        Args:
+            name: the file that holds it in a release.
+            keep: which ids of the dataset get a number, (N,); None: all.
+        """
+        path = self.dataset.vocabulary_path(kind)
+        if self.before is not None or keep is not None:
+            known = None if self.before is None else self.before.file(name)
+            wanted = Wanted(distinct_ids_of(path, self.work, keep=keep), known)
+            path = write_vocabularies({kind: wanted}, self.work)[kind]
+        return Vocabulary.open(path)
+
+
+def _numbered(histories: Histories, config: PipelineConfig) -> NDArray[np.bool_] | None:
+    """Return which users get a number of their own, (U,); None: all."""
+    model = config.model
+    if not isinstance(model, TwoTowerConfig) or model.min_user_count == 1:
+        return None
+    return histories.lengths >= model.min_user_count

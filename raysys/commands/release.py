@@ -75,7 +75,7 @@ def release_of_search(
             f"nothing to publish. Let it run for longer: the same `raysys tune` goes on with it."
         )
     config = parse_config(search["config"], PipelineConfig, source=str(files.directory))
-    material = Material.of(Path(search["dataset"]), config.feedback)
+    material = Material.of(Path(search["dataset"]), config)
     if material.dataset.manifest.import_id != search["import_id"]:
         raise DatasetError(
             f"Dataset {material.dataset.path} holds import {material.dataset.manifest.import_id}, "

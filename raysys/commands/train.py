@@ -41,7 +41,7 @@ def train_and_report(
     """Build a release on the Ray that runs, print its report, return it with the JSON line."""
     started = time.perf_counter()
     release, report = build_release(
-        Material.of(dataset, config.feedback),
+        Material.of(dataset, config),
         releases,
         config,
         recipe=recipe,

@@ -40,9 +40,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     dataset = open_dataset(arguments.dataset)
     dataset.check_dataset_group(arguments.dataset_group)
     shown = {"dataset": arguments.dataset, "dataset_group": dataset.manifest.dataset_group}
-    search = _begun(
-        Material.of(arguments.dataset, config.feedback), files, recipe, config, space, seed
-    )
+    search = _begun(Material.of(arguments.dataset, config), files, recipe, config, space, seed)
     metadata = {"command": "tune", "recipe": recipe.name, **shown}
     with _alone(files), ray_cluster(console, metadata=metadata):
         trials = _searched(search, arguments.trials, arguments.parallel, console)

@@ -19,7 +19,7 @@ from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
 from raysys.index.cold_start import ColdStart
-from raysys.models.extension import extended, place_new_items
+from raysys.models.extension import extended, place_new_items, place_new_users
 from raysys.models.weights import load_model, save_model
 from raysys.release import (
     ITEM_TABLE,
@@ -106,7 +106,7 @@ def open_update(release: Release, dataset: Path) -> Update:
         )
     items = Vocabulary.open(release.file(ITEM_VOCABULARY))
     users = Vocabulary.open(release.file(USER_VOCABULARY))
-    material = Material.of(dataset, config.feedback, items=items, users=users)
+    material = Material.of(dataset, config, going_on_from=release)
     material.dataset.check_dataset_group(release.dataset_group)
     _check_items(release, items, material)
     return Update(release, material, config, len(items), len(users))
@@ -156,7 +156,7 @@ def update_and_report(
 
 def carried_over(update: Update) -> WriteModel:
     """Return what brings the release's model: every known id as it was, new items where items of
-    their kind lie, new users untrained.
+    their kind lie, new users as what they shared before, else untrained.
     """
     release = update.release
 
@@ -168,6 +168,11 @@ def carried_over(update: Update) -> WriteModel:
         table = open_item_table(draft / ITEM_TABLE)
         new_items = table.slice(update.num_known_items).to_pylist()
         place_new_items(model, ColdStart.open(release).vectors(new_items))
+        if known.num_user_buckets:
+            new_users = material.users.ids.slice(update.num_known_users)
+            users = Vocabulary.open(release.file(USER_VOCABULARY))
+            buckets = users.numbers(new_users, num_buckets=known.num_user_buckets)
+            place_new_users(model, known, buckets)
         save_model(
             model, draft / MODEL_DIRECTORY, num_users=num_users, vocabulary=material.items.hash
         )

@@ -45,11 +45,21 @@ class Dataset:
 
     def item_vocabulary(self) -> Vocabulary:
         """Return the numbers of all items that anybody interacted with (DatasetError: damaged)."""
-        return self._vocabulary("items")
+        return Vocabulary.open(self.vocabulary_path("items"))
 
     def user_vocabulary(self) -> Vocabulary:
         """Return the numbers of all users (DatasetError: damaged)."""
-        return self._vocabulary("users")
+        return Vocabulary.open(self.vocabulary_path("users"))
+
+    def vocabulary_path(self, kind: str) -> Path:
+        """Return the file that numbers the "items" or "users" (DatasetError: there is none)."""
+        name = self.manifest.vocabulary.get(kind)
+        if name is None:
+            raise DatasetError(
+                f"Dataset {self.path} has no vocabulary of {kind}, so an earlier version of raysys "
+                f"imported it. Import the log again."
+            )
+        return self.path / name
 
     def histories(self, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING) -> Histories:
         """Return every user's history in the order of the user vocabulary.
@@ -100,15 +110,6 @@ class Dataset:
                     f"Dataset {self.path} is damaged: {name} has SHA-256 {found[:12]}…, but the "
                     f"import wrote {written.sha256[:12]}…. Import the log again."
                 )
-
-    def _vocabulary(self, kind: str) -> Vocabulary:
-        name = self.manifest.vocabulary.get(kind)
-        if name is None:
-            raise DatasetError(
-                f"Dataset {self.path} has no vocabulary of {kind}, so an earlier version of raysys "
-                f"imported it. Import the log again."
-            )
-        return Vocabulary.open(self.path / name)
 
 
 def open_dataset(path: Path) -> Dataset:

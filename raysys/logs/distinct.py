@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from raysys.lookup import open_vocabulary
 
@@ -46,15 +47,25 @@ def distinct_ids(shard: Path, column: str, target: Path) -> DistinctIds:
 
 
 def distinct_ids_of(
-    vocabulary: Path, work: Path, *, ids_per_file: int = IDS_PER_FILE
+    vocabulary: Path,
+    work: Path,
+    *,
+    keep: NDArray[np.bool_] | None = None,
+    ids_per_file: int = IDS_PER_FILE,
 ) -> list[DistinctIds]:
-    """Write the ids of a vocabulary, to be numbered anew or behind another one's."""
+    """Write the ids of a vocabulary, to be numbered anew or behind another one's.
+
+    Args:
+        keep: which of them, (N,); None: all.
+    """
     texts = open_vocabulary(vocabulary)[0].texts
-    slices = (texts.slice(start, ids_per_file) for start in range(0, len(texts), ids_per_file))
-    return [
-        _write_ids(sorted_ids(each.cast(pa.string())), work / f"ids-{uuid.uuid4().hex}")
-        for each in slices
-    ]
+    written = []
+    for start in range(0, len(texts), ids_per_file):
+        ids = texts.slice(start, ids_per_file).cast(pa.string())
+        if keep is not None:
+            ids = ids.filter(pa.array(keep[start : start + ids_per_file]))
+        written.append(_write_ids(sorted_ids(ids), work / f"ids-{uuid.uuid4().hex}"))
+    return written
 
 
 def ids_between(path: Path, low: str | None, high: str | None) -> pa.StringArray:

@@ -1,7 +1,7 @@
 """A trained model for more items and users than it was trained for.
 
 Letters for shapes:
-    M  new items
+    M  new items, or new users
     D  width of an embedding, or wider where vectors are padded
 """
 
@@ -55,6 +55,21 @@ def place_new_items(model: EmbeddingModel, vectors: NDArray[np.floating]) -> Non
     rows = torch.from_numpy(vectors[:, : model.embedding_dim]).to(table)
     with torch.no_grad():
         table[len(table) - len(rows) :] = rows
+
+
+def place_new_users(
+    larger: EmbeddingModel, smaller: EmbeddingModel, rows: NDArray[np.integer]
+) -> None:
+    """Let the users with the highest numbers begin as what they were in the smaller model.
+
+    Args:
+        rows: (M,) of the smaller model's table of users, such as those of their buckets.
+    """
+    if not isinstance(larger, TwoTower) or not isinstance(smaller, TwoTower):
+        return  # no table of users
+    table, end = larger.query_tower.weight, larger.num_users + 1
+    with torch.no_grad():
+        table[end - len(rows) : end] = smaller.query_tower.weight[torch.from_numpy(rows).long()]
 
 
 def _item_embedding(model: EmbeddingModel) -> nn.Embedding:

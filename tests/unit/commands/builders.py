@@ -24,7 +24,7 @@ def release_untrained(dataset: Path, releases: Path, config: PipelineConfig) -> 
         save_model(model, draft / MODEL_DIRECTORY, num_users=num_users, vocabulary=vocabulary)
 
     release, _ = build_release(
-        Material.of(dataset, config.feedback),
+        Material.of(dataset, config),
         releases,
         config,
         recipe="custom",

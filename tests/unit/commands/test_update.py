@@ -8,15 +8,24 @@ import pyarrow as pa
 import pytest
 
 from raysys import tables
+from raysys.commands.building import build_release
 from raysys.commands.console import Console
-from raysys.commands.update import Update, open_update, update_and_report
-from raysys.config import GruConfig, IndexConfig, PipelineConfig, RandomSplit
+from raysys.commands.update import Update, carried_over, open_update, update_and_report
+from raysys.config import GruConfig, IndexConfig, PipelineConfig, RandomSplit, TwoTowerConfig
+from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
 from raysys.index.cold_start import ColdStart
 from raysys.models.encode import encode_catalogue
 from raysys.models.weights import load_model
-from raysys.release import ITEM_VOCABULARY, MODEL_DIRECTORY, Release, open_release
+from raysys.release import (
+    HISTORIES,
+    ITEM_VOCABULARY,
+    MODEL_DIRECTORY,
+    USER_VOCABULARY,
+    Release,
+    open_release,
+)
 from tests.unit.commands.builders import release_untrained
 from tests.unit.dataset.builders import Row, write_dataset
 
@@ -126,3 +135,31 @@ def test_where_nothing_can_be_learnt_yet_the_weights_stay_and_the_data_is_new(
     placed = ColdStart.open(release).vectors([{"genre": "war"}])
     np.testing.assert_array_equal(catalogue[-1:], placed)
     assert placed.any()
+
+
+def test_a_user_who_did_enough_leaves_their_bucket(tmp_path: Path) -> None:
+    few: list[Row] = [("abe", "b", 1), ("abe", "c", 2), ("zoe", "b", 1)]
+    config = CONFIG.model_copy(
+        update={"model": TwoTowerConfig(embedding_dim=4, min_user_count=3, num_user_buckets=2)}
+    )
+    dataset = write_dataset(tmp_path / "old", [in_order([*OLD, *few])], item_table(*ITEMS))
+    release = release_untrained(dataset, tmp_path / "releases", config)
+    known = Vocabulary.open(release.file(USER_VOCABULARY))
+    assert known.ids.to_pylist() == [*USERS]
+    assert release.manifest.num_users == len(USERS)
+    histories = Histories.open(release.file(HISTORIES))
+    assert histories.rows_of(["abe", "zoe"]).min() >= 0  # everybody's is served
+
+    update = opened(release, tmp_path, ("abe", "d", 9_000), old=[*OLD, *few])
+    assert update.material.users.ids.to_pylist() == [*USERS, "abe"]
+    made, _ = build_release(
+        update.material,
+        tmp_path / "releases",
+        config,
+        recipe="custom",
+        write_model=carried_over(update),
+        console=Console(as_json=True),
+    )
+    assert made.manifest.num_users == len(USERS) + 1
+    table = load_model(made.path / MODEL_DIRECTORY, vocabulary=made.manifest.vocabulary)
+    assert table.state_dict()["query_tower.weight"].shape == (1 + 5 + 2, 4)

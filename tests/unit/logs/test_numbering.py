@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -130,6 +131,17 @@ def test_the_ids_of_one_vocabulary_follow_those_of_another(tmp_path: Path) -> No
     wanted = {"items": Wanted(more, tmp_path / "known.arrow")}
     path = write_vocabularies(wanted, tmp_path, ids_per_range=1)["items"]
     assert Vocabulary.open(path).ids.to_pylist() == [*"bdacz"]
+
+
+def test_of_a_vocabulary_only_some_ids_may_be_numbered(tmp_path: Path) -> None:
+    Vocabulary.from_ids("bd").extended("ac").save(tmp_path / "all.arrow")
+    keep = np.array([True, False, True, True])
+    for ids_per_file in (1, 3, 100):
+        some = distinct_ids_of(
+            tmp_path / "all.arrow", tmp_path, keep=keep, ids_per_file=ids_per_file
+        )
+        path = write_vocabularies({"users": Wanted(some)}, tmp_path)["users"]
+        assert Vocabulary.open(path).ids.to_pylist() == [*"abc"]
 
 
 def test_without_some_ids_the_others_move_up_in_their_order(tmp_path: Path) -> None:

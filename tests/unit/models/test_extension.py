@@ -9,7 +9,7 @@ from raysys.errors import ReleaseMismatchError
 from raysys.models.base import EmbeddingModel, QueryBatch
 from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue
-from raysys.models.extension import extended, place_new_items
+from raysys.models.extension import extended, place_new_items, place_new_users
 
 GRU = GruConfig(hidden_dimension=8)
 TWO_TOWER = TwoTowerConfig(embedding_dim=5)
@@ -85,3 +85,16 @@ def test_buckets_of_users_stay_at_the_end_and_new_users_stand_before_them() -> N
     assert torch.equal(larger[:3], table[:3])
     assert torch.equal(larger[-3:], table[-3:])
     assert larger[3:-3].all()
+
+
+def test_a_new_user_begins_as_the_bucket_that_was_theirs() -> None:
+    config = TwoTowerConfig(embedding_dim=2, num_user_buckets=3)
+    model = build_model(config, num_items=4, num_users=2)
+    table = model.state_dict()["query_tower.weight"]
+    table[3:] = torch.arange(6.0).reshape(3, 2)
+    larger = extended(model, num_items=4, num_users=4)
+    place_new_users(larger, model, np.array([5, 3]))
+    found = larger.state_dict()["query_tower.weight"]
+    assert found[3:5].tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert torch.equal(found[:3], table[:3])
+    assert torch.equal(found[-3:], table[-3:])
