@@ -98,6 +98,12 @@ COMMANDS = {
         declarations.declare_export_events,
         outputs=("database", "to"),
     ),
+    "schema": Command(
+        "raysys.commands.schema",
+        "write schemas of logs and tables, to be edited",
+        declarations.declare_schema,
+        outputs=("to",),
+    ),
     "recommend": Command(
         "raysys.commands.recommend",
         "rank for users without a server",

@@ -44,8 +44,8 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
             f"--{name}-query", metavar="SELECT", help=f"a table of {name} from the same database"
         )
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help=_CACHE)
-    parser.add_argument("--items", type=Path, metavar="FILE", help="a table of items")
-    parser.add_argument("--users", type=Path, metavar="FILE", help="a table of users")
+    _has_tables(parser)
+    _follows_schemas(parser)
     parser.add_argument(
         "--to", type=Path, required=True, metavar="DIR", help="the dataset directory to write"
     )
@@ -68,6 +68,57 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what the dataset, its releases and its campaigns belong to (default: %(default)s)",
     )
+
+
+def declare_schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "interactions", type=Path, nargs="+", metavar="LOG", help="files, globs or directories"
+    )
+    _has_tables(parser)
+    parser.add_argument(
+        "--to",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where to write interactions.avsc, items.avsc and users.avsc",
+    )
+    _names_columns(parser)
+
+
+def _has_tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--items", type=Path, metavar="FILE", help="a table of items")
+    parser.add_argument("--users", type=Path, metavar="FILE", help="a table of users")
+
+
+def _follows_schemas(parser: argparse.ArgumentParser) -> None:
+    for option, of_what in (
+        ("--schema", "the interactions"),
+        ("--items-schema", "the table of items"),
+        ("--users-schema", "the table of users"),
+    ):
+        parser.add_argument(
+            option,
+            type=Path,
+            metavar="FILE",
+            help=f"the Avro schema of {of_what}, as Personalize's",
+        )
+    _names_columns(parser)
+
+
+def _names_columns(parser: argparse.ArgumentParser) -> None:
+    for option, of_what in (
+        ("--column", "interactions"),
+        ("--item-column", "items"),
+        ("--user-column", "users"),
+    ):
+        parser.add_argument(
+            option,
+            action="append",
+            default=[],
+            metavar="COLUMN=NAME",
+            help=f"what a column of the {of_what} is called in the files, such as ITEM_ID=sku; may "
+            "be repeated",
+        )
 
 
 def declare_check(parser: argparse.ArgumentParser) -> None:

@@ -9,18 +9,24 @@ from typing import Any
 from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
+from raysys.commands.layouts import layouts_told
 from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.errors import ConfigError
+from raysys.logs.layout import Layout
 from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.movielens import fetch_movielens_100k
 from raysys.logs.movielens_files import find_movielens
 from raysys.logs.queries import SqlQuery
+from raysys.logs.schema import Kind
 from raysys.logs.sources import Given
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Import and report every row."""
     interactions, items, users = _sources(arguments, console)
+    given = {Kind.INTERACTIONS: interactions, Kind.ITEMS: items, Kind.USERS: users}
+    tables = {kind for kind, table in given.items() if table is not None}
+    layouts = layouts_told(arguments, tables=tables)
     shown = {"dataset": arguments.to, "dataset_group": arguments.dataset_group}
     with ray_cluster(console, metadata={"command": "import", **shown}):
         result = import_and_report(
@@ -29,6 +35,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             console,
             items=items,
             users=users,
+            layouts=layouts,
             mode=ImportMode(arguments.mode.upper()),
             num_shards=arguments.shards,
             dataset_group=arguments.dataset_group,
@@ -84,6 +91,7 @@ def import_and_report(
     *,
     items: Given | None = None,
     users: Given | None = None,
+    layouts: Sequence[Layout] = (),
     mode: ImportMode = ImportMode.FULL,
     num_shards: int | None = None,
     dataset_group: str = DEFAULT_DATASET_GROUP,
@@ -98,6 +106,7 @@ def import_and_report(
             destination,
             items=items,
             users=users,
+            layouts=layouts,
             mode=mode,
             num_shards=num_shards,
             dataset_group=dataset_group,
@@ -119,6 +128,7 @@ def import_and_report(
         "rows_suppressed": record.rows_suppressed,
         "quarantined_by_reason": manifest.quarantined_by_reason,
         "rows_in_dataset": manifest.rows_accepted,
+        "impressions": manifest.impressions.model_dump(),
         "notices": manifest.notices,
         "users": manifest.num_users,
         "items": manifest.num_items,
@@ -139,6 +149,11 @@ def _show(manifest: DatasetManifest, destination: Path, seconds: float, console:
         f"  {manifest.rows_accepted:,} rows of {manifest.num_users:,} users, "
         f"{manifest.num_items:,} items in {destination}"
     )
+    if manifest.impressions.rows:
+        console.say(
+            f"  {manifest.impressions.rows:,} of these rows say which items were shown: "
+            f"{manifest.impressions.items:,} in all"
+        )
     for reason, count in sorted(manifest.quarantined_by_reason.items()):
         console.say(f"    quarantined as {reason}: {count:,}")
     for notice in manifest.notices:

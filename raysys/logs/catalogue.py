@@ -52,7 +52,7 @@ def read_catalogue(source: Source, layout: Layout) -> Catalogue:
     """
     id_column = id_column_of(layout.kind)
     faults = Faults(source.name)
-    header, notices, batches = _batches(source, layout, id_column)
+    header, notices, batches = batches_of(source, layout)
     pieces = [values_of(batch, layout, id_column, faults) for batch in batches]
     source.check_unchanged()
     names = [column for column in header.positions if column not in faults.columns_left_out]
@@ -75,15 +75,14 @@ def inspect_catalogue(source: Source, layout: Layout) -> None:
         inspect_source(source, layout)
 
 
-def _batches(
-    source: Source, layout: Layout, id_column: str
-) -> tuple[Header, list[str], Iterable[RawBatch]]:
+def batches_of(source: Source, layout: Layout) -> tuple[Header, list[str], Iterable[RawBatch]]:
     """Return the columns of a source, what is to be said of them, and its rows."""
     notices: list[str] = []
     if isinstance(source.format, MovieLensTable):
+        id_column = id_column_of(layout.kind)
         table = read_movielens_table(source, source.format, id_column, notices)
         rows = np.arange(1, table.num_rows + 1)
-    elif isinstance(source.format, JsonFormat):
+    elif isinstance(source.format, JsonFormat) and layout.kind is not Kind.INTERACTIONS:
         table, rows = read_json_table(source, notices)
     else:
         header, notices = inspect_source(source, layout)

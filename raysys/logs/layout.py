@@ -17,11 +17,13 @@ class Layout:
             of items and users whatever there is.
         is_declared: whether the user wrote the schema. Then a source must have every column of it.
         called: what a column is called in the sources, where that is not its own name.
+        takes_all: whether every column of a source is read, whatever the schema says.
     """
 
     schema: Schema
     is_declared: bool
     called: Mapping[str, str] = field(default_factory=dict)
+    takes_all: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -63,11 +65,6 @@ class Layout:
             is_open=is_open,
         )
 
-    @property
-    def takes_all(self) -> bool:
-        """Whether every column of a source is read."""
-        return not self.is_declared and self.kind is not Kind.INTERACTIONS
-
     def narrowed(self, headers: Iterable[Header]) -> "Layout":
         """Return the layout without the columns that none of the sources has."""
         found = {column for one in headers for column in (*one.positions, *one.later)}
@@ -90,7 +87,8 @@ def undeclared(kind: Kind, called: Mapping[str, str] | None = None) -> Layout:
     """Return the layout of a table for which there is no schema."""
     if kind is Kind.INTERACTIONS:
         _check_known(called or {}, RESERVED[kind], kind)
-    return Layout(schema_of(kind, RESERVED[kind]), False, called or {})
+    takes_all = kind is not Kind.INTERACTIONS
+    return Layout(schema_of(kind, RESERVED[kind]), False, called or {}, takes_all)
 
 
 def declared(schema: Schema, called: Mapping[str, str] | None = None) -> Layout:

@@ -36,6 +36,7 @@ def test_movielens_is_fetched_into_the_cache_and_imported_with_its_tables(
         "items": cache / "item",
         "users": cache / "user",
         "destination": to,
+        "layouts": [],
         "mode": ImportMode.FULL,
         "num_shards": None,
         "dataset_group": "default",
