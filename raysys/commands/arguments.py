@@ -53,6 +53,11 @@ COMMANDS = {
         declarations.declare_check,
         outputs=("html",),
     ),
+    "forget": Command(
+        "raysys.commands.forget",
+        "take users out of a dataset, for good",
+        declarations.declare_forget,
+    ),
     "train": Command(
         "raysys.commands.train",
         "train on a dataset, evaluate, publish a release",

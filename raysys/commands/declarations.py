@@ -161,6 +161,26 @@ def declare_simulate(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def declare_forget(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, help="a directory that `raysys import` wrote")
+    parser.add_argument(
+        "--users",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="whom: a table with a USER_ID column, or a .txt file with one id a line",
+    )
+    parser.add_argument(
+        "--releases",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="releases, or directories of them, in which the users are looked for",
+    )
+    _must_be_of_group(parser)
+
+
 def declare_train(parser: argparse.ArgumentParser) -> None:
     _reads_dataset(parser)
     _publishes(parser)

@@ -32,4 +32,7 @@ def run_here(calls: Sequence[Call]) -> Iterator[Any]:
 
 def failed(error: OSError) -> DatasetError:
     """Return what an OSError of a call means; of reading a source it would be a SourceError."""
-    return DatasetError(f"Files of the dataset could not be written or read: {error}")
+    return DatasetError(
+        f"Files of the dataset could not be written or read, so nothing was published: {error}. If "
+        f"the disk is full, make room and run it again."
+    )

@@ -37,11 +37,13 @@ class Catalogue:
         table: `tables.ITEMS` or `tables.USERS`, then further columns.
         schema: what the columns hold, as it was declared or as it was found.
         notices: what was done beyond copying, in sentences.
+        num_unusable: rows that were left out, since they are no rows or their id is none.
     """
 
     table: pa.Table
     schema: Schema
     notices: list[str]
+    num_unusable: int
 
 
 def read_catalogue(source: Source, layout: Layout) -> Catalogue:
@@ -66,7 +68,8 @@ def read_catalogue(source: Source, layout: Layout) -> Catalogue:
             f"{source.name}: {num_repeats:,} rows were left out, since their id came before."
         )
     table = _arranged(table, layout.kind)
-    return Catalogue(table, layout.schema if layout.is_declared else _found(table, layout), notices)
+    schema = layout.schema if layout.is_declared else _found(table, layout)
+    return Catalogue(table, schema, notices, faults.num_unusable)
 
 
 def inspect_catalogue(source: Source, layout: Layout) -> None:

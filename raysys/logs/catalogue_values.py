@@ -41,6 +41,11 @@ class Faults:
             reasons.update(str(reason_of(int(code))) for code in codes[faulty])
             self.first.setdefault(column, int(rows[faulty[0]]))
 
+    @property
+    def num_unusable(self) -> int:
+        """How many rows went."""
+        return self.rows_refused + sum(reasons.total() for reasons in self.rows.values())
+
     def notices(self) -> list[str]:
         """Return a sentence for each kind of fault."""
         told = []

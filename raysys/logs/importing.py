@@ -13,15 +13,13 @@ All or nothing: whatever fails or is killed leaves `destination` as it was.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from raysys import storage
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
-from raysys.errors import ConfigError, DatasetError
+from raysys.errors import ConfigError
 from raysys.logs.additions import all_event_runs, compare_quarantines, finish_tables
 from raysys.logs.assembly import WORK, Assembly, ShardIds, ids_of
 from raysys.logs.call import RunCalls
@@ -35,7 +33,7 @@ from raysys.logs.metrics import count_rows
 from raysys.logs.numbering import write_vocabularies
 from raysys.logs.pieces import MOST_SHARDS, num_shards_for
 from raysys.logs.progress import ImportProgress, OnProgress
-from raysys.logs.publish import publish_import
+from raysys.logs.publish import publish_import, staging_beside
 from raysys.logs.readers import inspect_source
 from raysys.logs.reading import read_sources
 from raysys.logs.runs import Run
@@ -102,7 +100,7 @@ def import_log(
         if given is not None
     ]
     _inspect(origins, layout, tables)
-    with into.watched(), _staging(into.path) as staging:
+    with into.watched(), staging_beside(into.path) as staging:
         fetched = staging / WORK / "fetched"
         sources = fetch_origins(origins, fetched, layout, run, on_progress)
         catalogues = [
@@ -124,26 +122,6 @@ def import_log(
         publish_import(staging, into.path, manifest, into.found, replaces=replaces)
     count_rows(manifest.imports[-1])
     return manifest
-
-
-@contextmanager
-def _staging(destination: Path) -> Iterator[Path]:
-    """Give a directory beside the dataset, which is gone afterwards unless it became the dataset.
-
-    Raises:
-        DatasetError: something cannot be written there, a full disk being the usual cause.
-    """
-    staging = None
-    try:
-        staging = storage.staging_directory(destination)
-        yield staging
-    except OSError as error:
-        raise DatasetError(
-            f"Files could not be written beside {destination}: {error}. Nothing was published."
-        ) from error
-    finally:
-        if staging is not None:
-            storage.remove_tree(staging)
 
 
 def _inspect(

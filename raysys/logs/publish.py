@@ -6,6 +6,8 @@ files that the next change removes.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -49,6 +51,27 @@ def check_destination(destination: Path, dataset_group: str) -> DatasetManifest 
             f"rest on it. Choose another directory, or import with --dataset-group {found}."
         )
     return manifest
+
+
+@contextmanager
+def staging_beside(destination: Path) -> Iterator[Path]:
+    """Give a directory beside the dataset, which is gone afterwards unless it became the dataset.
+
+    Raises:
+        DatasetError: something cannot be written there, a full disk being the usual cause.
+    """
+    staging = None
+    try:
+        staging = storage.staging_directory(destination)
+        yield staging
+    except OSError as error:
+        raise DatasetError(
+            f"Files could not be written beside {destination}, so nothing was published: {error}. "
+            f"If the disk is full, make room and run it again."
+        ) from error
+    finally:
+        if staging is not None:
+            storage.remove_tree(staging)
 
 
 def publish_import(

@@ -100,13 +100,18 @@ def write_shard(
             rows_in += rows.num_rows
             is_repeat = repeats.among(rows) | is_repeated.among(rows)
             written.write(rows.filter(pa.array(~is_repeat)) if is_repeat.any() else rows)
+    return report_on(shard, written, rows_in - written.num_rows)
+
+
+def report_on(shard: int, written: ShardFile, duplicates: int) -> ShardReport:
+    """Return what a shard holds that was written to its end."""
     path = written.path
     return ShardReport(
         shard=shard,
         path=str(path),
         file=WrittenFile(num_bytes=path.stat().st_size, sha256=sha256_of_file(path)),
         rows=pq.read_metadata(path).num_rows,
-        duplicates=rows_in - written.num_rows,
+        duplicates=duplicates,
         num_users=written.num_users,
         first_occurred_at_us=written.first_occurred_at_us,
         last_occurred_at_us=written.last_occurred_at_us,

@@ -1,0 +1,116 @@
+"""`raysys forget`: take users out of a dataset, and say which releases still hold them."""
+
+import argparse
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from raysys.commands import job_page
+from raysys.commands.cluster import ray_cluster
+from raysys.commands.console import Console
+from raysys.commands.submission import check_output
+from raysys.dataset.dataset import open_dataset
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import DatasetError, ReleaseError, SourceError
+from raysys.logs.calls import run_calls
+from raysys.logs.catalogue import read_catalogue
+from raysys.logs.forgetting import Receipt, forget_users
+from raysys.logs.formats import TABLE_FORMATS
+from raysys.logs.header import USER_ID
+from raysys.logs.layout import undeclared
+from raysys.logs.schema import Kind
+from raysys.logs.source import local_source
+from raysys.release import HISTORIES, MANIFEST_NAME, USER_VOCABULARY, list_releases, open_release
+
+_ONE_A_LINE = (".txt", ".lst")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Forget and report; the JSON line is the receipt."""
+    started = time.perf_counter()
+    check_output(arguments.dataset, "DATASET")
+    dataset = open_dataset(arguments.dataset)
+    dataset.check_dataset_group(arguments.dataset_group)
+    user_ids = read_user_ids(arguments.users)
+    releases = releases_with(user_ids, arguments.releases)
+    group = dataset.manifest.dataset_group
+    shown = {"dataset": arguments.dataset, "dataset_group": group}
+    with ray_cluster(console, metadata={"command": "forget", **shown}):
+        manifest, receipt = forget_users(
+            arguments.dataset, user_ids, dataset_group=group, run=run_calls, releases=releases
+        )
+        job_page.add({"users_forgotten": len(receipt.users)})
+    _show(receipt, arguments.dataset, console)
+    return {
+        "dataset": str(arguments.dataset),
+        "dataset_group": group,
+        "receipt": str(arguments.dataset / manifest.receipts[-1]),
+        "num_users": len(receipt.users),
+        **receipt.model_dump(mode="json", exclude={"users"}),
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def read_user_ids(path: Path) -> list[str]:
+    """Return the distinct user ids of a file: a table with a USER_ID column, or one id a line.
+
+    Raises:
+        SourceError: the file cannot be read, or holds something that is no user id. To pass over
+            it could mean that somebody is not forgotten.
+    """
+    if not path.name.lower().endswith(_ONE_A_LINE):
+        source = local_source(path, str(path), TABLE_FORMATS)
+        catalogue = read_catalogue(source, undeclared(Kind.USERS))
+        if catalogue.num_unusable:
+            raise SourceError(
+                f"{catalogue.num_unusable:,} rows of {path} name nobody, and whom they mean would "
+                f"not be forgotten, so nobody was. Mend the file. {' '.join(catalogue.notices)}"
+            )
+        ids: list[str] = catalogue.table.column(USER_ID).to_pylist()
+        return ids
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} cannot be read as lines of text: {error}") from error
+    return list(dict.fromkeys(line for line in (one.rstrip("\r") for one in lines) if line))
+
+
+def releases_with(user_ids: Collection[str], directories: Sequence[Path]) -> dict[str, bool]:
+    """Return, by the path of each release in some directories, whether it holds any of the users.
+
+    One that cannot be read may hold them, so it counts as one that does.
+    """
+    found = {}
+    for directory in directories:
+        is_release = (directory / MANIFEST_NAME).is_file()
+        names = [""] if is_release else list_releases(directory)
+        for path in (directory / name for name in names):
+            try:
+                found[str(path)] = _holds(path, user_ids)
+            except (ReleaseError, DatasetError):
+                found[str(path)] = True
+    return found
+
+
+def _holds(path: Path, user_ids: Collection[str]) -> bool:
+    release = open_release(path)
+    ids = list(user_ids)
+    vocabulary = Vocabulary.open(release.file(USER_VOCABULARY))
+    histories = Histories.open(release.file(HISTORIES))
+    return bool(vocabulary.numbers(ids).any() or (histories.rows_of(ids) >= 0).any())
+
+
+def _show(receipt: Receipt, dataset: Path, console: Console) -> None:
+    rows = receipt.rows
+    console.say(
+        f"  {len(receipt.users):,} users are forgotten, {receipt.num_users_found:,} of whom had "
+        f"interactions: {rows['interactions']:,} of these were taken out of {dataset}, "
+        f"{rows['quarantine']:,} rows of quarantine, {rows['users']:,} of the table of users"
+    )
+    console.say(f"  {len(receipt.shards_rewritten):,} shards were written again")
+    for release in receipt.releases_with_them:
+        console.say(f"  release {release} still holds some of them: remove it", style="yellow")
+    if not receipt.releases_checked:
+        console.say("  no releases were looked at (--releases)", style="yellow")

@@ -1,0 +1,104 @@
+"""`raysys forget` reads exactly whom it is given, and looks for them in releases."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from raysys.cli import main
+from raysys.commands import forget
+from raysys.commands.forget import read_user_ids, releases_with
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import SourceError
+from raysys.logs.call import run_here
+from raysys.logs.importing import import_log
+from raysys.release import HISTORIES, USER_VOCABULARY, publishing
+from tests.unit.logs.tools import write
+
+PLAIN = {
+    "recipe": "r",
+    "model_kind": "gru",
+    "embedding_dim": 16,
+    "history_length": 1,
+    "vocabulary": "v",
+    "num_items": 1,
+    "num_users": 1,
+    "num_partitions": 1,
+    "index_factory": "Flat",
+    "watermark": None,
+    "metrics": {},
+    "lineage": {},
+}
+
+
+def publish(releases: Path, vocabulary: list[str], histories: list[str]) -> str:
+    with publishing(releases) as draft:
+        (draft.path / "vocabulary").mkdir()
+        Vocabulary.from_ids(vocabulary).save(draft.path / USER_VOCABULARY)
+        lists = [[1]] * len(histories)
+        Histories.from_lists(histories, lists, lists).save(draft.path / HISTORIES)
+        return str(draft.publish(**PLAIN).path)
+
+
+def test_ids_are_read_one_a_line_as_they_stand(tmp_path: Path) -> None:
+    text = write(tmp_path / "users.txt", " ann \r\nbob\n\nbob\nO'Hara, x\n")
+    assert read_user_ids(text) == [" ann ", "bob", "O'Hara, x"]
+
+
+def test_ids_are_read_from_tables(tmp_path: Path) -> None:
+    table = write(tmp_path / "users.csv", "USER_ID,AGE\nbob,3\nann,2\nbob,3\n")
+    assert read_user_ids(table) == ["bob", "ann"]
+    pq.write_table(pa.table({"USER_ID": [7, 12]}), tmp_path / "users.parquet")
+    assert read_user_ids(tmp_path / "users.parquet") == ["7", "12"]
+
+
+@pytest.mark.parametrize("row", ["", "  ", ",,,"])
+def test_a_row_that_names_nobody_is_refused_before_anybody_is_forgotten(tmp_path, row) -> None:
+    users = write(tmp_path / "users.csv", f"USER_ID,AGE\nann,2\n{row},3\n")
+    with pytest.raises(SourceError, match="nobody was"):
+        read_user_ids(users)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read as lines of text"):
+        read_user_ids(write(tmp_path / "users.txt", b"ann\n\xff\n"))
+
+
+def test_a_release_holds_them_by_its_vocabulary_or_its_histories_or_when_it_is_unreadable(
+    tmp_path: Path,
+) -> None:
+    numbered = publish(tmp_path / "a", ["ann"], [])
+    remembered = publish(tmp_path / "a", ["bob"], ["ann"])
+    without = publish(tmp_path / "a", ["bob"], ["bob"])
+    damaged = publish(tmp_path / "b", ["bob"], ["bob"])
+    (Path(damaged) / USER_VOCABULARY).write_bytes(b"")
+    assert releases_with(["ann", "nobody"], [tmp_path / "a", Path(damaged)]) == {
+        numbered: True,
+        remembered: True,
+        without: False,
+        damaged: True,
+    }
+
+
+def test_the_command_ends_with_the_receipt(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(forget, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(forget, "run_calls", run_here)
+    log = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP\nann,i,1\nbob,i,2\n")
+    import_log([log], tmp_path / "data", num_shards=2, run=run_here)
+    held = publish(tmp_path / "releases", ["ann"], ["ann"])
+    users = write(tmp_path / "users.txt", "ann\n")
+    arguments = ["--users", str(users), "--releases", str(tmp_path / "releases"), "--json"]
+    assert main(["forget", str(tmp_path / "data"), *arguments]) == 0
+    captured = capsys.readouterr()
+    line = json.loads(captured.out)
+    assert line["rows"] == {"interactions": 1, "quarantine": 0, "users": 0}
+    assert line["releases_with_them"] == [held]
+    assert (line["num_users"], line["num_users_found"]) == (1, 1)
+    receipt = json.loads(Path(line["receipt"]).read_text())
+    assert receipt["releases_with_them"] == [held]
+    assert "still holds some of them" in captured.err
+    assert "ann" not in captured.out.replace("data", "")
