@@ -1,13 +1,7 @@
 """Imports on a real Ray: many files in, one dataset out, every row accounted for."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -237,69 +231,6 @@ def test_a_dataset_is_measured_alike_on_ray_and_without(logs: Path, tmp_path: Pa
     assert found.user_table == expected.user_table
     assert found.user_table is not None
     assert (found.user_table.rows, found.user_table.matched) == (2, 1)
-
-
-_IMPORT = """
-import sys
-from pathlib import Path
-import ray
-from raysys.logs.event_export import export_log
-from raysys.logs.importing import import_log
-
-log, destination, ray_directory = map(Path, sys.argv[1:])
-ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=str(ray_directory))
-
-def report(done, total=None, note=""):
-    print(f"{done} {note}", flush=True)
-
-import_log([log], destination, on_progress=report)
-"""
-
-
-def test_an_import_killed_half_way_leaves_the_old_dataset_and_the_next_one_cleans_up(
-    logs: Path, tmp_path: Path
-) -> None:
-    import_log([logs], tmp_path / "data", num_shards=3)
-    before = interactions(tmp_path / "data")
-    rows = "".join(f"u{n % 1000},i{n % 99},{n}\n" for n in range(1_500_000))
-    long = write(tmp_path / "long.csv", "USER_ID,ITEM_ID,TIMESTAMP\n" + rows)
-    with TemporaryDirectory(prefix="ray", dir="/tmp") as ray_directory:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _IMPORT, str(long), str(tmp_path / "data"), ray_directory],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        first = process.stdout.readline()  # some rows are read, so staging is there
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        assert first.endswith(" 0 of 1 files\n")
-        staging = [path for path in tmp_path.iterdir() if ".partial-" in path.name]
-        assert len(staging) == 1
-        assert interactions(tmp_path / "data") == before
-        _wait_until_its_ray_is_gone(ray_directory)
-    import_log([logs], tmp_path / "data", num_shards=3)
-    assert interactions(tmp_path / "data") == before
-    assert {path.name for path in tmp_path.iterdir()} == {"logs", "data", "long.csv"}
-
-
-def _wait_until_its_ray_is_gone(ray_directory: str) -> None:
-    """Wait for the processes of a killed driver's cluster; Ray ends them by itself."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        commands = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                commands.append(path.read_bytes())
-            except OSError:
-                continue
-        if not any(ray_directory.encode() in command for command in commands):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"Ray in {ray_directory} still runs, 60 s after its driver was killed.")
 
 
 def test_exported_events_are_imported_again_and_know_each_other(tmp_path: Path) -> None:
