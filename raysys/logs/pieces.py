@@ -14,8 +14,11 @@ from raysys.logs.formats import JsonFormat, LineFormat, ParquetFormat
 from raysys.logs.records import CHUNK_BYTES, Readable, cut_records
 from raysys.logs.source import Extent, Source
 
-PIECE_BYTES = 32 << 20
-"""What one task reads of a text at least: enough rows to fill a sorted run."""
+PIECE_BYTES = (8 << 20, 32 << 20)
+"""How much one task reads, at least and at most: the most is near a full sorted run, the least is
+still much more work than a task costs."""
+
+_LEAST_PIECES = 4  # of a file that is divided, so that several processors have work
 
 ROWS_PER_SHARD = 2_000_000
 LEAST_SHARDS, MOST_SHARDS = 8, 4096
@@ -38,19 +41,21 @@ def is_divisible(source: Source) -> bool:
     A gzip file cannot be read from its middle.
     """
     is_known = isinstance(source.format, LineFormat | ParquetFormat) and not source.is_packed
-    return is_known and source.num_bytes >= 2 * PIECE_BYTES
+    return is_known and source.num_bytes >= 2 * PIECE_BYTES[0]
 
 
 def divide(source: Source, source_file: int) -> Division:
     """Hash a source and find its pieces. SourceError: it cannot be read to its end."""
+    least, most = PIECE_BYTES
+    piece_bytes = min(max(source.num_bytes // _LEAST_PIECES, least), most)
     if isinstance(source.format, LineFormat):
         digest = hashlib.sha256()
-        chunk_bytes = min(CHUNK_BYTES, PIECE_BYTES)
+        chunk_bytes = min(CHUNK_BYTES, piece_bytes // 4)  # ends near the borders wanted
         with source.open() as file:
             hashed = _Hashed(file, digest)
             pieces = cut_records(hashed, source.format.dialect, chunk_bytes=chunk_bytes)
             ends = [piece.end for piece in pieces]
-        borders = _borders([(end, end) for end in ends])
+        borders = _borders([(end, end) for end in ends], piece_bytes)
         sha256 = digest.hexdigest()
     else:
         with open_parquet(source) as file:
@@ -59,7 +64,7 @@ def divide(source: Source, source_file: int) -> Division:
         for place, group in enumerate(groups, start=1):
             total += group.total_byte_size
             sizes.append((place, total))
-        borders, sha256 = _borders(sizes), source.sha256()
+        borders, sha256 = _borders(sizes, piece_bytes), source.sha256()
     extents = tuple(Extent(start, end) for start, end in pairwise(borders))
     return Division(source_file, sha256, extents)
 
@@ -81,14 +86,14 @@ def _bytes_per_row(source: Source) -> int:
     return _BYTES_PER_ROW["json" if isinstance(source.format, JsonFormat) else "text"]
 
 
-def _borders(ends: Sequence[tuple[int, int]]) -> list[int]:
+def _borders(ends: Sequence[tuple[int, int]], piece_bytes: int) -> list[int]:
     """Return 0 and those places, of (place, bytes up to it), that leave a piece between them.
 
     The last place is always one of them.
     """
     borders, bytes_before = [0], 0
     for place, num_bytes in ends:
-        if num_bytes - bytes_before >= PIECE_BYTES:
+        if num_bytes - bytes_before >= piece_bytes:
             borders.append(place)
             bytes_before = num_bytes
     if ends and borders[-1] != ends[-1][0]:

@@ -30,7 +30,7 @@ def log_text() -> str:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 500)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", (500, 500))
 
 
 def import_here(log: Path, to: Path) -> tuple[DatasetManifest, dict[str, str]]:

@@ -36,7 +36,7 @@ def rows_of(source, extents):
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 16)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", (16, 16))
 
 
 texts = st.text(st.sampled_from('ab,"\n\r'), max_size=80)
@@ -78,7 +78,7 @@ def test_a_parquet_file_is_divided_between_its_row_groups(tmp_path, monkeypatch)
     columns = {"USER_ID": [f"u{n}" for n in range(100)], "ITEM_ID": ["i"] * 100}
     pq.write_table(pa.table({**columns, "TIMESTAMP": range(100)}), path, row_group_size=7)
     group_bytes = pq.read_metadata(path).row_group(0).total_byte_size
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 2 * group_bytes)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", (2 * group_bytes, 2 * group_bytes))
     source = source_of(path)
     division = divide(source, 0)
     assert 4 < len(division.extents) < 15
