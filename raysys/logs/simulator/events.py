@@ -73,7 +73,7 @@ def events_of(
         prefix: of recommendation ids; the number of the list follows.
     """
     rows, kinds = _rows(picks, world, rng)
-    at_s = _times(picks, rows, kinds, rng)
+    at_s = _times(picks, rows, rng)
     order = np.argsort(at_s, kind="stable")
     rows, kinds = rows[order], kinds[order]
     columns = [
@@ -99,14 +99,14 @@ def _rows(picks: Picks, world: World, rng: np.random.Generator) -> tuple[Integer
     return rows, kinds
 
 
-def _times(picks: Picks, rows: Integers, kinds: Integers, rng: np.random.Generator) -> Integers:
+def _times(picks: Picks, rows: Integers, rng: np.random.Generator) -> Integers:
     """Return when each event happens: minutes apart within a session."""
     session = picks.sessions[rows]
     is_first = np.diff(session, prepend=-1) != 0
     gaps = np.where(is_first, 0, 1 + rng.exponential(_MEAN_GAP_S, len(rows)).astype(np.int64))
     elapsed = np.cumsum(gaps)
     since = elapsed - elapsed[np.searchsorted(session, session, side="left")]
-    return rising(picks.at_s[rows] + since, picks.users[rows] - picks.users.min(initial=0))
+    return rising(picks.at_s[rows] + since, picks.users[rows])
 
 
 def _values(fits: Booleans, kinds: Integers, world: World, rng: np.random.Generator) -> pa.Array:

@@ -28,6 +28,7 @@ TABLE = pa.schema(
 
 _BLOCK_PICKS = 1 << 18  # of one block, about; a few hundred bytes each while it is made
 _FEWEST_PICKS = 20
+_LAST_SESSION_S = 6 * 3600  # before the end of the log, so that what follows is in the log too
 _JOINING_SHARE = 0.5  # people join in the first half of the log
 
 
@@ -106,7 +107,7 @@ class People:
         lengths, joined = self.lengths(block), self.joined_at_s(block)
         num_sessions = np.ceil(lengths / self.world.picks_per_session).astype(np.int64)
         users, _ = ragged(num_sessions)
-        end = BEGIN_S + self.world.num_days * DAY_S
+        end = BEGIN_S + self.world.num_days * DAY_S - _LAST_SESSION_S
         at_s = joined[users] + (rng.random(len(users)) * (end - joined[users])).astype(np.int64)
         at_s = at_s[np.lexsort((at_s, users))]
         starts = np.cumsum(num_sessions) - num_sessions

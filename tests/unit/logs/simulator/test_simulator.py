@@ -78,7 +78,8 @@ def test_every_user_picks_some_items_each_once_and_time_goes_on(log):
     assert len(log.users) / 200 == pytest.approx(30, rel=0.15)
     assert len(set(zip(log.users.tolist(), log.items.tolist(), strict=True))) == len(log.users)
     assert (np.diff(log.at_s)[np.diff(log.users) == 0] > 0).all()
-    assert log.at_s.min() >= SMALL.begin_s
+    assert SMALL.begin_s <= log.at_s.min()
+    assert log.at_s.max() < SMALL.end_s
 
 
 def test_nothing_is_picked_before_it_is_launched(log):
