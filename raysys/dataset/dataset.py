@@ -1,7 +1,7 @@
 """A dataset directory, opened for reading: what an import accepted, shard by shard."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import DatasetManifest, read_manifest
+from raysys.logs.schema import Field, Kind, Schema, ValueType
+from raysys.logs.schema_change import schema_in
 
 HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at", *FEEDBACK_COLUMNS]
 """Of `tables.INTERACTIONS`: what a history is made of."""
@@ -42,6 +44,32 @@ class Dataset:
         """Return the Parquet table of items, or None where the import had none."""
         name = self.manifest.items_file
         return None if name is None else self.path / name
+
+    def schema(self, kind: Kind) -> Schema | None:
+        """Return the schema that a table follows, declared or found; None: there is no table."""
+        return schema_in(self.manifest, kind)
+
+    def context_fields(self) -> tuple[Field, ...]:
+        """Return the columns of interactions that the schema declares as their context.
+
+        A string is one if it is categorical, as Personalize has it.
+        """
+        schema = self.schema(Kind.INTERACTIONS)
+        return tuple(
+            field
+            for field in (() if schema is None else schema.metadata)
+            if field.is_categorical or field.type is not ValueType.STRING
+        )
+
+    def interactions(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield some columns of all interactions in batches, shard after shard, in their order.
+
+        Raises:
+            DatasetError: a shard cannot be read.
+        """
+        for path in self.shard_paths():
+            for batch in read_batches(path, columns):
+                yield pa.Table.from_batches([batch])
 
     def item_vocabulary(self) -> Vocabulary:
         """Return the numbers of all items that anybody interacted with (DatasetError: damaged)."""
