@@ -1,0 +1,85 @@
+"""What a release holds of a dataset is what one memory would write of it, byte for byte."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from raysys.commands.material import Material
+from raysys.config import PipelineConfig, TwoTowerConfig
+from raysys.dataset import dataset as dataset_module
+from raysys.dataset import histories as histories_module
+from raysys.dataset.dataset import shard_histories
+from raysys.dataset.histories import concatenated
+from raysys.dataset.vocabulary import Vocabulary
+from tests.unit.dataset.builders import Row, interactions, write_dataset
+
+SHARDS: list[list[Row]] = [
+    [(f"u{user:02}", f"i{n * user % 11:02}", 9 * n) for user in users for n in range(1 + user % 6)]
+    for users in (range(0, 30, 3), [], range(2, 30, 3), range(1, 30, 3))
+]
+ITEMS = pa.table(
+    {"item_id": ["i03", "?", "i00"], "title": ["three", "no item", None], "year": [3, 9, None]}
+)
+
+
+@pytest.fixture(params=[1 << 20, 7])
+def written(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, bytes]:
+    """The files of a release draft, with everything in one block and in many."""
+    for module in (dataset_module, histories_module):
+        monkeypatch.setattr(module, "BLOCK_INTERACTIONS", request.param)
+    path = write_dataset(tmp_path / "data", SHARDS, ITEMS)
+    (tmp_path / "draft").mkdir()
+    Material.of(path).write(tmp_path / "draft")
+    files = (path for path in (tmp_path / "draft").rglob("*") if path.is_file())
+    return {str(path.relative_to(tmp_path / "draft")): path.read_bytes() for path in files}
+
+
+def array(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+def test_every_file_is_as_from_one_memory(written: dict[str, bytes], tmp_path: Path) -> None:
+    rows = [row for shard in SHARDS for row in shard]
+    items = Vocabulary.from_ids(item for _, item, _ in rows)
+    items.save(tmp_path / "items")
+    Vocabulary.from_ids(user for user, _, _ in rows).save(tmp_path / "users")
+    histories = concatenated([shard_histories(interactions(each), items) for each in SHARDS])
+    histories.save(tmp_path / "histories")
+    names = items.ids.to_pylist()
+    table = pa.table({"item_id": items.ids})
+    for name in ("title", "year"):
+        given = dict(zip(ITEMS["item_id"].to_pylist(), ITEMS[name].to_pylist(), strict=True))
+        values = pa.array([given.get(item) for item in names], ITEMS[name].type)
+        table = table.append_column(name, values)
+    with pa.ipc.new_file(str(tmp_path / "table"), table.schema) as sink:
+        sink.write_table(table)
+    counts = [sum(item == name for _, item, _ in rows) for name in names]
+    created = [min(time for _, item, time in rows if item == name) for name in names]
+    newest = max(time for _, _, time in rows)
+    assert written == {
+        "vocabulary/items.arrow": (tmp_path / "items").read_bytes(),
+        "vocabulary/users.arrow": (tmp_path / "users").read_bytes(),
+        "histories.arrow": (tmp_path / "histories").read_bytes(),
+        "items.arrow": (tmp_path / "table").read_bytes(),
+        "popularity.npy": array(np.array([0, *counts])),
+        "created_at.npy": array(np.array([newest, *created])),
+    }
+
+
+def test_users_with_too_few_interactions_get_no_number_and_keep_their_history(
+    tmp_path: Path,
+) -> None:
+    path = write_dataset(tmp_path / "data", SHARDS)
+    config = PipelineConfig(model=TwoTowerConfig(min_user_count=5))
+    material = Material.of(path, config)
+    kept = [f"u{user:02}" for user in range(30) if 1 + user % 6 >= 5]
+    assert material.users.ids.to_pylist() == kept
+    assert len(material.histories) == 30
+    assert Material.of(path, PipelineConfig()).users.hash == Material.of(path).users.hash
