@@ -53,14 +53,6 @@ class RowLookup:
         """Return the columns of `tables.LOOKUP`, to be written beside the strings."""
         return [pa.array(self.sorted_hash), pa.array(self.sorted_row)]
 
-    def extended(self, texts: pa.StringArray) -> "RowLookup":
-        """Return the lookup of these strings followed by `texts`, hashing only the new ones."""
-        old, new = len(self.texts), len(texts)
-        hashes = np.concatenate([self.sorted_hash, stable_hashes(iterate(texts))])
-        rows = np.concatenate([self.sorted_row, np.arange(old, old + new, dtype=np.int32)])
-        order = np.argsort(hashes, kind="stable")
-        return RowLookup(pa.concat_arrays([self.texts, texts]), hashes[order], rows[order])
-
     def rows(self, texts: Texts) -> NDArray[np.int64]:
         """Return the row of each string, (B,); -1 where there is none. A null has none."""
         if isinstance(texts, pa.Array | pa.ChunkedArray):

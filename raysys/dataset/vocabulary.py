@@ -36,15 +36,6 @@ class Vocabulary:
         distinct = _distinct_sorted(ids)
         return cls(distinct, sha256_of_texts(iterate(distinct)), RowLookup.build(distinct))
 
-    def extended(self, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> "Vocabulary":
-        """Return a vocabulary in which known ids keep their numbers and unseen ones follow."""
-        distinct = _distinct_sorted(ids)
-        unseen = distinct.filter(pa.array(self.lookup.rows(distinct) < 0))
-        if not len(unseen):
-            return self
-        lookup = self.lookup.extended(unseen)
-        return Vocabulary(lookup.texts, sha256_of_texts(iterate(lookup.texts)), lookup)
-
     def __len__(self) -> int:
         return len(self.ids)
 

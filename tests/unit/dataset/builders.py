@@ -1,7 +1,7 @@
 """Datasets as an import leaves them, written by hand."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from raysys import tables
 from raysys.dataset.selection import Total
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.hashing import sha256_of_file
+from raysys.hashing import sha256_of_file, sha256_of_texts
 from raysys.logs.manifest import FORMAT_VERSION
+from raysys.lookup import RowLookup
 
 Part = TypeVar("Part")
 Value = TypeVar("Value")
@@ -42,6 +43,18 @@ def interactions(rows: Sequence[Row]) -> pa.Table:
         ],
         schema=tables.INTERACTIONS,
     )
+
+
+def numbered(ids: Iterable[str]) -> Vocabulary:
+    """Return a vocabulary that numbers distinct ids in the order in which they are given."""
+    texts = pa.array(list(ids), pa.string())
+    return Vocabulary(texts, sha256_of_texts(texts.to_pylist()), RowLookup.build(texts))
+
+
+def extended(vocabulary: Vocabulary, ids: Iterable[str]) -> Vocabulary:
+    """Return what an import makes that goes on from a vocabulary: its ids, then the new ones."""
+    known = vocabulary.ids.to_pylist()
+    return numbered([*known, *sorted(set(ids) - set(known))])
 
 
 def write_dataset(

@@ -14,7 +14,7 @@ from raysys.dataset.histories import Histories, concatenated
 from raysys.dataset.merging import merged
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
-from tests.unit.dataset.builders import Row, interactions, write_dataset
+from tests.unit.dataset.builders import Row, interactions, numbered, write_dataset
 
 
 def block(users: list[str], is_weighed: bool = False) -> Histories:
@@ -53,7 +53,7 @@ def test_blocks_of_any_cut_come_together_in_the_order_of_the_vocabulary(
 
 
 def test_users_who_were_added_later_stand_behind(tmp_path: Path) -> None:
-    users = Vocabulary.from_ids(["m", "x"]).extended(["a", "c"])
+    users = numbered(["m", "x", "a", "c"])
     found = merged([block(["a", "m"]), block(["c", "x"])], users, tmp_path)
     assert equal(found, block(["m", "x", "a", "c"]))
     assert found.rows_of(["c", "x", "?"]).tolist() == [3, 1, -1]

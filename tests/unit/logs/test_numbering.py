@@ -16,6 +16,7 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.logs.call import Call, run_here
 from raysys.logs.distinct import DistinctIds, distinct_ids, distinct_ids_of
 from raysys.logs.numbering import Wanted, write_vocabularies, write_without
+from tests.unit.dataset.builders import extended, numbered
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
 
@@ -92,7 +93,7 @@ def test_ids_of_all_kinds_are_numbered_as_in_one_memory(
     expected = Vocabulary.from_ids(text for texts in old for text in texts)
     assert Vocabulary.open(first).ids.to_pylist() == expected.ids.to_pylist()
     second = written(work / "2", new, first, ids_per_range=ids_per_range)
-    expected.extended(text for texts in new for text in texts).save(work / "expected.arrow")
+    extended(expected, (text for texts in new for text in texts)).save(work / "expected.arrow")
     assert second.read_bytes() == (work / "expected.arrow").read_bytes()
 
 
@@ -126,7 +127,7 @@ def test_small_vocabularies_take_one_task_each_and_large_ones_several(tmp_path: 
 
 def test_the_ids_of_one_vocabulary_follow_those_of_another(tmp_path: Path) -> None:
     Vocabulary.from_ids("bd").save(tmp_path / "known.arrow")
-    Vocabulary.from_ids("dz").extended("ac").save(tmp_path / "more.arrow")
+    numbered("dzac").save(tmp_path / "more.arrow")
     more = distinct_ids_of(tmp_path / "more.arrow", tmp_path, ids_per_file=3)
     wanted = {"items": Wanted(more, tmp_path / "known.arrow")}
     path = write_vocabularies(wanted, tmp_path, ids_per_range=1)["items"]
@@ -134,7 +135,7 @@ def test_the_ids_of_one_vocabulary_follow_those_of_another(tmp_path: Path) -> No
 
 
 def test_of_a_vocabulary_only_some_ids_may_be_numbered(tmp_path: Path) -> None:
-    Vocabulary.from_ids("bd").extended("ac").save(tmp_path / "all.arrow")
+    numbered("bdac").save(tmp_path / "all.arrow")
     keep = np.array([True, False, True, True])
     for ids_per_file in (1, 3, 100):
         some = distinct_ids_of(
@@ -145,7 +146,7 @@ def test_of_a_vocabulary_only_some_ids_may_be_numbered(tmp_path: Path) -> None:
 
 
 def test_without_some_ids_the_others_move_up_in_their_order(tmp_path: Path) -> None:
-    Vocabulary.from_ids("bd").extended("acz").save(tmp_path / "all.arrow")
+    numbered("bdacz").save(tmp_path / "all.arrow")
     vocabulary = Vocabulary.open(write_without(tmp_path / "all.arrow", ["d", "z", "?"], tmp_path))
     assert vocabulary.ids.to_pylist() == [*"bac"]
     assert vocabulary.numbers([*"bdacz"]).tolist() == [1, 0, 2, 3, 0]
