@@ -45,6 +45,9 @@ def check_page(
         parts.append(_plots(statistics, figures))
     else:
         parts.append(_findings(findings))
+    if manifest.notices:
+        notices = "".join(f"<li>{_prose(notice)}</li>" for notice in manifest.notices)
+        parts.append(f"<section><h2>Notes of the import</h2><ul>{notices}</ul></section>")
     parts.append(f"<footer class=muted>raysys {raysys.__version__}. All counts are exact.</footer>")
     title = f"{verdict}: {escape(name)}"
     return (
@@ -223,6 +226,7 @@ code { font: .92em ui-monospace, Menlo, Consolas, monospace; }
   white-space: nowrap; overflow-wrap: normal;
 }
 .pass { color: var(--pass); } .warn { color: var(--warn); } .fail { color: var(--fail); }
+ul { margin: 0; padding-left: 1.2rem; }
 footer { margin-top: 1.5rem; }
 @media (max-width: 36rem) {
   .checks tr { display: block; padding: .5rem 0; border-top: 1px solid var(--grid); }

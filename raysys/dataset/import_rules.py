@@ -64,6 +64,22 @@ def event_types(statistics: Statistics) -> Finding:
     return judged("event types", found if named else "the log has no event types", warn=warn)
 
 
+def impressions(statistics: Statistics) -> Finding | None:
+    """Where an interaction says what was shown, that is a list of two items or more."""
+    shown = statistics.manifest.impressions
+    if not shown.rows:
+        return None
+    each = shown.items / shown.rows
+    warn = ""
+    if each < 2:
+        warn = "What was shown alone was not chosen from a list. Check that `|` stands between ids."
+    found = (
+        f"{percent(shown.rows, statistics.shard.rows)} of the interactions say what was shown, "
+        f"{each:,.1f} items each"
+    )
+    return judged("impressions", found, warn=warn)
+
+
 def constant_columns(statistics: Statistics) -> Finding:
     """No column with the same value in every row, and none without any."""
     columns = statistics.column_profiles()

@@ -63,7 +63,8 @@ def measure(
         found.user_table.matched = found.shard.users_in_table
     _join_items(dataset, found)
     found.quarantined = quarantine_examples(
-        [dataset.path / name for name in manifest.quarantine_names()]
+        [dataset.path / name for name in manifest.quarantine_names()],
+        manifest.quarantined_by_reason,
     )
     return found
 

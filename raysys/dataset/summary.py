@@ -32,6 +32,7 @@ def summary(statistics: Statistics) -> dict[str, Any]:
         "history_length": _history_lengths(statistics),
         "popularity": _popularity(statistics),
         "event_types": dict(total.event_types.most_common()) or None,
+        "impressions": manifest.impressions.model_dump(),
         "activity": activity(statistics).to_json(),
     }
 

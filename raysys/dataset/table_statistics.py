@@ -1,6 +1,6 @@
 """What a dataset's table of items or users holds, and how far it joins with the interactions."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +83,8 @@ def would_join(found: ItemJoin, counts: pa.Table, path: Path) -> str | None:
     Only for tables that hardly join as they are: it reads all ids once more.
     """
     missing = counts.column("item_id")
-    given = pa.chunked_array([batch.column("item_id") for batch in _batches(path)], pa.string())
+    batches = _batches(path, ["item_id"])
+    given = pa.chunked_array([batch.column("item_id") for batch in batches], pa.string())
     for ignored, normal in _NORMAL_FORMS.items():
         joined = _count(pc.is_in(normal(missing), value_set=pc.unique(normal(given))))
         if joined > max(found.matched, len(missing) // 2):
@@ -103,9 +104,16 @@ _NORMAL_FORMS = {
 }
 
 
-def _batches(path: Path) -> Iterator[pa.Table]:
+def _first_of(reason: str, quarantine: pa.Table) -> str:
+    rows = quarantine.filter(pc.equal(quarantine.column("reason"), reason))
+    (first,) = rows.slice(0, 1).to_pylist()
+    return f"{first['source']}, row {first['source_row']:,}: {first['detail']}"
+
+
+def _batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
     try:
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(BATCH_ROWS):
+        file = pq.ParquetFile(path, pre_buffer=False)
+        for batch in file.iter_batches(BATCH_ROWS, columns=columns):
             yield pa.Table.from_batches([batch]).combine_chunks()
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(
@@ -146,15 +154,17 @@ def _count(mask: pa.Array | pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
 
 
-def quarantine_examples(paths: list[Path]) -> dict[str, str]:
-    """Return, for each reason, where the first row of it stands and what is wrong with it."""
+def quarantine_examples(paths: Sequence[Path], reasons: Collection[str]) -> dict[str, str]:
+    """Return, for each reason, where the first row of it stands and what is wrong with it.
+
+    Reading ends when there is one for each of `reasons`.
+    """
     examples: dict[str, str] = {}
     for path in paths:
-        for batch in _batches(path):
-            reasons = pc.unique(batch.column("reason")).to_pylist()
-            for reason in [one for one in reasons if one not in examples]:
-                row = batch.filter(pc.equal(batch.column("reason"), reason)).slice(0, 1)
-                (first,) = row.to_pylist()
-                place = f"{first['source']}, row {first['source_row']:,}"
-                examples[reason] = f"{place}: {first['detail']}"
+        for batch in _batches(path, ["source", "source_row", "reason", "detail"]):
+            for reason in pc.unique(batch.column("reason")).to_pylist():
+                if reason not in examples:
+                    examples[reason] = _first_of(reason, batch)
+            if examples.keys() >= set(reasons):
+                return examples
     return examples

@@ -125,6 +125,13 @@ def test_a_dataset_in_which_nobody_is_left_has_a_page_without_plots(tmp_path):
     assert "0 interactions" in page
 
 
+def test_what_the_import_noticed_is_on_the_page(tmp_path):
+    found = statistics(tmp_path, [("a", "x", 5)], notices=["log.csv: <i>DEVICE</i> was not read."])
+    assert "<li>log.csv: &lt;i&gt;DEVICE&lt;/i&gt; was not read.</li>" in check_page(
+        "one", found, check(found), AT
+    )
+
+
 def test_the_same_dataset_gives_the_same_page(tmp_path):
     found = statistics(tmp_path, [("a", "x", 5), ("a", "y", 8)], ["t", "t"])
     pages = [check_page("one", found, check(found), AT) for _ in range(2)]

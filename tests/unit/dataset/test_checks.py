@@ -14,6 +14,7 @@ from raysys.dataset.findings import Finding, Verdict, percent, quoted, verdict_o
 from raysys.dataset.statistics import Statistics
 from raysys.dataset.table_statistics import ItemJoin, TableStatistics
 from raysys.dataset.time_bins import DAY_US, TimeBins
+from raysys.logs.impressions import Impressions
 from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -83,7 +84,7 @@ def test_a_good_dataset_passes_every_rule_without_hints():
     findings = check(good())
     assert [finding for finding in findings if finding.hint] == []
     assert verdict_of(findings) is Verdict.PASS
-    assert len(findings) == len(RULES) - 1  # cold items: there is no table of them
+    assert len(findings) == len(RULES) - 2  # no table of items, and no impressions
     assert len({finding.check for finding in findings}) == len(findings)
 
 
@@ -198,6 +199,16 @@ def test_what_an_import_did_is_judged_at_its_border(name, manifest, verdict, wor
     finding = found_by(name, manifest=manifest, quarantined=example)
     assert finding.verdict == verdict, finding
     assert words in f"{finding.found} {finding.hint}"
+
+
+def test_lists_of_one_item_are_warned_of_where_the_log_says_what_was_shown():
+    def of(shown):
+        return manifest(impressions=Impressions(rows=6_000, items=shown))
+
+    assert found_by("impressions", manifest=of(12_000)).verdict == "PASS"
+    assert "10.0 % of the interactions say" in found_by("impressions", manifest=of(12_000)).found
+    assert "`|`" in found_by("impressions", manifest=of(11_999)).hint
+    assert [one for one in check(good()) if one.check == "impressions"] == []
 
 
 def test_a_few_stray_times_that_stretch_the_log_are_noticed():

@@ -86,7 +86,9 @@ def test_the_quarantine_gives_the_first_row_of_each_reason(tmp_path):
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
     pq.write_table(pa.table(columns, schema=tables.QUARANTINE), tmp_path / "q")
-    assert quarantine_examples([tmp_path / "q"]) == {
+    # Reading ends when every reason has its example: the second file is not there.
+    paths = [tmp_path / "q", tmp_path / "gone"]
+    assert quarantine_examples(paths, {"null_id": 2, "bad_timestamp": 1}) == {
         "null_id": "log.csv, row 3: The id is missing.",
         "bad_timestamp": "log.csv, row 1,200: TIMESTAMP is 'soon'.",
     }
