@@ -208,5 +208,6 @@ def _check_items(release: Release, items: Vocabulary, material: Material) -> Non
             f"{material.dataset.path} has no interaction with {len(missing):,} of the "
             f"{len(items):,} items that release {release.name} was made from, such as "
             f"{items.ids_of(missing[:1])[0]!r}, so it is not that release's dataset and more. "
-            f"Import the old logs and the new ones together, or train anew with `raysys train`."
+            f"Add the new logs to the old ones (`raysys import --mode incremental`), or train anew "
+            f"with `raysys train`."
         )

@@ -6,8 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from raysys.errors import NothingUsableError
-from raysys.logs.destination import Destination
-from raysys.logs.manifest import DatasetManifest, ImportRecord, RowCounts
+from raysys.logs.destination import Destination, NextFiles
+from raysys.logs.impressions import total
+from raysys.logs.manifest import (
+    FORMAT_VERSION,
+    DatasetManifest,
+    ImportRecord,
+    RowCounts,
+    ShardSummary,
+)
 from raysys.logs.shards import ShardReport
 from raysys.logs.tasks import SourceReport
 
@@ -52,6 +59,64 @@ def totals(base: DatasetManifest | None, record: ImportRecord) -> dict[str, int]
     return {
         name: getattr(record, name) + (0 if base is None else getattr(base, name))
         for name in RowCounts.model_fields
+    }
+
+
+def next_manifest(
+    into: Destination,
+    record: ImportRecord,
+    sources: Sequence[SourceReport],
+    shards: list[ShardSummary],
+    files: NextFiles,
+    **fields: object,
+) -> DatasetManifest:
+    """Return the manifest of a dataset after an import, all rows of which are accounted for.
+
+    Where no file changes, it stays the dataset of the last import that changed one.
+
+    Args:
+        fields: of the manifest, those that do not follow from the rest.
+
+    Raises:
+        DatasetError: a row was lost, or came twice.
+    """
+    base, found = into.base, into.found
+    is_same = base is not None and not files.is_changed
+    state = base if base is not None and is_same else record
+    manifest = DatasetManifest.model_validate(
+        {
+            "format_version": FORMAT_VERSION,
+            "import_id": state.import_id,
+            "created_at": state.created_at,
+            "imports": [*(() if base is None else base.imports), record],
+            "sources": [
+                *(() if base is None else base.sources),
+                *(report.source for report in sources),
+            ],
+            "rows_forgotten": 0 if base is None else base.rows_forgotten,
+            "quarantined_by_reason": by_reason(sources, base),
+            "files": files.written,
+            "tombstones_file": None if found is None else found.tombstones_file,
+            "receipts": [] if found is None else found.receipts,
+            **summed_up(shards),
+            **totals(base, record),
+            **fields,
+        }
+    )
+    manifest.check_counts()
+    return manifest
+
+
+def summed_up(shards: list[ShardSummary]) -> dict[str, object]:
+    """Return the fields of a manifest that follow from the summaries of its shards."""
+    firsts = [one.first_occurred_at for one in shards if one.first_occurred_at is not None]
+    lasts = [one.last_occurred_at for one in shards if one.last_occurred_at is not None]
+    return {
+        "shards": shards,
+        "num_users": sum(shard.num_users for shard in shards),
+        "first_occurred_at": min(firsts, default=None),
+        "last_occurred_at": max(lasts, default=None),
+        "impressions": total(shard.impressions for shard in shards),
     }
 
 

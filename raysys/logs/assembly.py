@@ -1,6 +1,5 @@
 """The reports of an import's tasks, put together: files in their places, counts that must agree."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,16 +11,15 @@ from raysys.errors import DatasetError
 from raysys.logs import accounts
 from raysys.logs.catalogue_merge import FinishedTable
 from raysys.logs.destination import Destination, NextFiles
-from raysys.logs.distinct import DistinctIds, distinct_ids
 from raysys.logs.header import ITEM_ID, USER_ID
-from raysys.logs.impressions import total
 from raysys.logs.layout import Layout
-from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, ShardSummary
+from raysys.logs.manifest import DatasetManifest, ShardSummary
 from raysys.logs.numbering import Wanted
 from raysys.logs.publish import new_import_id
 from raysys.logs.runs import Run
 from raysys.logs.schema import Kind, Schema
 from raysys.logs.schema_change import schema_in, told_in_manifest, widened
+from raysys.logs.shard_ids import ID_COLUMNS, ShardIds
 from raysys.logs.shards import ShardReport
 from raysys.logs.tasks import CatalogueReport, QuarantineReport, SourceReport
 from raysys.lookup import open_vocabulary
@@ -29,28 +27,7 @@ from raysys.lookup import open_vocabulary
 WORK = "work"
 """The folder of a staging directory that tasks write below, and that is not published."""
 
-ID_COLUMNS = {"items": "item_id", "users": "user_id"}
-"""By kind of vocabulary: the column of the interactions whose ids it numbers."""
-
 _TABLES = {ITEM_ID: "items", USER_ID: "users"}
-
-
-@dataclass(frozen=True, slots=True)
-class ShardIds:
-    """The distinct ids of one shard, by kind."""
-
-    shard: int
-    ids: dict[str, DistinctIds]
-
-
-def ids_of(report: ShardReport) -> ShardIds:
-    """Write the distinct ids of a shard beside it."""
-    path = Path(report.path)
-    found = {
-        kind: distinct_ids(path, column, path.with_name(f"{path.name}.{kind}"))
-        for kind, column in ID_COLUMNS.items()
-    }
-    return ShardIds(report.shard, found)
 
 
 class Assembly:
@@ -189,43 +166,27 @@ class Assembly:
     def _manifest(
         self, shards: list[ShardSummary], quarantined: int, **fields: object
     ) -> DatasetManifest:
-        base, found, now = self._base, self.into.found, datetime.now(UTC)
         sources = self._in_order()
         record = accounts.record_of(
             sources,
             list(self._shards.values()),
             self.into,
             import_id=self._import_id,
-            ended_at=now,
+            ended_at=datetime.now(UTC),
             rows_now=sum(shard.rows for shard in shards),
             rows_quarantined=quarantined,
         )
-        is_same = base is not None and not self._files.is_changed
-        manifest = DatasetManifest.model_validate(
-            {
-                "format_version": FORMAT_VERSION,
-                "import_id": base.import_id if base is not None and is_same else self._import_id,
-                "created_at": base.created_at if base is not None and is_same else now,
-                "dataset_group": self._dataset_group,
-                "imports": [*(() if base is None else base.imports), record],
-                "sources": [
-                    *(() if base is None else base.sources),
-                    *(report.source for report in sources),
-                ],
-                "num_shards": self.num_shards,
-                "rows_forgotten": 0 if base is None else base.rows_forgotten,
-                "quarantined_by_reason": accounts.by_reason(sources, base),
-                "notices": self._notices(),
-                "files": self._files.written,
-                "tombstones_file": None if found is None else found.tombstones_file,
-                "receipts": [] if found is None else found.receipts,
-                **summed_up(shards),
-                **accounts.totals(base, record),
-                **fields,
-            }
+        return accounts.next_manifest(
+            self.into,
+            record,
+            sources,
+            shards,
+            self._files,
+            dataset_group=self._dataset_group,
+            num_shards=self.num_shards,
+            notices=self._notices(),
+            **fields,
         )
-        manifest.check_counts()
-        return manifest
 
     def _in_order(self) -> list[SourceReport]:
         return [self._sources[number] for number in sorted(self._sources)]
@@ -298,16 +259,3 @@ class Assembly:
         if path is None:
             return kept
         return self._files.place(path, f"vocabulary/{kind}.arrow", instead_of=kept)
-
-
-def summed_up(shards: list[ShardSummary]) -> dict[str, object]:
-    """Return the fields of a manifest that follow from the summaries of its shards."""
-    firsts = [one.first_occurred_at for one in shards if one.first_occurred_at is not None]
-    lasts = [one.last_occurred_at for one in shards if one.last_occurred_at is not None]
-    return {
-        "shards": shards,
-        "num_users": sum(shard.num_users for shard in shards),
-        "first_occurred_at": min(firsts, default=None),
-        "last_occurred_at": max(lasts, default=None),
-        "impressions": total(shard.impressions for shard in shards),
-    }

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from raysys import storage
 from raysys.errors import ConfigError, DatasetError
 from raysys.hashing import stable_hashes
-from raysys.logs.assembly import summed_up
+from raysys.logs.accounts import summed_up
 from raysys.logs.call import Call, RunCalls
 from raysys.logs.catalogue_merge import FinishedTable
 from raysys.logs.destination import Destination, NextFiles

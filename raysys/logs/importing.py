@@ -21,7 +21,7 @@ import pyarrow as pa
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
 from raysys.errors import ConfigError
 from raysys.logs.additions import all_event_runs, compare_quarantines, finish_tables
-from raysys.logs.assembly import WORK, Assembly, ShardIds, ids_of
+from raysys.logs.assembly import WORK, Assembly
 from raysys.logs.call import RunCalls
 from raysys.logs.calls import run_calls
 from raysys.logs.catalogue import inspect_catalogue
@@ -39,6 +39,7 @@ from raysys.logs.reading import read_sources
 from raysys.logs.runs import Run
 from raysys.logs.schema import Kind
 from raysys.logs.schema_change import layout_for
+from raysys.logs.shard_ids import ShardIds, ids_of
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
 from raysys.logs.source import Source
 from raysys.logs.sources import Given, Origin, find_sources, find_table

@@ -7,13 +7,14 @@ import pytest
 
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError, NothingUsableError, SourceError
-from raysys.logs.assembly import Assembly, ids_of
+from raysys.logs.assembly import Assembly
 from raysys.logs.destination import Destination
 from raysys.logs.importing import import_log
 from raysys.logs.joining import join
 from raysys.logs.manifest import ImportMode
 from raysys.logs.numbering import write_vocabularies
 from raysys.logs.progress import ImportProgress
+from raysys.logs.shard_ids import ids_of
 from raysys.logs.shards import write_shard
 from raysys.logs.tasks import Progress, import_source
 from tests.unit.logs.tools import LOG, log_at, write
