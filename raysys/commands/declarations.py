@@ -10,14 +10,18 @@ _CACHE = "of downloads (default: %(default)s)"
 _A_RELEASE = "a release, or a directory of releases: then the newest in it"
 
 
+def _path_or_url(text: str) -> str | Path:
+    return text if "://" in text else Path(text)
+
+
 def declare_import(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--interactions",
-        type=Path,
+        type=_path_or_url,
         nargs="+",
         metavar="FILE",
-        help="CSV, Parquet, JSON lines or RecBole .inter files, globs, or directories of them",
+        help="CSV, Parquet, JSON lines or RecBole .inter files, globs, directories or URLs of them",
     )
     source.add_argument(
         "--movielens",
@@ -72,7 +76,11 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
 
 def declare_schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "interactions", type=Path, nargs="+", metavar="LOG", help="files, globs or directories"
+        "interactions",
+        type=_path_or_url,
+        nargs="+",
+        metavar="LOG",
+        help="files, globs, directories or URLs of them",
     )
     _has_tables(parser)
     parser.add_argument(
@@ -86,8 +94,10 @@ def declare_schema(parser: argparse.ArgumentParser) -> None:
 
 
 def _has_tables(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--items", type=Path, metavar="FILE", help="a table of items")
-    parser.add_argument("--users", type=Path, metavar="FILE", help="a table of users")
+    for name in ("items", "users"):
+        parser.add_argument(
+            f"--{name}", type=_path_or_url, metavar="FILE", help=f"a table of {name}"
+        )
 
 
 def _follows_schemas(parser: argparse.ArgumentParser) -> None:

@@ -51,6 +51,11 @@ def _files(origins: list[Any]) -> list[Source]:
         raise ConfigError(
             "Schemas are made from files. Import the query once, and see its manifest."
         )
+    for one in files:
+        if not one.has_beginning:
+            raise ConfigError(
+                f"{one.name} is a Parquet file elsewhere. Copy it here, or name a CSV."
+            )
     return files
 
 

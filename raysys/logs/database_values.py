@@ -6,7 +6,7 @@ text, and text where values disagree.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,14 +22,16 @@ def column_of(values: Sequence[Any]) -> pa.Array:
     Numbers of exact decimals are integers where the column has no decimal places, else floats;
     dates stay dates; texts in a list are joined by `|`; what else there is becomes text.
     """
-    plain = [_plain(value) for value in values]
-    kinds = set(map(type, plain)) - {type(None)}
+    kinds = _kinds(values)
+    if not kinds.isdisjoint(_CONVERTERS):  # most columns need no look at each value
+        values = [_CONVERTERS.get(type(value), _same)(value) for value in values]
+        kinds = _kinds(values)
     if len(kinds) <= 1 or kinds == {int, float}:
-        with contextlib.suppress(pa.ArrowInvalid, OverflowError):  # an integer of over 64 bits
-            return pa.array(plain)
+        with contextlib.suppress(pa.ArrowException, OverflowError):  # an integer of over 64 bits
+            return pa.array(values)
     if bytes in kinds:  # text that need not be UTF-8; validation finds the rows in which it is not
-        return pa.array([_as_bytes(value) for value in plain], pa.binary())
-    return pa.array([_as_text(value) for value in plain], pa.string())
+        return pa.array([_as_bytes(value) for value in values], pa.binary())
+    return pa.array([_as_text(value) for value in values], pa.string())
 
 
 def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
@@ -55,15 +57,11 @@ def cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column.cast(kind)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return _number(value)
-    if isinstance(value, memoryview | bytearray):
-        return bytes(value)
-    if isinstance(value, UUID | timedelta | time):
-        return str(value)
-    if isinstance(value, list | tuple | dict):
-        return _joined(value)
+def _kinds(values: Sequence[Any]) -> set[type]:
+    return set(map(type, values)) - {type(None)}
+
+
+def _same(value: Any) -> Any:
     return value
 
 
@@ -73,8 +71,8 @@ def _number(value: Decimal) -> int | float:
 
 
 def _joined(value: Any) -> str:
-    if not isinstance(value, dict) and all(isinstance(one, str) for one in value):
-        return "|".join(value)
+    if not isinstance(value, dict) and all(isinstance(one, str | None) for one in value):
+        return "|".join(one for one in value if one is not None)
     return msgspec.json.encode(value, enc_hook=str).decode()
 
 
@@ -89,3 +87,17 @@ def _as_text(value: Any) -> str | None:
 def _as_bytes(value: Any) -> bytes | None:
     text = value if isinstance(value, bytes) else _as_text(value)
     return text.encode() if isinstance(text, str) else text
+
+
+_CONVERTERS: dict[type, Callable[[Any], Any]] = {
+    Decimal: _number,
+    memoryview: bytes,
+    bytearray: bytes,
+    UUID: str,
+    timedelta: str,
+    time: str,
+    list: _joined,
+    tuple: _joined,
+    dict: _joined,
+}
+"""What becomes of values that Arrow does not take as they are."""

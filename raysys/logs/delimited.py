@@ -120,6 +120,8 @@ def _read_header(
     """Return the column names, the pieces still to be cut, and the records behind the header."""
     pieces = cut_records(file, line_format.dialect, chunk_bytes=chunk_bytes)
     first = next(pieces, None)
+    if first and first.data[:2] == b"\x1f\x8b":
+        raise SourceError(f"{name} is a gzip file: unpack it, or let its name end with .gz.")
     if isinstance(first, Broken) or (first and first.data[:2] in (b"\xff\xfe", b"\xfe\xff")):
         raise SourceError(
             f"{name} has no header line that can be read. It must be a text file in UTF-8 whose "

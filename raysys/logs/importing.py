@@ -130,10 +130,10 @@ def _inspect(
 ) -> None:
     """Check the beginnings of all files, before anything runs (SourceError)."""
     for origin in origins:
-        if isinstance(origin, Source):
+        if isinstance(origin, Source) and origin.has_beginning:
             inspect_source(origin, layout)
     for table, of_table in tables:
-        if isinstance(table, Source):
+        if isinstance(table, Source) and table.has_beginning:
             inspect_catalogue(table, of_table)
 
 

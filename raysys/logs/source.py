@@ -1,5 +1,7 @@
 """One file that an import reads: what it is called, where it lies, what it looks like inside.
 
+It lies on this machine's file systems, or elsewhere; `raysys.logs.fetching` brings it here.
+
 A source crosses to other processes, so it holds no open file. Everything that can go wrong with
 the file itself is told as a SourceError that names it.
 """
@@ -7,14 +9,15 @@ the file itself is told as a SourceError that names it.
 import gzip
 import hashlib
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from raysys.errors import SourceError
-from raysys.logs.formats import PACKED, Format, Formats, format_of
+from raysys.logs import remote
+from raysys.logs.formats import PACKED, Format, Formats, ParquetFormat, format_of
 
 _CHUNK_BYTES = 1 << 20
 
@@ -39,9 +42,10 @@ class Source:
 
     Attributes:
         name: as it was given, fit for messages and manifests.
-        location: where it lies, the same in every process of the cluster.
+        location: where it lies, the same in every process of the cluster: a path, or what
+            `raysys.logs.remote` takes.
         format: what it looks like inside, once unpacked.
-        num_bytes: of the file as it lies there, packed or not.
+        num_bytes: of the file as it lies there, packed or not; 0 where a server does not say.
         state: differs whenever the file was written again.
     """
 
@@ -52,20 +56,34 @@ class Source:
     state: str
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the file lies elsewhere."""
+        return remote.is_url(self.location)
+
+    @property
+    def has_beginning(self) -> bool:
+        """Whether the file's beginning says what its columns are. A Parquet file's end says it."""
+        return not (self.is_remote and isinstance(self.format, ParquetFormat))
+
+    @property
     def is_packed(self) -> bool:
         """Whether the file's bytes are those of a gzip file."""
-        return self.location.lower().endswith(PACKED)
+        return self.name.lower().endswith(PACKED)
 
     @contextmanager
     def open(self) -> Generator[BinaryIO, None, None]:
-        """Open the file as it lies there, for reading from any place.
+        """Open the file as it lies there; one that is remote can be read to its end only.
 
         Raises:
             SourceError: it is gone, or an OSError of reading came out of the block.
         """
         try:
-            with Path(self.location).open("rb") as file:
-                yield file
+            if self.is_remote:
+                with remote.open_file(self.location) as file:
+                    yield file
+            else:
+                with Path(self.location).open("rb") as file:
+                    yield file
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -91,18 +109,24 @@ class Source:
     def sha256(self) -> str:
         """Return the hex SHA-256 of the file's bytes, reading it in pieces (SourceError)."""
         digest = hashlib.sha256()
-        with self.open() as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+        for chunk in self.chunks(_CHUNK_BYTES):
+            digest.update(chunk)
         return digest.hexdigest()
+
+    def chunks(self, num_bytes: int) -> Iterator[bytes]:
+        """Yield the file's bytes, so many at a time (SourceError)."""
+        with self.open() as file:
+            while chunk := file.read(num_bytes):
+                yield chunk
 
     def check_unchanged(self) -> None:
         """Raise SourceError if the file is gone, or is not as it was when the import began."""
         try:
-            state = _state(Path(self.location))
+            is_remote = self.is_remote
+            state = remote.state_of(self.location) if is_remote else _state(Path(self.location))
         except OSError as error:
             raise SourceError(
-                f"{self.name} was there when the import began and is gone ({error.strerror}). "
+                f"{self.name} was there when the import began and is gone ({error}). "
                 f"Nothing was imported; put it back and import again."
             ) from error
         if state != self.state:
@@ -128,9 +152,21 @@ def local_source(path: Path, name: str, formats: Formats) -> Source:
         raise SourceError(f"{name} is not a file. Check the path.")
     num_bytes = path.stat().st_size
     if num_bytes == 0:
-        raise SourceError(f"{name} is empty (0 bytes). Leave it out, or write it again.")
+        raise _empty(name)
     found = format_of(path.name, name, formats)
     return Source(name, str(path.absolute()), found, num_bytes, _state(path))
+
+
+def remote_source(file: remote.RemoteFile, formats: Formats) -> Source:
+    """Return a file elsewhere as a source. SourceError: it is empty, or of no known format."""
+    if file.num_bytes == 0:
+        raise _empty(file.name)
+    found = format_of(file.name, file.name, formats)
+    return Source(file.name, file.location, found, file.num_bytes or 0, file.state)
+
+
+def _empty(name: str) -> SourceError:
+    return SourceError(f"{name} is empty (0 bytes). Leave it out, or write it again.")
 
 
 def _state(path: Path) -> str:

@@ -10,7 +10,6 @@ driver says is searched for them.
 """
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from raysys import storage
 from raysys.errors import SourceError
 from raysys.logs.database_values import column_of
+from raysys.logs.drivers import read_any_text, read_any_time
 from raysys.logs.formats import PARQUET
 from raysys.logs.growing_parquet import GrowingParquet
 from raysys.logs.queries import SqlQuery
@@ -44,11 +44,11 @@ def sql_query(url: str, query: str) -> SqlQuery:
     """
     try:
         parsed = make_url(storage.absolute_database(url))
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):  # what they say may hold the password
         raise SourceError(
             "The database must be given as a URL, such as postgresql://user@host/name or "
             "sqlite:///file.db, and what was given is none."
-        ) from error
+        ) from None
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.password is None and (password := os.environ.get(PASSWORD_VARIABLE)):
@@ -119,20 +119,10 @@ def _engine(url: URL, name: str) -> Engine:
             f"pymysql` for mysql+pymysql://."
         ) from error
     if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _read_any_text)
+        event.listen(engine, "connect", read_any_text)
+    elif url.get_driver_name() == "psycopg":
+        event.listen(engine, "connect", read_any_time)
     return engine
-
-
-def _read_any_text(connection: sqlite3.Connection, _: object) -> None:
-    """Let one text that is not UTF-8 cost its row, not the whole result."""
-
-    def text_or_bytes(value: bytes) -> str | bytes:
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value
-
-    connection.text_factory = text_or_bytes
 
 
 def _reading(connection: Connection) -> Connection:

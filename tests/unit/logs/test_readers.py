@@ -147,6 +147,7 @@ UNREADABLE = {
     "semicolons.csv": (b"USER_ID;ITEM_ID;TIMESTAMP\na;b;1\n", "separated by semicolons"),
     "headless.csv": (b"196,242,881250949\n", "first line looks like data"),
     "twice.csv": (b"USER_ID,user_id,ITEM_ID,TIMESTAMP\na,a,b,1\n", "USER_ID 2 times"),
+    "packed.csv": (gzip.compress(b"USER_ID,ITEM_ID,TIMESTAMP\na,b,1\n"), "let its name end with"),
     "garbage.parquet": (b"PAR1 this is no Parquet file", "not a complete Parquet file"),
     "log.txt": (b"USER_ID,ITEM_ID,TIMESTAMP\na,b,1\n", "no known format"),
 }

@@ -145,7 +145,7 @@ def test_text_that_is_no_utf8_costs_its_row_alone(tmp_path):
         ([Decimal(12), None, Decimal("2E+3")], [12, None, 2000]),
         ([Decimal("1.50"), Decimal(2)], [1.5, 2.0]),
         ([2**70, 1], [str(2**70), "1"]),
-        ([["a", "b"], [], None], ["a|b", "", None]),
+        ([["a", None, "b"], [], None], ["a|b", "", None]),
         ([{"a": [1, None]}], ['{"a":[1,null]}']),
         ([True, 1], ["true", "1"]),
         ([memoryview(b"x")], [b"x"]),
@@ -224,6 +224,7 @@ def test_the_password_may_come_from_the_environment(monkeypatch):
     ("url", "words"),
     [
         ("shop.db", "must be given as a URL"),
+        ("postgresql://ann:geheim@host:port/shop", "must be given as a URL"),
         ("sqlite:///nowhere/shop.db", "there is no file"),
         ("sqlite://", "lies in memory"),
     ],
