@@ -104,7 +104,9 @@ class ColumnProfile:
     highest: Any = None
 
     def add_column(self, column: pa.Array | pa.ChunkedArray) -> None:
-        """Take a part of the column."""
+        """Take a part of the column; NaN is no value."""
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         ends = pc.min_max(column).as_py() if len(column) else {"min": None, "max": None}
         self.add(ColumnProfile(len(column), column.null_count, ends["min"], ends["max"]))
 

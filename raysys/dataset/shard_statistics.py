@@ -27,7 +27,8 @@ RESOLUTIONS = {"days": DAY_US, "hours": HOUR_US, "minutes": MINUTE_US, "seconds"
 
 _MAX_EVENT_TYPES = 1_000
 _MAX_EVENT_VALUES = 100
-_NOT_PROFILED = ("user_id", "item_id", "occurred_at", "event_id", "source_file", "source_row")
+_NOT_READ = ("event_id", "source_file", "source_row")
+_NOT_PROFILED = ("user_id", "item_id", "occurred_at", *_NOT_READ)
 
 
 @dataclass(slots=True)
@@ -214,7 +215,7 @@ def shard_statistics(
     scan = ShardScan(bins, now_us)
     try:
         file = pq.ParquetFile(path, pre_buffer=False)
-        names = [one for one in file.schema_arrow.names if not one.startswith("source_")]
+        names = [one for one in file.schema_arrow.names if one not in _NOT_READ]
         for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
             scan.add(pa.Table.from_batches([batch]))
         return scan.finish(users_table)

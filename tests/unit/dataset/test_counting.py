@@ -33,6 +33,14 @@ def test_a_profile_of_parts_is_that_of_the_whole(parts):
     assert total.is_constant == (len(set(whole)) == 1 and whole[0] is not None)
 
 
+def test_a_column_of_nan_is_empty_and_a_nan_among_numbers_is_missing():
+    nothing, some = ColumnProfile(), ColumnProfile()
+    nothing.add_column(pa.array([float("nan"), None]))
+    some.add_column(pa.array([0.5, float("nan")]))
+    assert (nothing.is_empty, nothing.is_constant) == (True, False)
+    assert (some.nulls, some.highest, some.is_constant) == (1, 0.5, False)
+
+
 def test_items_are_added_up_however_often_sums_are_made_in_between(monkeypatch):
     monkeypatch.setattr(counting, "_COMPACTED_ROWS", 2)
     counts = ItemCounts()

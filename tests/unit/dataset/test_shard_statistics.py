@@ -81,6 +81,19 @@ def test_every_column_is_profiled_but_those_of_identity_and_place():
     assert found.columns["event_value"].is_empty
 
 
+def test_columns_of_every_type_that_a_schema_declares_are_profiled(tmp_path):
+    table = interactions([("a", "x", 1), ("b", "y", 2)])
+    table = table.append_column("source_page", pa.array(["home", "home"]))
+    table = table.append_column("is_child", pa.array([True, False]))
+    table = table.append_column("seconds", pa.array([7, None]))
+    table = table.append_column("share", pa.array([0.5, float("nan")]))
+    pq.write_table(table, tmp_path / "shard")
+    found = shard_statistics(tmp_path / "shard", BINS, 100).columns
+    assert {name for name, profile in found.items() if profile.is_constant} == {"source_page"}
+    assert (found["is_child"].lowest, found["is_child"].highest) == (False, True)
+    assert (found["seconds"].nulls, found["seconds"].highest) == (1, 7)
+
+
 def test_more_distinct_event_types_than_can_be_counted_are_not_counted_at_all():
     table = interactions([("a", "x", n % 30) for n in range(1200)])
     table = table.set_column(3, "event_type", pa.array([f"t{n}" for n in range(1200)]))
