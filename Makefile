@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format bench-tfrs bench-serve bench-import constraints clean
+.PHONY: help setup demo test test-unit check format bench-tfrs bench-serve bench-import bench-examples constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench-serve: $(READY)  ## served requests/s against an empty route; ends with on
 
 bench-import: $(READY)  ## imported rows/s, memory, against pyarrow alone; ends with one JSON line
 	$(BIN)/python benchmarks/import_log.py $(ARGS)
+
+bench-examples: $(READY)  ## examples/s into the training loop, against memory; ends with one JSON line
+	$(BIN)/python benchmarks/examples.py $(ARGS)
 
 constraints: $(READY)  ## pin the versions that are installed now
 	@echo '# The versions that raysys is built and tested with. Made anew by `make constraints`.' > constraints.txt

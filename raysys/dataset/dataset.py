@@ -108,17 +108,7 @@ class Dataset:
     ) -> Iterator[Histories]:
         """Yield the histories of all users, some whole users at a time, shard after shard."""
         for path in self.shard_paths():
-            last = ""
-            for table in _whole_users(path):
-                block = shard_histories(table, vocabulary, feedback)
-                first, last_before, last = (
-                    block.user_ids[0].as_py(),
-                    last,
-                    block.user_ids[-1].as_py(),
-                )
-                if first <= last_before:
-                    raise _disordered()
-                yield block
+            yield from shard_blocks(path, vocabulary, feedback)
 
     def check_dataset_group(self, name: str | None) -> None:
         """Raise DatasetError unless the dataset belongs to this group; None is every group."""
@@ -188,6 +178,23 @@ def shard_histories(
     )
     types, values = (table.column(name) for name in FEEDBACK_COLUMNS)
     return with_feedback(histories, types, values, feedback)
+
+
+def shard_blocks(
+    path: Path, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING
+) -> Iterator[Histories]:
+    """Yield the histories of one shard's users, some whole users at a time.
+
+    Raises:
+        DatasetError: the file cannot be read, or its rows are not ordered by user and time.
+    """
+    last = ""
+    for table in _whole_users(path):
+        block = shard_histories(table, vocabulary, feedback)
+        first, last_before, last = block.user_ids[0].as_py(), last, block.user_ids[-1].as_py()
+        if first <= last_before:
+            raise _disordered()
+        yield block
 
 
 def _whole_users(path: Path) -> Iterator[pa.Table]:

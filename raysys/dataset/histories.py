@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from raysys import arrow_file, tables
@@ -308,31 +307,6 @@ def offsets_of(
 def rows_of_offsets(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the list that each thing belongs to, of lists that are laid end to end."""
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-
-
-def concatenated(parts: Sequence[Histories]) -> Histories:
-    """Return the users of all parts, which share none, ordered by user id.
-
-    Raises:
-        ValueError: the item numbers of two parts belong to different vocabularies.
-    """
-    hashes = {part.vocabulary_hash for part in parts}
-    if len(hashes) > 1:
-        raise ValueError(f"Histories of {len(hashes)} different vocabularies cannot be joined.")
-    if len({part.weights is None for part in parts}) > 1:
-        raise ValueError("Histories with weights and without cannot be joined.")
-    none = Histories.from_lists([], [], [])
-    together = Histories(
-        pa.concat_arrays([none.user_ids, *(part.user_ids for part in parts)]),
-        offsets_of(np.concatenate([none.lengths, *(part.lengths for part in parts)])),
-        np.concatenate([none.item_nums, *(part.item_nums for part in parts)]),
-        np.concatenate([none.occurred_at_us, *(part.occurred_at_us for part in parts)]),
-        hashes.pop() if hashes else "",
-        np.concatenate([part.weights for part in parts if part.weights is not None])
-        if parts and parts[0].weights is not None
-        else None,
-    )
-    return together.take(pc.sort_indices(together.user_ids).to_numpy())
 
 
 def _with_weights(schema: pa.Schema, has_weights: bool) -> pa.Schema:

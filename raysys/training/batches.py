@@ -61,14 +61,14 @@ class SegmentBatches:
     ) -> None:
         self._items, self._weights = histories.item_nums, histories.weights
         self._begins, self._ends = histories.offsets[:-1], histories.offsets[1:]
-        is_target = _is_known_target(histories) & (histories.places > 0)
-        before = offsets_of(is_target)
-        self._learnable = np.flatnonzero(before[self._ends] > before[self._begins])
+        counts = [_targets_after_the_first(block) for block in histories.blocks()]
+        num_targets = np.concatenate([np.zeros(0, np.int64), *counts])
+        self._learnable = np.flatnonzero(num_targets)
         self._num_lanes = num_lanes
         self._num_steps = num_steps
         self._half_life = half_life
         self._seed = seed
-        self.num_examples = int(before[-1])
+        self.num_examples = int(num_targets.sum())
 
     def epoch(self, epoch: int) -> Iterator[SegmentBatch]:
         """Yield the batches of one epoch."""
@@ -156,3 +156,9 @@ class PairBatches:
 def _is_known_target(histories: Histories) -> NDArray[np.bool_]:
     is_known: NDArray[np.bool_] = histories.item_nums != UNKNOWN_NUM
     return is_known & histories.is_target
+
+
+def _targets_after_the_first(histories: Histories) -> NDArray[np.int64]:
+    """Return how many targets each user, (U,), has that something comes before."""
+    before = offsets_of(_is_known_target(histories) & (histories.places > 0))
+    return np.diff(before[histories.offsets])

@@ -100,8 +100,9 @@ class _ChosenItems:
             logq_correction = config.model.logq_correction
             self._options["remove_accidental_hits"] = config.model.remove_accidental_hits
         if logq_correction:
-            found = train.targets().item_nums
-            counts = np.bincount(found, minlength=model.num_items + 1)
+            counts = np.zeros(model.num_items + 1, np.int64)
+            for block in train.blocks():
+                counts += np.bincount(block.targets().item_nums, minlength=len(counts))
             frequency = torch.from_numpy(counts).to(device, torch.float64)
             frequency[0] = 0.0
             comm.sum_([frequency])

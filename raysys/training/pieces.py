@@ -1,6 +1,8 @@
 """What one worker learns from and what it validates on."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,8 @@ from numpy.typing import NDArray
 from raysys.config import ModelConfig, PipelineConfig, SequenceConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.selection import Total, alone, nth_smallest, num_keys
-from raysys.dataset.splits import Held, find_cutoffs, split_some
+from raysys.dataset.splits import Held, SplitBlocks, find_cutoffs
+from raysys.dataset.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,9 @@ class Pieces:
 
 
 def pieces_of(histories: Histories, config: PipelineConfig, total: Total = alone) -> Pieces:
-    """Return the pieces of the users that the caller holds.
+    """Return the pieces of the users that the caller holds, mapped from files without a name.
+
+    The histories are read in blocks; the memory needed does not depend on their number.
 
     Args:
         total: adds up the counts of all who hold users.
@@ -28,13 +33,22 @@ def pieces_of(histories: Histories, config: PipelineConfig, total: Total = alone
     Raises:
         ConfigError, DatasetError: the users cannot be split in this way.
     """
-    cutoffs = find_cutoffs([histories], config.split, total)
-    parts = split_some(histories, config.split, cutoffs)
-    train = parts.train.inputs()
-    is_usual = usual_lengths(train.lengths, config.model, total)
-    return Pieces(
-        train if is_usual.all() else train.take(np.flatnonzero(is_usual)), parts.validation
-    )
+    blocks = histories.blocks()
+    cutoffs = find_cutoffs(blocks, config.split, total)
+    parts = SplitBlocks(blocks, config.split, cutoffs)
+    lengths = [np.zeros(0, np.int64), *(part.train.inputs().lengths for part in parts)]
+    is_usual = usual_lengths(np.concatenate(lengths), config.model, total)
+    with tempfile.TemporaryDirectory(prefix="raysys-pieces-") as work:
+        train, asked, answers = (Spool(Path(work), histories.vocabulary_hash) for _ in range(3))
+        num_before = 0
+        for part in parts:
+            users = part.train.inputs()
+            is_kept = is_usual[num_before : num_before + len(users)]
+            num_before += len(users)
+            train.append(users if is_kept.all() else users.take(np.flatnonzero(is_kept)))
+            asked.append(part.validation.histories)
+            answers.append(part.validation.relevant)
+        return Pieces(train.histories(), Held(asked.histories(), answers.histories()))
 
 
 def length_bounds(

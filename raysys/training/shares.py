@@ -1,15 +1,15 @@
 """Which users each training worker learns from: no user is left out, none is read twice."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from raysys.config import FeedbackConfig
-from raysys.dataset.dataset import HISTORY_COLUMNS, shard_histories
-from raysys.dataset.histories import Histories, concatenated
+from raysys.dataset.dataset import shard_blocks
+from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 
 
@@ -21,11 +21,14 @@ class Share:
     part: int
     num_parts: int
 
-    def of(self, shard: Histories) -> Histories:
-        """Return the users of this share."""
-        if self.num_parts == 1:
-            return shard
-        return shard.take(np.arange(self.part, len(shard), self.num_parts))
+    def of(self, blocks: Iterable[Histories]) -> Iterator[Histories]:
+        """Yield the users of this share, out of all of the shard's in order."""
+        num_before = 0
+        for block in blocks:
+            first = (self.part - num_before) % self.num_parts
+            rows = np.arange(first, len(block), self.num_parts)
+            num_before += len(block)
+            yield block if self.num_parts == 1 else block.take(rows)
 
 
 def shares_of(rank: int, num_workers: int, num_shards: int) -> list[Share]:
@@ -41,20 +44,17 @@ def shares_of(rank: int, num_workers: int, num_shards: int) -> list[Share]:
 
 @dataclass(frozen=True, slots=True)
 class ReadShares:
-    """From the places of shares to a table of `tables.HISTORIES`: one row per user."""
+    """From the places of shares to tables of `tables.HISTORIES`, some users in each."""
 
     shares: list[Share]
     shards: list[Path]
     items: Path
     feedback: FeedbackConfig
 
-    def __call__(self, places: pa.Table) -> pa.Table:
+    def __call__(self, places: pa.Table) -> Iterator[pa.Table]:
         vocabulary = Vocabulary.open(self.items)
-        parts = []
         for place in places.column("place").to_pylist():
             share = self.shares[place]
-            table = pq.read_table(
-                self.shards[share.shard], columns=HISTORY_COLUMNS, partitioning=None
-            )
-            parts.append(share.of(shard_histories(table, vocabulary, self.feedback)))
-        return concatenated(parts).to_table()
+            blocks = shard_blocks(self.shards[share.shard], vocabulary, self.feedback)
+            for block in share.of(blocks):
+                yield block.to_table()

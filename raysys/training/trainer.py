@@ -1,11 +1,11 @@
 """Training on a Ray cluster: Ray Data hands out the users, Ray Train runs the loop on each worker.
 
-Every worker reads its own shards once and keeps its users in memory as arrays. After each epoch
-worker 0 writes a checkpoint; when a worker dies, all begin again from the newest one.
+Every worker reads its own users once, into files of its node that it maps: where memory is enough
+they stay in it, and where it is not an epoch reads them again. After each epoch worker 0 writes a
+checkpoint; when a worker dies, all begin again from the newest one.
 """
 
 import contextlib
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ray
-import ray.data
 import ray.train
 import ray.train.torch
 import torch
@@ -23,7 +22,7 @@ import torch
 from raysys import storage as files_on_storage
 from raysys.config import PipelineConfig
 from raysys.dataset.dataset import open_dataset
-from raysys.dataset.histories import Histories, concatenated
+from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import RaysysError, TrainingError
 from raysys.models.base import EmbeddingModel
@@ -32,11 +31,11 @@ from raysys.models.weights import save_model
 from raysys.training.capacity import check_workers_fit
 from raysys.training.checkpoint import Checkpoint, EpochResult
 from raysys.training.communication import Communicator
+from raysys.training.loading import load_users
 from raysys.training.loop import fit
 from raysys.training.metrics import report_epoch
-from raysys.training.pieces import pieces_of
+from raysys.training.pieces import Pieces, pieces_of
 from raysys.training.run_files import RunFiles, followed
-from raysys.training.shares import ReadShares, Share, shares_of
 from raysys.training.warm_start import WarmStart
 from raysys.training.workers import MakeValidate, OtherWorkerFailed, Workers
 
@@ -238,10 +237,7 @@ def _train(job: _Job, workers: Workers) -> None:
     settings = job.config.training
     torch.set_num_threads(settings.threads_per_worker)
     items, users = Vocabulary.open(job.items), Vocabulary.open(job.users)
-    histories = workers.together(lambda: _own_histories(job, items, workers.comm))
-    pieces = pieces_of(histories, job.config, workers.total)
-    if job.warm_start is not None:
-        pieces = job.warm_start.narrowed(pieces, histories)
+    pieces = _own_pieces(job, workers)
     torch.manual_seed(settings.seed)
     if job.warm_start is None:
         model = build_model(job.config.model, num_items=len(items), num_users=len(users))
@@ -263,29 +259,22 @@ def _train(job: _Job, workers: Workers) -> None:
         _save(job, model, results, num_users=len(users), vocabulary=items.hash)
 
 
-def _own_histories(job: _Job, items: Vocabulary, comm: Communicator) -> Histories:
-    shares = shares_of(comm.rank, comm.num_ranks, len(job.shards))
-    return concatenated(_read(job, shares, items))
+def _own_pieces(job: _Job, workers: Workers) -> Pieces:
+    histories = workers.together(lambda: _own_histories(job, workers.comm))
+    # Every worker comes to the same errors here, in the same place.
+    pieces = pieces_of(histories, job.config, workers.total)
+    return pieces if job.warm_start is None else job.warm_start.narrowed(pieces, histories)
 
 
-def _read(job: _Job, shares: list[Share], items: Vocabulary) -> list[Histories]:
-    """Let Ray Data read this worker's shares, one row per user; they stay in its memory."""
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    places = [{"place": place} for place in range(len(shares))]
-    # Reading asks for no CPU: the workers may have them all, and learn only when it is over.
-    tables = (
-        ray.data.from_items(places, override_num_blocks=len(places))
-        .map_batches(
-            ReadShares(shares, job.shards, job.items, job.config.feedback),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=0,
-            concurrency=job.config.training.threads_per_worker,
-        )
-        .iter_batches(batch_size=None, batch_format="pyarrow")
+def _own_histories(job: _Job, comm: Communicator) -> Histories:
+    return load_users(
+        job.shards,
+        job.items,
+        job.config.feedback,
+        rank=comm.rank,
+        num_workers=comm.num_ranks,
+        num_readers=job.config.training.threads_per_worker,
     )
-    return [Histories.from_table(table, vocabulary_hash=items.hash) for table in tables]
 
 
 def _report(

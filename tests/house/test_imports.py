@@ -36,6 +36,7 @@ MAY_IMPORT_RAY = {
     "logs/importing.py",
     "logs/metrics.py",
     "training/halving.py",
+    "training/loading.py",
     "training/proposals.py",
     "training/trainer.py",
     "training/tuner.py",

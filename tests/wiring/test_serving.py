@@ -26,7 +26,7 @@ from botocore.config import Config
 from benchmarks.random_release import publish_random_release
 from raysys.commands.api_client import ApiClient, Reply
 from raysys.config import GruConfig
-from raysys.dataset.histories import Histories, concatenated
+from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ServingError
 from raysys.evaluation.topk import exact_top_k
@@ -194,7 +194,7 @@ def test_events_sent_with_boto3_change_the_next_answer(server: Server) -> None:
     old_nums, old_times = histories.of(7)
     times = [*old_times.tolist(), *[int(sent_at.timestamp() * 1e6)] * 3]
     nums = [*old_nums.tolist(), *items.numbers(clicked).tolist()]
-    history = concatenated([Histories.from_lists([user_id], [nums], [times])])
+    history = Histories.from_lists([user_id], [nums], [times])
     after = item_ids(server.recommend(user_id))
     assert after == ranked_by_evaluation(server.release, history)[user_id]
     assert not set(after) & set(clicked)

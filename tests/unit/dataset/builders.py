@@ -10,10 +10,12 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from raysys import tables
+from raysys.dataset.histories import Histories, offsets_of
 from raysys.dataset.selection import Total
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.hashing import sha256_of_file, sha256_of_texts
@@ -100,6 +102,21 @@ def write_dataset(
     }
     (path / "manifest.json").write_text(json.dumps({**written, **manifest}))
     return path
+
+
+def concatenated(parts: Sequence[Histories]) -> Histories:
+    """Return the users of all parts, which share none, ordered by user id; all in memory."""
+    none = Histories.from_lists([], [], [])
+    weights = [part.weights for part in parts if part.weights is not None]
+    joined = Histories(
+        pa.concat_arrays([none.user_ids, *(part.user_ids for part in parts)]),
+        offsets_of(np.concatenate([none.lengths, *(part.lengths for part in parts)])),
+        np.concatenate([none.item_nums, *(part.item_nums for part in parts)]),
+        np.concatenate([none.occurred_at_us, *(part.occurred_at_us for part in parts)]),
+        parts[0].vocabulary_hash if parts else "",
+        np.concatenate(weights) if weights else None,
+    )
+    return joined.take(pc.sort_indices(joined.user_ids).to_numpy())
 
 
 def together(action: Callable[[Part, Total], Value], parts: Sequence[Part]) -> list[Value]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys import tables
-from raysys.dataset.histories import SEEN_ONLY, Histories, concatenated
+from raysys.dataset.histories import SEEN_ONLY, Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 
@@ -155,18 +155,6 @@ def test_a_table_with_small_lists_is_read_too():
     assert items_of(Histories.from_table(table)) == [[7, 8]]
 
 
-def test_parts_are_joined_in_the_order_of_their_users():
-    joined = concatenated([ANN_BOB_CAT.take([2]), ANN_BOB_CAT.take([1, 0])])
-    assert_same(joined, ANN_BOB_CAT)
-    assert len(concatenated([])) == 0
-
-
-def test_parts_of_different_vocabularies_are_not_joined():
-    other = Histories.from_lists(["dan"], [[1]], [[1]], vocabulary_hash="other")
-    with pytest.raises(ValueError, match="2 different vocabularies"):
-        concatenated([ANN_BOB_CAT, other])
-
-
 def test_histories_survive_pickling():
     assert_same(pickle.loads(pickle.dumps(ANN_BOB_CAT)), ANN_BOB_CAT)
 
@@ -215,22 +203,12 @@ def test_weights_go_where_their_interactions_go(tmp_path: Path):
     assert weights_of(WEIGHTED.take([2, 0])) == [-1, 0, 1, 0, 0.5, -1]
     assert weights_of(WEIGHTED.last(1)) == [-1, 0]
     assert weights_of(Histories.from_table(WEIGHTED.to_table())) == weights_of(WEIGHTED)
-    assert weights_of(concatenated([WEIGHTED.take([2]), WEIGHTED.take([0])])) == [
-        1,
-        0,
-        0.5,
-        -1,
-        -1,
-        0,
-    ]
     WEIGHTED.save(tmp_path / "histories.arrow")
     opened = Histories.open(tmp_path / "histories.arrow")
     assert_same(opened, WEIGHTED)
     assert weights_of(opened) == weights_of(WEIGHTED)
 
 
-def test_weights_that_do_not_fit_or_are_missing_in_part_are_refused():
+def test_weights_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="2 items, 2 times and 1 weights"):
         Histories.from_lists(["a"], [[1, 2]], [[1, 2]], weights=[np.ones(1, np.float32)])
-    with pytest.raises(ValueError, match="with weights and without"):
-        concatenated([WEIGHTED, ANN_BOB_CAT])

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from raysys.dataset import dataset as dataset_module
 from raysys.dataset.dataset import open_dataset, shard_histories
-from raysys.dataset.histories import Histories, concatenated
+from raysys.dataset.histories import Histories
 from raysys.dataset.merging import merged
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
-from tests.unit.dataset.builders import Row, interactions, numbered, write_dataset
+from tests.unit.dataset.builders import Row, concatenated, interactions, numbered, write_dataset
 
 
 def block(users: list[str], is_weighed: bool = False) -> Histories:

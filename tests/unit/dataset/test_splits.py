@@ -14,7 +14,7 @@ from raysys.config import (
     UserSplit,
 )
 from raysys.dataset import histories as histories_module
-from raysys.dataset.histories import SEEN_ONLY, Histories, concatenated
+from raysys.dataset.histories import SEEN_ONLY, Histories
 from raysys.dataset.selection import Total
 from raysys.dataset.splits import (
     Cutoffs,
@@ -26,7 +26,7 @@ from raysys.dataset.splits import (
     split_some,
 )
 from raysys.errors import ConfigError, DatasetError
-from tests.unit.dataset.builders import together
+from tests.unit.dataset.builders import concatenated, together
 
 
 def histories_of(**times: list[int]) -> Histories:

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,7 +44,20 @@ def test_a_share_keeps_histories_whole(tmp_path):
     files = [tmp_path / "shard.parquet"], tmp_path / "items.arrow"
     read = ReadShares([Share(0, 0, 2)], *files, FeedbackConfig())
 
-    histories = Histories.from_table(read(pa.table({"place": [0]})))
+    (table,) = read(pa.table({"place": [0]}))
+    histories = Histories.from_table(table)
 
     assert histories.user_ids.to_pylist() == ["a", "c"]
     assert [histories.of(row)[0].tolist() for row in (0, 1)] == [[1, 2], [3, 1]]
+
+
+@given(st.lists(st.integers(0, 5), max_size=6), st.integers(1, 4))
+def test_shares_of_a_shard_that_comes_in_blocks_divide_its_users(sizes, num_parts):
+    names = [f"user-{number}" for number in range(sum(sizes))]
+    everybody = Histories.from_lists(names, [[1]] * len(names), [[1]] * len(names))
+    ends = np.cumsum([0, *sizes])
+    blocks = [everybody.slice(*pair) for pair in itertools.pairwise(ends.tolist())]
+    for part in range(num_parts):
+        share = Share(0, part, num_parts).of(blocks)
+        found = [user for block in share for user in block.user_ids.to_pylist()]
+        assert found == names[part::num_parts]
