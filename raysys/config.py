@@ -133,6 +133,8 @@ class FeedbackConfig(Config):
     Without any of it every event counts 1. An event without a value fails every threshold.
     """
 
+    kind: Literal["implicit", "explicit"] = "implicit"
+    """Explicit: the value of an event, such as a rating, is what a model learns to predict."""
     feedback_threshold: FiniteFloat | None = None
     """Only events with more than this value count, as MySQL HeatWave's option of that name."""
     event_value_threshold: FiniteFloat | None = None
@@ -149,6 +151,11 @@ class FeedbackConfig(Config):
         return self == FeedbackConfig()
 
     @property
+    def gives_labels(self) -> bool:
+        """Whether every event that counts must have a value, which is its label."""
+        return self.kind == "explicit"
+
+    @property
     def gives_weights(self) -> bool:
         """Whether an event may weigh something else than 1."""
         return bool(self.negative_event_types) or any(
@@ -161,6 +168,15 @@ class FeedbackConfig(Config):
         twice = [name for name, times in Counter(names).items() if times > 1]
         if twice:
             raise ValueError(f"the event type {twice[0]!r} is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _a_feedback_threshold_is_of_implicit_feedback(self) -> Self:
+        if self.gives_labels and self.feedback_threshold is not None:
+            raise ValueError(
+                "a feedback_threshold makes implicit feedback of values; explicit feedback learns "
+                "them all. Leave out one of them; event_value_threshold goes with both"
+            )
         return self
 
 
@@ -279,6 +295,16 @@ class PipelineConfig(Config):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     index: IndexConfig = IndexConfig()
+
+    @model_validator(mode="after")
+    def _the_model_can_learn_the_feedback(self) -> Self:
+        if self.feedback.gives_labels and not isinstance(self.model, TwoTowerConfig):
+            raise ValueError(
+                f"explicit feedback predicts the value of an event, which a {self.model.kind} "
+                f"model cannot: it predicts which item comes next. Use a two_tower model, or "
+                f"implicit feedback with a feedback_threshold"
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_model_can_answer_whom_the_split_asks_for(self) -> Self:

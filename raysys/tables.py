@@ -84,6 +84,9 @@ HISTORY_WEIGHTS = pa.field(
     "weights", pa.large_list(pa.field("item", pa.float32(), nullable=False)), nullable=False
 )
 
+# May follow too, where feedback is explicit and histories are learnt from: what is to be predicted.
+HISTORY_LABELS = HISTORY_WEIGHTS.with_name("labels")
+
 # One row per exported event that names an item, in the order of storing; `raysys import` reads it.
 EXPORTED_EVENTS = pa.schema(
     [

@@ -43,4 +43,5 @@ def examples_of(histories: Histories, labels: NDArray[np.int64], max_context: in
         histories.occurred_at_us[taken],
         histories.vocabulary_hash,
         weights,
+        None if histories.labels is None else histories.labels[taken],
     )

@@ -37,6 +37,9 @@ def with_feedback(
     weights = weights_of(event_types, event_values, config)
     if config.gives_weights:
         histories = replace(histories, weights=weights)
+    if config.gives_labels:
+        labels = _values(event_values).astype(np.float32)
+        histories = replace(histories, labels=labels)
     return histories.where(~np.isnan(weights))
 
 
@@ -48,9 +51,10 @@ def weights_of(
     """Return what each event weighs, (T,); nan where it is left out.
 
     The type of a negative event decides alone. Any other event needs a selected type, and a value
-    that no threshold of the config refuses; an event without value is refused by each of them.
+    that no threshold of the config refuses; an event without value is refused by each of them, and
+    by explicit feedback.
     """
-    values = pc.cast(event_values, pa.float64()).to_numpy(zero_copy_only=False)
+    values = _values(event_values)
     weights = np.full(len(values), np.nan if config.event_types else 1.0, dtype=np.float32)
     for rule in config.event_types:
         is_selected = _is(event_types, [rule.event_type])
@@ -61,8 +65,16 @@ def weights_of(
         weights[~(values >= config.event_value_threshold)] = np.nan
     if config.feedback_threshold is not None:
         weights[~(values > config.feedback_threshold)] = np.nan
+    if config.gives_labels:
+        weights[np.isnan(values)] = np.nan
     weights[_is(event_types, config.negative_event_types)] = SEEN_ONLY
     return weights
+
+
+def _values(event_values: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return (T,) values, nan where there is none."""
+    values: NDArray[np.float64] = event_values.to_numpy(zero_copy_only=False).astype(np.float64)
+    return values
 
 
 def _is(event_types: pa.Array | pa.ChunkedArray, wanted: Sequence[str]) -> NDArray[np.bool_]:

@@ -10,9 +10,10 @@ Letters for shapes:
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +23,8 @@ from raysys import arrow_file, tables
 from raysys.lookup import RowLookup, Texts
 
 SCHEMA = pa.schema([*tables.HISTORIES, *tables.LOOKUP])
-"""Of a file of interactions that all weigh 1; where they do not, `_WEIGHTS` follows."""
-_WEIGHTS = tables.HISTORY_WEIGHTS
+"""Of a file of interactions that all weigh 1; where they do not, their weights follow."""
+_MORE = {field.name: field for field in (tables.HISTORY_WEIGHTS, tables.HISTORY_LABELS)}
 _KIND = "histories"
 
 SEEN_ONLY = -1.0
@@ -50,6 +51,9 @@ class Histories:
     weights: NDArray[np.float32] | None = None
     """(T,): above 0, how much it counts to find this item; 0: it is read and never to be found;
     `SEEN_ONLY`. None: all are 1."""
+    labels: NDArray[np.float32] | None = None
+    """(T,) what explicit feedback learns to predict; nan where there is nothing. None: no labels.
+    No file keeps them: they are for learning alone."""
     _lookups: list[RowLookup] = field(default_factory=list, repr=False)
     """Empty until `rows_of` is first asked, then one."""
 
@@ -60,13 +64,14 @@ class Histories:
             or self.offsets[0] != 0
             or self.offsets[-1] != num_interactions
             or len(self.occurred_at_us) != num_interactions
-            or (self.weights is not None and len(self.weights) != num_interactions)
+            or any(len(each) != num_interactions for each in self._more().values())
         ):
             raise ValueError(
                 f"Histories of {num_users} users need {num_users + 1} offsets that end at the "
                 f"number of interactions, but got {len(self.offsets)} offsets, "
-                f"{num_interactions} items, {len(self.occurred_at_us)} times and "
-                f"{'no' if self.weights is None else len(self.weights)} weights."
+                f"{num_interactions} items, {len(self.occurred_at_us)} times"
+                + "".join(f", {len(each)} {name}" for name, each in self._more().items())
+                + "."
             )
 
     @classmethod
@@ -94,19 +99,20 @@ class Histories:
 
     @classmethod
     def from_table(cls, table: pa.Table, *, vocabulary_hash: str = "") -> "Histories":
-        """Read a table of `tables.HISTORIES`, which weights may follow."""
-        schema = _with_weights(tables.HISTORIES, _WEIGHTS.name in table.column_names)
+        """Read a table of `tables.HISTORIES`, which weights and labels may follow."""
+        more = [name for name in _MORE if name in table.column_names]
+        schema = _with_more(tables.HISTORIES, more)
         batch = table.select(schema.names).cast(schema).combine_chunks()
         columns = [
             column.chunk(0) if column.num_chunks else pa.array([], column.type)
             for column in batch.columns
         ]
-        return _of_columns(*columns, vocabulary_hash=vocabulary_hash)
+        return _of_columns(columns, more, vocabulary_hash=vocabulary_hash)
 
     def to_table(self) -> pa.Table:
-        """Return a table of `tables.HISTORIES`, weights behind it if there are any; no copy."""
-        schema = _with_weights(tables.HISTORIES, self.weights is not None)
-        return pa.Table.from_arrays([*self._columns(), *self._weight_column()], schema=schema)
+        """Return a table of `tables.HISTORIES`, weights and labels behind it if there are any."""
+        schema = _with_more(tables.HISTORIES, self._more())
+        return pa.Table.from_arrays([*self._columns(), *self._lists(self._more())], schema=schema)
 
     @property
     def num_interactions(self) -> int:
@@ -175,7 +181,7 @@ class Histories:
             self.item_nums[places],
             self.occurred_at_us[places],
             self.vocabulary_hash,
-            None if self.weights is None else self.weights[places],
+            *self._more_at(places),
         )
 
     def slice(self, first: int, end: int) -> "Histories":
@@ -188,7 +194,7 @@ class Histories:
             self.item_nums[span],
             self.occurred_at_us[span],
             self.vocabulary_hash,
-            None if self.weights is None else self.weights[span],
+            *self._more_at(span),
         )
 
     def blocks(self, num_interactions: int | None = None) -> list["Histories"]:
@@ -208,12 +214,14 @@ class Histories:
     def where(self, keep: NDArray[np.bool_]) -> "Histories":
         """Return the same users with the interactions that `keep`, (T,), marks."""
         kept_before = offsets_of(keep)
+        weights, labels = self._more_at(keep)
         return replace(
             self,
             offsets=kept_before[self.offsets],
             item_nums=self.item_nums[keep],
             occurred_at_us=self.occurred_at_us[keep],
-            weights=None if self.weights is None else self.weights[keep],
+            weights=weights,
+            labels=labels,
         )
 
     def positions_from_newest(self) -> NDArray[np.int64]:
@@ -262,8 +270,9 @@ class Histories:
     def save(self, path: Path) -> None:
         """Write one Arrow IPC file that `open` maps into memory."""
         self.rows_of([])  # makes the lookup
-        columns = [*self._columns(), *self._lookups[0].columns(), *self._weight_column()]
-        schema = _with_weights(SCHEMA, self.weights is not None)
+        kept = {} if self.weights is None else {"weights": self.weights}
+        columns = [*self._columns(), *self._lookups[0].columns(), *self._lists(kept)]
+        schema = _with_more(SCHEMA, kept)
         arrow_file.save(path, _KIND, schema, columns, vocabulary=self.vocabulary_hash)
 
     @classmethod
@@ -273,12 +282,10 @@ class Histories:
         Raises:
             DatasetError: the file is missing, cut short, or does not hold histories.
         """
-        batch, notes = arrow_file.open(path, _KIND, SCHEMA, _with_weights(SCHEMA, True))
-        histories = _of_columns(
-            *batch.columns[:3],
-            *batch.columns[len(SCHEMA) :],
-            vocabulary_hash=notes["vocabulary"],
-        )
+        batch, notes = arrow_file.open(path, _KIND, SCHEMA, _with_more(SCHEMA, ["weights"]))
+        columns = [*batch.columns[:3], *batch.columns[len(SCHEMA) :]]
+        more = batch.schema.names[len(SCHEMA) :]
+        histories = _of_columns(columns, more, vocabulary_hash=notes["vocabulary"])
         histories._lookups.append(RowLookup.of_columns(histories.user_ids, batch))
         return histories
 
@@ -290,11 +297,22 @@ class Histories:
         types = [tables.HISTORIES.field(name).type for name in ("item_nums", "occurred_at")]
         return [self.user_ids, *(a.cast(t) for a, t in zip(lists, types, strict=True))]
 
-    def _weight_column(self) -> list[pa.Array]:
-        if self.weights is None:
-            return []
-        lists = pa.LargeListArray.from_arrays(pa.array(self.offsets), pa.array(self.weights))
-        return [lists.cast(_WEIGHTS.type)]
+    def _lists(self, columns: Mapping[str, NDArray[np.float32]]) -> list[pa.Array]:
+        offsets = pa.array(self.offsets)
+        return [
+            pa.LargeListArray.from_arrays(offsets, pa.array(values)).cast(_MORE[name].type)
+            for name, values in columns.items()
+        ]
+
+    def _more_at(self, where: Any) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """Return weights and labels of some interactions."""
+        weights = None if self.weights is None else self.weights[where]
+        return weights, None if self.labels is None else self.labels[where]
+
+    def _more(self) -> dict[str, NDArray[np.float32]]:
+        """Return the columns that are not in all histories, by name."""
+        columns = {"weights": self.weights, "labels": self.labels}
+        return {name: values for name, values in columns.items() if values is not None}
 
 
 def offsets_of(
@@ -309,24 +327,22 @@ def rows_of_offsets(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
-def _with_weights(schema: pa.Schema, has_weights: bool) -> pa.Schema:
-    return schema.append(_WEIGHTS) if has_weights else schema
+def _with_more(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    return pa.schema([*schema, *(_MORE[name] for name in names)])
 
 
 def _of_columns(
-    user_ids: pa.StringArray,
-    items: pa.Array,
-    times: pa.Array,
-    weights: pa.Array | None = None,
-    *,
-    vocabulary_hash: str,
+    columns: Sequence[pa.Array], more: Sequence[str], *, vocabulary_hash: str
 ) -> Histories:
+    """Build from users, lists of items and of times, and lists of what `more` names."""
+    user_ids, items, times = columns[:3]
     offsets = items.offsets.to_numpy(zero_copy_only=True)
+    floats = zip(more, columns[3:], strict=True)
     return Histories(
         user_ids,
         offsets if len(offsets) and offsets[0] == 0 else offsets - offsets[0],
         items.flatten().to_numpy(zero_copy_only=True),
         times.flatten().view(pa.int64()).to_numpy(zero_copy_only=True),
         vocabulary_hash,
-        None if weights is None else weights.flatten().to_numpy(zero_copy_only=True),
+        **{name: lists.flatten().to_numpy(zero_copy_only=True) for name, lists in floats},
     )

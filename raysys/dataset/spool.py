@@ -9,7 +9,7 @@ import pyarrow as pa
 from raysys.arrow_file import NumbersOnDisk
 from raysys.dataset.histories import Histories
 
-_COLUMNS = ("item_nums", "occurred_at_us", "weights")
+_COLUMNS = ("item_nums", "occurred_at_us", "weights", "labels")
 
 
 class Spool:
@@ -34,7 +34,7 @@ class Spool:
         """Write some users behind those before.
 
         Raises:
-            ValueError: some blocks have weights and some have none.
+            ValueError: some blocks have weights or labels and some have none.
         """
         values = {name: getattr(block, name) for name in _COLUMNS}
         values = {name: each for name, each in values.items() if each is not None}
@@ -61,4 +61,5 @@ class Spool:
             columns.get("occurred_at_us", np.zeros(0, np.int64)),
             self._vocabulary_hash,
             columns.get("weights"),
+            columns.get("labels"),
         )

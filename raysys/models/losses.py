@@ -7,10 +7,11 @@ Letters for shapes:
     C  distinct candidates that every query chooses from
     D  width of an embedding
 
-A loss is the weighted sum over queries, in nats: only the caller knows how many queries all workers
-have together. Candidates are distinct. Where the same item stands in several rows of a batch, its
-column stands for all of them by its count: log sum_c count_c exp(s_c) is the same number as the
-sum over rows, at a fifth of the cost for 8,192 interactions with 1,664 items.
+A loss is the weighted sum over queries, in nats (of labels: in their unit, squared): only the
+caller knows how many queries all workers have together. Candidates are distinct. Where the same
+item stands in several rows of a batch, its column stands for all of them by its count: log sum_c
+count_c exp(s_c) is the same number as the sum over rows, at a fifth of the cost for 8,192
+interactions with 1,664 items.
 """
 
 from typing import Any
@@ -105,6 +106,27 @@ def in_batch_softmax_loss(
         query_weights,
         replace_chosen=remove_accidental_hits,
     )
+
+
+def squared_error_loss(
+    query_embeddings: Tensor,
+    candidate_embeddings: Tensor,
+    labels: Tensor,
+    *,
+    query_weights: Tensor,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Return how far the scores of the items that queries led to are from their labels, squared.
+
+    Args:
+        query_embeddings: (B, D) float.
+        candidate_embeddings: (B, D) float: row i is the item of query i.
+        labels: (B,) float.
+        query_weights: (B,) float.
+        temperature: divides the scores. > 0.
+    """
+    scores = (query_embeddings * candidate_embeddings).sum(dim=1) / temperature
+    return (query_weights * (scores - labels).square()).sum()
 
 
 def _softmax_loss(

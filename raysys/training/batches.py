@@ -111,11 +111,14 @@ class SegmentBatches:
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """B interactions: `user_nums` and `item_nums`, both (B,) int64, `weights` (B,) float32."""
+    """B interactions: `user_nums` and `item_nums`, both (B,) int64, `weights` (B,) float32, and
+    `labels` (B,) float32, which are empty where feedback is implicit.
+    """
 
     user_nums: NDArray[np.int64]
     item_nums: NDArray[np.int64]
     weights: NDArray[np.float32]
+    labels: NDArray[np.float32]
 
 
 class PairBatches:
@@ -141,6 +144,9 @@ class PairBatches:
         self._weights = np.ones(len(self._items), dtype=np.float32)
         if histories.weights is not None:
             self._weights = histories.weights[is_target]
+        self.labels = np.zeros(0, dtype=np.float32)
+        if histories.labels is not None:
+            self.labels = histories.labels[is_target]
         self._batch_size = batch_size
         self._seed = seed
         self.num_examples = len(self._items)
@@ -150,7 +156,8 @@ class PairBatches:
         order = np.random.default_rng((*self._seed, epoch)).permutation(self.num_examples)
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            yield PairBatch(self._users[rows], self._items[rows], self._weights[rows])
+            labels = self.labels[rows] if len(self.labels) else self.labels
+            yield PairBatch(self._users[rows], self._items[rows], self._weights[rows], labels)
 
 
 def _is_known_target(histories: Histories) -> NDArray[np.bool_]:

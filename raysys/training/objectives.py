@@ -14,7 +14,7 @@ from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel, QueryBatch
 from raysys.models.gru import Gru
-from raysys.models.losses import full_softmax_loss, in_batch_softmax_loss
+from raysys.models.losses import full_softmax_loss, in_batch_softmax_loss, squared_error_loss
 from raysys.models.two_tower import TwoTower
 from raysys.training.batches import PairBatch, PairBatches, SegmentBatch, SegmentBatches
 from raysys.training.communication import Communicator
@@ -185,7 +185,7 @@ class _SegmentObjective:
 
 
 class _PairObjective:
-    """Every interaction asks its user's embedding for its item."""
+    """Every interaction asks its user's embedding for its item or, if it has a label, for that."""
 
     def __init__(
         self,
@@ -204,6 +204,11 @@ class _PairObjective:
         )
         self.num_examples = self._batches.num_examples
         self._device = next(model.parameters()).device
+        labels = self._batches.labels
+        totals = torch.tensor([labels.sum(dtype=np.float64), len(labels)], device=self._device)
+        comm.sum_([totals])
+        self._predicts_labels = bool(totals[1] > 0)
+        self._mean_label = float(totals[0] / totals[1].clamp(min=1))
 
     def batches(self, epoch: int) -> Iterator[PairBatch]:
         return self._batches.epoch(epoch)
@@ -215,7 +220,16 @@ class _PairObjective:
         queries = self._model.encode_queries(QueryBatch(users, no_history, users.new_zeros(0)))
         items = torch.from_numpy(batch.item_nums).to(self._device)
         weights = torch.from_numpy(batch.weights).to(self._device)
-        total = self._chosen_items.loss(queries, items, weights)
+        if self._predicts_labels:
+            total = squared_error_loss(
+                queries,
+                self._model.encode_candidates(items),
+                torch.from_numpy(batch.labels).to(self._device) - self._mean_label,
+                query_weights=weights,
+                temperature=self._model.temperature,
+            )
+        else:
+            total = self._chosen_items.loss(queries, items, weights)
         return StepLoss(total, float(batch.weights.sum()), len(items))
 
 
@@ -225,4 +239,5 @@ _NO_SEGMENT = SegmentBatch(
     np.zeros((1, 0), np.float32),
     np.zeros(0, np.int64),
 )
-_NO_PAIRS = PairBatch(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+_NO_FLOATS = np.zeros(0, np.float32)
+_NO_PAIRS = PairBatch(np.zeros(0, np.int64), np.zeros(0, np.int64), _NO_FLOATS, _NO_FLOATS)

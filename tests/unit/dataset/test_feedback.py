@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from raysys import tables
-from raysys.config import FeedbackConfig, parse_config
+from raysys.config import FeedbackConfig, PipelineConfig, parse_config
 from raysys.dataset.dataset import shard_histories
 from raysys.dataset.feedback import weights_of
 from raysys.dataset.histories import SEEN_ONLY, Histories
@@ -150,3 +150,29 @@ def test_shards_in_which_every_weight_is_one_have_weights_where_others_may_not()
     # Or the histories of two shards could not be joined.
     chosen = config(event_types=[rule("buy"), rule("other", weight=0.5)])
     assert read(chosen).weights.tolist() == [1, 1]
+
+
+def test_explicit_feedback_needs_a_value_and_keeps_it_as_the_label():
+    chosen = config(kind="explicit", negative_event_types=["dislike"])
+    histories = read(chosen)
+    assert histories.item_nums.tolist() == [2, 3, 4]  # ann's; the others have no value
+    assert histories.weights.tolist() == [SEEN_ONLY, 1, 1]
+    assert np.isnan(histories.labels[0])
+    assert histories.labels[1:].tolist() == [pytest.approx(0.1), 5.0]
+    assert read(FeedbackConfig()).labels is None
+
+
+def test_a_feedback_threshold_is_of_implicit_feedback():
+    with pytest.raises(ConfigError, match="makes implicit feedback of values"):
+        config(kind="explicit", feedback_threshold=3)
+    assert config(kind="explicit", event_value_threshold=3).gives_labels
+
+
+def test_a_model_of_what_comes_next_cannot_learn_explicit_feedback():
+    given = {"feedback": {"kind": "explicit"}}
+    with pytest.raises(ConfigError, match="which a gru model cannot"):
+        parse_config(given, PipelineConfig, source="a test")
+    two_tower = parse_config(
+        {**given, "model": {"kind": "two_tower"}}, PipelineConfig, source="a test"
+    )
+    assert two_tower.feedback.gives_labels

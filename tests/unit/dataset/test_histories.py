@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -210,5 +211,19 @@ def test_weights_go_where_their_interactions_go(tmp_path: Path):
 
 
 def test_weights_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="2 items, 2 times and 1 weights"):
+    with pytest.raises(ValueError, match="2 items, 2 times, 1 weights"):
         Histories.from_lists(["a"], [[1, 2]], [[1, 2]], weights=[np.ones(1, np.float32)])
+
+
+def test_labels_go_where_their_interactions_go_but_not_into_files(tmp_path: Path):
+    labels = np.array([1, 2, 3, 4, 5], np.float32)
+    rated = replace(ANN_BOB_CAT, labels=labels)
+    assert rated.take([2, 0]).labels.tolist() == [5, 1, 2, 3, 4]
+    assert rated.slice(1, 3).labels.tolist() == [5]
+    assert rated.last(1).labels.tolist() == [4, 5]
+    assert Histories.from_table(rated.to_table()).labels.tolist() == labels.tolist()
+    assert Histories.from_table(ANN_BOB_CAT.to_table()).labels is None
+    rated.save(tmp_path / "histories.arrow")
+    assert Histories.open(tmp_path / "histories.arrow").labels is None
+    with pytest.raises(ValueError, match="5 items, 5 times, 4 labels"):
+        replace(ANN_BOB_CAT, labels=labels[:4])

@@ -1,5 +1,6 @@
 """Histories kept in files in the order in which they come."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ def test_nobody_is_nobody(tmp_path: Path) -> None:
 
 def test_weights_are_kept_and_must_be_everywhere_or_nowhere(tmp_path: Path) -> None:
     assert spooled(tmp_path, WEIGHED).weights.tolist() == [0.5]
+    rated = replace(CAT, labels=np.array([4], np.float32))
+    assert spooled(tmp_path, rated).labels.tolist() == [4]
     with pytest.raises(ValueError, match="with weights and without"):
         spooled(tmp_path, CAT, WEIGHED)
 

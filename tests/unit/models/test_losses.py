@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from raysys.models import losses
-from raysys.models.losses import full_softmax_loss, in_batch_softmax_loss
+from raysys.models.losses import full_softmax_loss, in_batch_softmax_loss, squared_error_loss
 
 LOG_2, LOG_3 = math.log(2), math.log(3)
 
@@ -183,3 +183,16 @@ def test_a_full_softmax_has_the_value_and_gradients_of_torchs_cross_entropy():
 def test_logits_of_thousands_do_not_overflow():
     loss = full_softmax_loss(torch.tensor([[4000.0]]), torch.tensor([[1.0], [-1.0]]), nums(1))
     assert loss.item() == pytest.approx(8000)
+
+
+def test_squared_errors_are_the_values_worked_out_by_hand() -> None:
+    # Scores 2 and 3, at temperature 0.5: 4 and 6. Errors 1 and -2, so 0.5 * 1 + 1 * 4.
+    queries, candidates = torch.tensor([[1.0, 1], [3, 0]]), torch.tensor([[1.0, 1], [1, 9]])
+    loss = squared_error_loss(
+        queries,
+        candidates,
+        torch.tensor([3.0, 8]),
+        query_weights=torch.tensor([0.5, 1]),
+        temperature=0.5,
+    )
+    assert loss.item() == pytest.approx(4.5)

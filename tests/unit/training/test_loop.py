@@ -1,5 +1,6 @@
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from raysys.config import (
     EvaluationConfig,
+    FeedbackConfig,
     GruConfig,
     PipelineConfig,
     TrainingConfig,
@@ -87,6 +89,29 @@ def test_two_towers_learn_who_likes_what(full_softmax_up_to):
     scores = encode_histories(model, train, user_nums=user_nums) @ encode_catalogue(model).T
     best = np.argsort(-scores, axis=1)[:, :6] + 1
     assert all(set(best[row]) == set(lists[row]) for row in range(10))
+
+
+def test_two_towers_learn_the_values_of_explicit_feedback() -> None:
+    # Even users value items 1 to 4 at 5 and the others at 1, odd users the other way round; nobody
+    # has valued item 1 + (user mod 8), which is ranked by what others say of it.
+    values = np.array([[5.0] * 4 + [1.0] * 4, [1.0] * 4 + [5.0] * 4], np.float32)
+    rows = [[item for item in range(1, 9) if item != 1 + user % 8] for user in range(24)]
+    histories = Histories.from_lists(
+        [f"user-{user:02}" for user in range(24)], rows, [range(7)] * 24
+    )
+    labels = [values[user % 2][item - 1] for user, items in enumerate(rows) for item in items]
+    histories = replace(histories, labels=np.array(labels, np.float32))
+    config = two_tower_config(max_epochs=60, batch_size=16)
+    config = config.model_copy(update={"feedback": FeedbackConfig(kind="explicit")})
+    user_nums = np.arange(1, 25)
+    model = model_for(config)
+    results = fit(model, histories, config=config, user_nums=user_nums)
+    assert results[-1].loss < 0.1 < results[0].loss
+    scores = encode_histories(model, histories, user_nums=user_nums) @ encode_catalogue(model).T
+    for user in range(24):
+        likes_first = user % 2 == 0
+        low_half, high_half = scores[user, :4], scores[user, 4:8]
+        assert (low_half.min() > high_half.max()) == likes_first
 
 
 def test_users_who_were_never_seen_get_what_the_others_of_their_bucket_like():
