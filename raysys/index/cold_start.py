@@ -4,6 +4,7 @@ Ridge regression from the features of items to the vectors that were learnt for 
 lands where items of its kind lie. The features:
 
     text columns       one for each value; a cell with `|` holds several
+    truth values       one for true, one for false
     title              one for each word
     numeric columns    the value in standard deviations from the mean, at most 3
     always             an intercept, so that an item of which nothing is known lands in the middle
@@ -37,6 +38,7 @@ _HALF_TRUSTED = 10  # interactions with which a learnt vector has half the weigh
 # with 30, 0.564 with 100; the intercept alone has 0.117).
 _PENALTY = 10.0
 _FARTHEST = 3.0
+_WITH_TOKENS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
 _NOT_FEATURES = ("item_id", "creation_timestamp")  # new items lie beyond all known times
 _FEATURES = pa.schema(
     [
@@ -179,7 +181,7 @@ def _features(table: pa.Table) -> pa.Table:
     counts: Counter[tuple[str, str]] = Counter()
     for name in table.column_names:
         column = table.column(name)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        if any(is_such(column.type) for is_such in _WITH_TOKENS):
             for value in column.to_pylist():
                 counts.update((name, token) for token in set(_tokens(_plain(name), value)))
             continue
@@ -230,10 +232,11 @@ def _tokens(column: str, value: Any) -> Iterator[str]:
 def _texts(value: Any) -> Iterable[str]:
     if isinstance(value, list):
         return [text for text in value if isinstance(text, str)]
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
     if isinstance(value, str):
         return [value]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return [str(value)] if is_number else []
+    return [str(value)] if isinstance(value, int | float) else []
 
 
 def _number(value: Any) -> float | None:

@@ -37,7 +37,10 @@ class Header:
         """Return what a user should know about this header."""
         if not self.unused:
             return []
-        return [f"{source}: not read, since no known column has that name: {_list(self.unused)}."]
+        return [
+            f"{source}: not read, since no known column has that name: {_list(self.unused)}. A "
+            f"schema can declare it: see `raysys schema`."
+        ]
 
 
 def find_columns(

@@ -98,7 +98,8 @@ def test_an_import_of_every_format_accounts_for_every_row(logs: Path, tmp_path: 
         "c.inter",
     ]
     assert manifest.notices == [
-        f"{logs}/b.parquet: not read, since no known column has that name: 'DEVICE'.",
+        f"{logs}/b.parquet: not read, since no known column has that name: 'DEVICE'. A "
+        "schema can declare it: see `raysys schema`.",
         f"{logs}/b.parquet: USER_ID holds integers; they were written as text.",
     ]
     assert seen[-1] == (306, 306)

@@ -65,6 +65,13 @@ def test_an_item_counts_by_how_certain_its_vector_is_and_not_at_all_without_inte
     assert value(cold) == pytest.approx(2 / 1.25, abs=1e-5)
 
 
+def test_a_truth_value_is_a_feature_however_it_is_written() -> None:
+    cold = fitted([1.0] * 9 + [-1.0] * 9, [MANY] * 18, for_children=[True] * 9 + [False] * 9)
+    assert value(cold, forChildren=True) == pytest.approx(9 / 19, abs=1e-4)
+    assert value(cold, forChildren="TRUE") == value(cold, for_children=True)
+    assert value(cold, forChildren=False) == pytest.approx(-9 / 19, abs=1e-4)
+
+
 def test_names_may_be_written_in_camel_case_and_unknown_ones_are_passed_over() -> None:
     columns = {"main_genre": ["x"] * 9 + ["y"] * 9}
     cold = fitted([1.0] * 9 + [-1.0] * 9, [MANY] * 18, **columns)

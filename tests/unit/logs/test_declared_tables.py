@@ -49,7 +49,8 @@ def test_declared_columns_are_typed_cleaned_and_alone(tmp_path):
     ]
     assert catalogue.schema == LAYOUT.schema
     assert catalogue.notices == [
-        "items.csv: not read, since no known column has that name: 'SECRET'."
+        "items.csv: not read, since no known column has that name: 'SECRET'. A "
+        "schema can declare it: see `raysys schema`."
     ]
 
 

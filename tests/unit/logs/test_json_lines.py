@@ -56,7 +56,8 @@ def test_keys_are_found_in_any_case_and_order_and_others_are_named(tmp_path):
     _, accepted, _ = read_and_check(path)
     assert accepted.select(["user_id", "item_id"]).to_pylist() == [{"user_id": "a", "item_id": "b"}]
     assert inspect_source(log_at(path), LOG)[1] == [
-        "log.ndjson: not read, since no known column has that name: 'device'."
+        "log.ndjson: not read, since no known column has that name: 'device'. A "
+        "schema can declare it: see `raysys schema`."
     ]
 
 

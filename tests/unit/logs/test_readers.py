@@ -31,7 +31,8 @@ def test_columns_are_found_by_name_in_any_case_and_order(tmp_path):
 def test_columns_that_are_not_known_are_named_in_a_notice(tmp_path):
     path = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP,DEVICE\na,b,1,phone\n")
     assert inspect_source(log_at(path), LOG)[1] == [
-        "log.csv: not read, since no known column has that name: 'DEVICE'."
+        "log.csv: not read, since no known column has that name: 'DEVICE'. A "
+        "schema can declare it: see `raysys schema`."
     ]
 
 
