@@ -15,8 +15,9 @@ from raysys.hashing import sha256_of_file, stable_hash
 from raysys.logs.call import run_here
 from raysys.logs.calls import run_calls
 from raysys.logs.event_export import export_log
+from raysys.logs.forgetting import forget_users
 from raysys.logs.importing import import_log
-from raysys.logs.manifest import DatasetManifest, manifest_path
+from raysys.logs.manifest import DatasetManifest, ImportMode, manifest_path
 from raysys.logs.simulator import Simulator
 from raysys.logs.simulator.writing import write_log
 from raysys.state.events import Event
@@ -179,6 +180,22 @@ def test_tables_of_items_and_users_come_along(logs: Path, tmp_path: Path) -> Non
         {"user_id": "u1", "age": "24"}
     ]
     assert {manifest.items_file, manifest.users_file} <= set(manifest.files)
+
+
+def test_what_is_added_and_who_is_forgotten_on_a_cluster(logs: Path, tmp_path: Path) -> None:
+    import_log([logs / "c.inter"], tmp_path / "data", num_shards=3)
+    manifest = import_log([logs], tmp_path / "data", mode=ImportMode.INCREMENTAL)
+    assert manifest.imports[-1].rows_duplicate == 3 + 1  # (u1, i1, 1001), once more
+    users = set(interactions(tmp_path / "data")["user_id"].to_pylist())
+    forgotten, receipt = forget_users(
+        tmp_path / "data", ["u1", "u2"], dataset_group="default", run=run_calls
+    )
+    assert set(interactions(tmp_path / "data")["user_id"].to_pylist()) == users - {"u1", "u2"}
+    assert receipt.rows["quarantine"] == 1  # u1's, of an hour that is no time
+    again = import_log([logs], tmp_path / "data", mode=ImportMode.INCREMENTAL)
+    # One row of quarantine, and one that had come twice, are theirs too.
+    assert again.imports[-1].rows_suppressed == receipt.rows["interactions"] + 2
+    assert again.import_id == forgotten.import_id
 
 
 def test_an_import_in_which_nothing_is_usable_says_so_and_leaves_nothing(tmp_path: Path) -> None:

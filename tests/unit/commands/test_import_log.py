@@ -1,4 +1,4 @@
-"""`raysys import --movielens-100k` needs nothing but a place to write to."""
+"""`raysys import` hands on what it is asked for; `--movielens-100k` needs a place to write only."""
 
 import contextlib
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from raysys.cli import main
 from raysys.commands import import_log
+from raysys.errors import DatasetError
 from raysys.logs.manifest import ImportMode
 from raysys.logs.movielens import LogFiles
 
@@ -41,3 +42,21 @@ def test_movielens_is_fetched_into_the_cache_and_imported_with_its_tables(
         "num_shards": None,
         "dataset_group": "default",
     }
+
+
+@pytest.mark.parametrize(("told", "mode"), [("full", "FULL"), ("incremental", "INCREMENTAL")])
+def test_the_mode_is_handed_on_and_no_other_is_known(
+    told: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[ImportMode] = []
+
+    def remember(*_: Any, mode: ImportMode, **__: Any) -> Any:
+        asked.append(mode)
+        raise DatasetError("enough")
+
+    monkeypatch.setattr(import_log, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(import_log, "import_and_report", remember)
+    assert main(["import", "--interactions", "log.csv", "--to", "data", "--mode", told]) == 1
+    assert asked == [mode]
+    with pytest.raises(SystemExit):
+        main(["import", "--interactions", "log.csv", "--to", "data", "--mode", "some"])
