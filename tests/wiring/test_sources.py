@@ -1,8 +1,12 @@
-"""What lies elsewhere, brought in by the command: a real PostgreSQL, on a real Ray."""
+"""What lies elsewhere, brought in on a real Ray: from a real PostgreSQL, and from a web server."""
 
+import functools
+import http.server
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -114,3 +118,35 @@ def test_a_query_that_fails_half_way_or_would_write_leaves_dataset_and_database_
     import_log([sql_query(shop, count)], tmp_path / "count", num_shards=1)
     (shard,) = (tmp_path / "count").glob("*/interactions/*")
     assert pq.read_table(shard)["user_id"].to_pylist() == ["50001"]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_tasks_fetch_what_a_web_server_has_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "log.csv").write_text("USER_ID,ITEM_ID,TIMESTAMP\na,i,1\n,i,2\n")
+    pq.write_table(
+        pa.table({"user_id": ["b"], "item_id": ["j"], "timestamp": [3]}), served / "log.parquet"
+    )
+    handler = functools.partial(_Quiet, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            manifest = import_log(
+                [f"{url}/log.csv?key=geheim", f"{url}/log.parquet"], tmp_path / "data", num_shards=1
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+    assert (manifest.rows_accepted, manifest.rows_quarantined) == (2, 1)
+    names = [source.name for source in manifest.sources]
+    assert names == [f"{url}/log.csv", f"{url}/log.parquet"]
+    assert {path.name for path in tmp_path.iterdir()} == {"served", "data"}
+    held = {path.relative_to(tmp_path / "data") for path in (tmp_path / "data").rglob("*.*")}
+    assert {str(path) for path in held} == {"manifest.json", *manifest.files}

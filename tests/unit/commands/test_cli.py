@@ -13,6 +13,7 @@ from raysys.cli import main
 from raysys.commands.arguments import COMMANDS
 
 TUNE = ["tune", "d", "--releases", "r", "--search", "s"]
+IMPORT = ["import", "--interactions", "l.csv", "--to", "d"]
 
 
 def json_line(output: str) -> dict:
@@ -73,6 +74,16 @@ def test_what_cannot_be_done_exits_with_1_and_is_the_json_line_too(tmp_path: Pat
         (
             ["import", "--movielens-100k", "--items", "i.csv", "--to", "d"],
             "brings its own --items",
+        ),
+        (["import", "--movielens", "no-ml", "--to", "d"], "no-ml is not a directory"),
+        (["import", "--query", "select 1", "--to", "d"], "give --sql URL as well"),
+        (
+            ["import", "--query", "select 1", "--sql", "sqlite:///no.db", "--to", "d"],
+            "there is no file .*no.db",
+        ),
+        (
+            [*IMPORT, "--items", "i.csv", "--items-query", "select 1", "--sql", "sqlite://"],
+            "--items or --items-query, not both",
         ),
         (["train", "no-dataset", "--releases", "r"], "no-dataset"),
         (["recommend", "--release", "r", "--user", "1", "--num", "501"], r"\[1, 500\]"),
