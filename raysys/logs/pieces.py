@@ -7,7 +7,7 @@ become one in `raysys.logs.joining`.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from raysys.logs.columnar import open_parquet
 from raysys.logs.formats import JsonFormat, LineFormat, ParquetFormat
@@ -45,28 +45,41 @@ def is_divisible(source: Source) -> bool:
 
 
 def divide(source: Source, source_file: int) -> Division:
-    """Hash a source and find its pieces. SourceError: it cannot be read to its end."""
+    """Hash a source and find its pieces.
+
+    Raises:
+        SourceError: it cannot be read to its end, or is not what it was when the import began.
+    """
     least, most = PIECE_BYTES
     piece_bytes = min(max(source.num_bytes // _LEAST_PIECES, least), most)
     if isinstance(source.format, LineFormat):
-        digest = hashlib.sha256()
-        chunk_bytes = min(CHUNK_BYTES, piece_bytes // 4)  # ends near the borders wanted
-        with source.open() as file:
-            hashed = _Hashed(file, digest)
-            pieces = cut_records(hashed, source.format.dialect, chunk_bytes=chunk_bytes)
-            ends = [piece.end for piece in pieces]
-        borders = _borders([(end, end) for end in ends], piece_bytes)
-        sha256 = digest.hexdigest()
+        sha256, ends = _ends_of_records(source, source.format, piece_bytes)
     else:
-        with open_parquet(source) as file:
-            groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
-        sizes, total = [], 0
-        for place, group in enumerate(groups, start=1):
-            total += group.total_byte_size
-            sizes.append((place, total))
-        borders, sha256 = _borders(sizes, piece_bytes), source.sha256()
-    extents = tuple(Extent(start, end) for start, end in pairwise(borders))
+        sha256, ends = source.sha256(), _ends_of_row_groups(source)
+    source.check_unchanged()
+    extents = tuple(Extent(start, end) for start, end in pairwise(_borders(ends, piece_bytes)))
     return Division(source_file, sha256, extents)
+
+
+def _ends_of_records(
+    source: Source, line_format: LineFormat, piece_bytes: int
+) -> tuple[str, list[tuple[int, int]]]:
+    """Return a text's hash, and some of the places where a record ends, as (place, bytes)."""
+    digest = hashlib.sha256()
+    chunk_bytes = min(CHUNK_BYTES, piece_bytes // 4)  # ends near the borders wanted
+    with source.open() as file:
+        hashed = _Hashed(file, digest)
+        pieces = cut_records(hashed, line_format.dialect, chunk_bytes=chunk_bytes)
+        ends = [(piece.end, piece.end) for piece in pieces]
+    return digest.hexdigest(), ends
+
+
+def _ends_of_row_groups(source: Source) -> list[tuple[int, int]]:
+    """Return for each row group of a Parquet file its place + 1, and the bytes up to its end."""
+    with open_parquet(source) as file:
+        groups = [file.metadata.row_group(place) for place in range(file.num_row_groups)]
+    sizes = accumulate(group.total_byte_size for group in groups)
+    return list(enumerate(sizes, start=1))
 
 
 def num_shards_for(sources: Sequence[Source]) -> int:
@@ -89,7 +102,7 @@ def _bytes_per_row(source: Source) -> int:
 def _borders(ends: Sequence[tuple[int, int]], piece_bytes: int) -> list[int]:
     """Return 0 and those places, of (place, bytes up to it), that leave a piece between them.
 
-    The last place is always one of them.
+    The last place is always one of them, with half a piece before it at least.
     """
     borders, bytes_before = [0], 0
     for place, num_bytes in ends:
@@ -97,7 +110,7 @@ def _borders(ends: Sequence[tuple[int, int]], piece_bytes: int) -> list[int]:
             borders.append(place)
             bytes_before = num_bytes
     if ends and borders[-1] != ends[-1][0]:
-        if len(borders) > 1:
+        if len(borders) > 1 and ends[-1][1] - bytes_before < piece_bytes // 2:
             borders.pop()  # what is left is too small to be a piece
         borders.append(ends[-1][0])
     return borders

@@ -298,3 +298,25 @@ def test_a_world_is_the_same_whoever_writes_it_and_is_imported_whole(tmp_path: P
     )
     assert manifest.rows_accepted == manifest.rows_in == spread.num_rows
     assert manifest.num_users == 300
+
+
+def test_a_large_file_is_read_in_pieces_and_its_rows_keep_their_numbers(tmp_path: Path) -> None:
+    """It holds 17 MiB; the rows are long, so that they are few."""
+    rows = [f"{'u' * 150}{n % 50},i{n % 99},{n}\n" for n in range(110_000)]
+    rows[100_000] = ",i,1\n"
+    log = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP\n" + "".join(rows))
+    notes: list[str] = []
+    manifest = import_log(
+        [log],
+        tmp_path / "data",
+        on_progress=lambda done, total=None, note="": notes.append(note),
+    )
+    assert "2 of 2 pieces of files" in notes
+    assert (manifest.rows_in, manifest.rows_accepted) == (110_000, 109_999)
+    assert manifest.sources[0].sha256 == sha256_of_file(log)
+    kept = interactions(tmp_path / "data")
+    assert sorted(kept["source_row"].to_pylist()) == [
+        row for row in range(1, 110_001) if row != 100_001
+    ]
+    (quarantine,) = (tmp_path / "data" / manifest.import_id / "quarantine").iterdir()
+    assert pq.read_table(quarantine)["source_row"].to_pylist() == [100_001]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from raysys.errors import SourceError
 from raysys.hashing import sha256_of_file
 from raysys.logs import pieces
 from raysys.logs.formats import INTERACTION_FORMATS
@@ -85,6 +86,14 @@ def test_a_parquet_file_is_divided_between_its_row_groups(tmp_path, monkeypatch)
     assert division.extents[-1].end == 15
     assert division.sha256 == sha256_of_file(path)
     assert rows_of(source, division.extents) == rows_of(source, [WHOLE])
+
+
+def test_a_file_that_is_emptied_before_it_is_divided_is_refused(tmp_path, small_pieces):
+    path = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP\n" + "u,i,1\n" * 20)
+    source = source_of(path)
+    path.write_text("")
+    with pytest.raises(SourceError, match=r"log\.csv was written to during the import"):
+        divide(source, 0)
 
 
 def test_only_large_files_that_can_be_read_from_their_middle_are_divided(tmp_path, small_pieces):
