@@ -8,9 +8,9 @@ often; each is shown one list and reacts by the click model. They take nothing t
 in the log included, so that a policy without new items runs dry. Unasked nobody picks anything:
 what is not shown is not clicked.
 
-Two policies that live the same days of one world meet the same people at the same times, and at a
-visit an item gets the same coins from whoever shows it, so that their difference is less of chance
-than of them. All of it is kept in this process: for worlds of some thousand users.
+Two policies that live the same days of one world meet the same people at the same times, and what
+is shown at one place of one visit gets the same coins from both, so that their difference is less
+of chance than of them. All of it is kept in this process: for worlds of some thousand users.
 
 Letters for shapes: V visits, M things shown (list after list, from the top), N items.
 """

@@ -49,14 +49,17 @@ class Simulator:
         Args:
             world: the name of a frozen world, or the settings of one.
             seed: from 0 to 2 ** 63 - 1.
-            changes: settings in which the frozen world is to differ, such as `num_users=60`.
+            changes: settings in which it is to differ, such as `num_users=60`.
 
         Raises:
             ConfigError: there is no such world or setting, or a value is out of its bounds.
         """
         if not 0 <= seed < 1 << 63:
             raise ConfigError(f"The seed of a world is from 0 to 2 ** 63 - 1, but got {seed}.")
-        self.world = load_world(world, **changes) if isinstance(world, str) else world
+        if isinstance(world, str):
+            self.world = load_world(world, **changes)
+        else:
+            self.world = parse_config(world.model_dump() | changes, World, source="The world")
         self.seed = seed
         self.people = People(self.world, seed)
 
@@ -113,8 +116,11 @@ class Simulator:
         Args:
             user_num, item_num, at_s: numbers or arrays, matched elementwise; `at_s` is seconds
                 since 1970. Whether the item has been launched by then does not matter.
+
+        Raises:
+            ValueError: a number that no user or no item has.
         """
-        users, items, times = _matched(user_num, item_num, at_s)
+        users, items, times = self._matched(user_num, item_num, at_s)
         return self.all_items.attraction(items, self.people.tastes(users, times))
 
     def preference(self, user_num: Numbers, item_num: Numbers, at_s: Numbers) -> Floats:
@@ -126,7 +132,7 @@ class Simulator:
         Args:
             user_num, item_num, at_s: as of `attraction`.
         """
-        users, items, times = _matched(user_num, item_num, at_s)
+        users, items, times = self._matched(user_num, item_num, at_s)
         tastes = self.people.tastes(users, times)
         weight = self.all_items.fame[items] * self.all_items.attraction(items, tastes)
         num_launched = self.all_items.num_launched(times)
@@ -185,14 +191,22 @@ class Simulator:
         """Return what `of_log` opens the world from, fit for JSON."""
         return {"world": self.world.model_dump(mode="json"), "seed": self.seed}
 
+    def _matched(self, *given: Numbers) -> list[Integers]:
+        """Return users, items (both from 0) and times as arrays of one length."""
+        users, items, times = np.broadcast_arrays(*(np.atleast_1d(one) for one in given))
+        for kind, numbers, most in (
+            ("user", users, self.world.num_users),
+            ("item", items, len(self.all_items)),
+        ):
+            if numbers.size and not 1 <= numbers.min() <= numbers.max() <= most:
+                raise ValueError(
+                    f"This world has the {kind}s 1 to {most}, but {numbers.min()} to "
+                    f"{numbers.max()} were asked for."
+                )
+        return [users - 1, items - 1, times]
+
 
 @lru_cache(maxsize=4)
 def _opened(world: str, seed: int) -> Simulator:
     """Return the world of these settings; tasks that run in one process share its items."""
     return Simulator(World.model_validate_json(world), seed=seed)
-
-
-def _matched(*given: Numbers) -> list[Integers]:
-    """Return users, items (both from 0) and times as arrays of one length."""
-    users, items, times = np.broadcast_arrays(*(np.atleast_1d(one) for one in given))
-    return [users - 1, items - 1, times]

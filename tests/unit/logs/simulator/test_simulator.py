@@ -243,3 +243,19 @@ def test_a_world_that_cannot_be_is_refused(change, named):
 def test_a_world_that_nobody_made_is_refused():
     with pytest.raises(ConfigError, match="no simulated world 'mars'; there are demo"):
         Simulator("mars")
+
+
+def test_the_truth_about_nobody_and_nothing_is_not_told():
+    assert SMALL.attraction(200, 600 + 10 * 60, SMALL.end_s) > 0  # the last of the days after
+    for user, item in ((0, 1), (201, 1), (1, 0), (1, 1201)):
+        with pytest.raises(
+            ValueError, match=r"This world has the (users 1 to 200|items 1 to 1200)"
+        ):
+            SMALL.attraction(user, item, SMALL.end_s)
+
+
+def test_settings_of_a_world_may_be_changed_whether_it_is_given_by_name_or_whole():
+    changed = Simulator(SMALL.world, seed=3, num_users=5)
+    assert changed.world == small(num_users=5).world
+    with pytest.raises(ConfigError, match="num_users"):
+        Simulator(SMALL.world, num_users=0)
