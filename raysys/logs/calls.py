@@ -24,6 +24,8 @@ def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterato
         RaysysError: of a call, as it raised it; no traceback of Ray surrounds it.
         DatasetError: a call could not read or write a file.
     """
+    if not calls:
+        return  # Ray Data has no data set of no blocks
     rows = [{"call": pickle.dumps(call)} for call in calls]
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False  # ours counts rows of logs, theirs would count reports

@@ -10,14 +10,17 @@ import pytest
 from raysys import tables
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.measuring import measure
+from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError, NothingUsableError, SourceError
 from raysys.hashing import sha256_of_file, stable_hash
 from raysys.logs.call import run_here
 from raysys.logs.calls import run_calls
+from raysys.logs.distinct import distinct_ids
 from raysys.logs.event_export import export_log
 from raysys.logs.forgetting import forget_users
 from raysys.logs.importing import import_log
 from raysys.logs.manifest import DatasetManifest, ImportMode, manifest_path
+from raysys.logs.numbering import Wanted, write_vocabularies
 from raysys.logs.simulator import Simulator
 from raysys.logs.simulator.writing import write_log
 from raysys.state.events import Event
@@ -320,3 +323,16 @@ def test_a_large_file_is_read_in_pieces_and_its_rows_keep_their_numbers(tmp_path
     ]
     (quarantine,) = (tmp_path / "data" / manifest.import_id / "quarantine").iterdir()
     assert pq.read_table(quarantine)["source_row"].to_pylist() == [100_001]
+
+
+def test_vocabularies_of_many_tasks_are_those_of_one_memory(tmp_path: Path) -> None:
+    distinct = []
+    for number in range(3):
+        shard = tmp_path / f"{number}.parquet"
+        ids = [f"{n * 7 % 100:02}" for n in range(30 * number, 30 * number + 40)]
+        pq.write_table(pa.table({"id": ids}), shard)
+        distinct.append(distinct_ids(shard, "id", tmp_path / f"{number}.ids"))
+    wanted = {"items": Wanted(distinct)}
+    path = write_vocabularies(wanted, tmp_path, run=run_calls, ids_per_range=40)["items"]
+    Vocabulary.from_ids(f"{n:02}" for n in range(100)).save(tmp_path / "expected")
+    assert path.read_bytes() == (tmp_path / "expected").read_bytes()
