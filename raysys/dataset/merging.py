@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from raysys.arrow_file import NumbersOnDisk
 from raysys.dataset.histories import Histories, offsets_of
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.errors import DatasetError
 
 INTERACTIONS_PER_RANGE = 4 << 20
 
@@ -59,6 +60,9 @@ def merged(
         blocks: whole users, each in one block only, and all in `users`. They are read once.
         work: a directory for the files; it may be removed when this returns, they stay mapped.
         interactions_per_range: about how many are in memory at a time.
+
+    Raises:
+        DatasetError: a block has a user whom the vocabulary lacks.
     """
     written, vocabulary_hash = [], ""
     for block in blocks:
@@ -85,6 +89,12 @@ def merged(
 
 def _write_block(block: Histories, users: Vocabulary, work: Path) -> _Block:
     rows = users.numbers(block.user_ids).astype(np.int64) - 1
+    if (rows < 0).any():
+        unknown = block.user_ids[int(np.flatnonzero(rows < 0)[0])].as_py()
+        raise DatasetError(
+            f"A shard has interactions of the user {unknown!r}, whom the dataset's vocabulary of "
+            f"users lacks, so they were not written together. Import the log again."
+        )
     order = np.argsort(rows)
     if (order[1:] < order[:-1]).any():
         rows, block = rows[order], block.take(order)

@@ -12,9 +12,8 @@ from raysys.config import PipelineConfig, TwoTowerConfig
 from raysys.dataset import dataset as dataset_module
 from raysys.dataset import histories as histories_module
 from raysys.dataset.dataset import shard_histories
-from raysys.dataset.histories import concatenated
 from raysys.dataset.vocabulary import Vocabulary
-from tests.unit.dataset.builders import Row, interactions, write_dataset
+from tests.unit.dataset.builders import Row, concatenated, interactions, write_dataset
 
 SHARDS: list[list[Row]] = [
     [(f"u{user:02}", f"i{n * user % 11:02}", 9 * n) for user in users for n in range(1 + user % 6)]

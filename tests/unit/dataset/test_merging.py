@@ -64,6 +64,11 @@ def test_blocks_with_weights_and_without_are_not_joined(tmp_path: Path) -> None:
         merged([block(["a"]), block(["b"], True)], Vocabulary.from_ids("ab"), tmp_path)
 
 
+def test_a_user_whom_the_vocabulary_lacks_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="the user 'b', whom the dataset's vocabulary"):
+        merged([block(["a", "b"])], Vocabulary.from_ids("ac"), tmp_path)
+
+
 def test_a_user_without_interactions_has_an_empty_history(tmp_path: Path) -> None:
     found = merged([block(["b"])], Vocabulary.from_ids("abc"), tmp_path)
     assert found.lengths.tolist() == [0, 1, 0]
