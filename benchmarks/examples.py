@@ -3,7 +3,8 @@
 MovieLens-100K and the demo's GRU. The product's way: Ray Data reads the shards into files, the loop
 reads the mapped files. Beside it the same loop reads copies of the same arrays in memory. Epochs
 of both take turns in one process, so that other work on the machine slows both alike; the ratio is
-that of their medians. `ratio_with_loading` also counts what happens once, reading and splitting,
+that of their medians, and `cpu_ratio` the same of CPU seconds, which other work disturbs less.
+`ratio_with_loading` also counts what happens once, reading and splitting,
 over as many epochs as the demo has at most. Run with `make bench-examples`; the last line is JSON.
 """
 
@@ -47,12 +48,13 @@ def in_memory(histories: Histories) -> Histories:
     )
 
 
-def epoch_s(train: Histories, num_items: int, config: PipelineConfig) -> tuple[float, float]:
-    """Learn for one epoch; return its seconds and its examples per second."""
+def epoch_s(train: Histories, num_items: int, config: PipelineConfig) -> tuple[float, float, float]:
+    """Learn for one epoch; return its seconds, its examples per second, and its CPU seconds."""
     torch.manual_seed(0)
     model = build_model(config.model, num_items=num_items, num_users=1)
+    cpu_s = time.process_time()
     (result,) = fit(model, train, config=config)
-    return result.seconds, result.examples_per_s
+    return result.seconds, result.examples_per_s, time.process_time() - cpu_s
 
 
 def measure(dataset: Path, items: Path, rounds: int) -> dict[str, float]:
@@ -72,18 +74,20 @@ def measure(dataset: Path, items: Path, rounds: int) -> dict[str, float]:
     config = config.model_copy(update={"training": settings})
     for way in ways.values():  # caches and allocators get warm
         epoch_s(way.slice(0, 32), len(vocabulary), config)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
     for number in range(rounds):
         for name in sorted(ways, reverse=bool(number % 2)):
             found[name].append(epoch_s(ways[name], len(vocabulary), config))
             print(f"round {number + 1}, {name}: {found[name][-1][1]:,.0f} examples/s", flush=True)
     seconds = {name: statistics.median(each[0] for each in runs) for name, runs in found.items()}
     per_s = {name: statistics.median(each[1] for each in runs) for name, runs in found.items()}
+    cpu_s = {name: statistics.median(each[2] for each in runs) for name, runs in found.items()}
     return {
         "examples_per_epoch": float(train.num_interactions - len(train)),
         "loader_per_s": round(per_s["loader"], 1),
         "memory_per_s": round(per_s["memory"], 1),
         "ratio": round(per_s["loader"] / per_s["memory"], 4),
+        "cpu_ratio": round(cpu_s["memory"] / cpu_s["loader"], 4),
         "loading_s": round(loading_s, 3),
         "ratio_with_loading": round(
             num_epochs * seconds["memory"] / (loading_s + num_epochs * seconds["loader"]), 4
