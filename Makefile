@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 EXTRA  ?= cpu
 ARGS   ?=
+# Test files that run side by side, each in one process; 0 for one after the other, as pdb needs it.
+NUM_AT_ONCE ?= 2
 
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
@@ -29,7 +31,7 @@ demo: $(READY)  ## from MovieLens to a served answer (ARGS=--exit ends by itself
 	$(BIN)/raysys demo $(ARGS)
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(NUM_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: $(READY)  ## the tests that start no Ray
 	$(BIN)/python -m pytest tests/unit tests/house $(ARGS)

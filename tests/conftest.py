@@ -26,3 +26,8 @@ def _no_ray_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
             raise AssertionError("A unit test tried to start Ray; mark it with pytest.mark.ray.")
 
         monkeypatch.setattr(ray, "init", refuse)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that start Ray first: the many short ones then fill up whatever is left."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
