@@ -29,6 +29,7 @@ class RunningCommand:
     """
 
     def __init__(self, *arguments: str, directory: Path) -> None:
+        self.output = ""
         self._mark = uuid4().hex
         environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         self.process = subprocess.Popen(
@@ -51,11 +52,10 @@ class RunningCommand:
             shown += text
 
     def result(self) -> dict[str, Any]:
-        """Wait for a good end; return the one line that was written, which is JSON."""
-        output, shown = self.process.communicate()
+        """Wait for a good end; return the last line that was written, which is JSON."""
+        self.output, shown = self.process.communicate()
         assert self.process.returncode == 0, shown
-        [line] = output.splitlines()
-        found: dict[str, Any] = json.loads(line)
+        found: dict[str, Any] = json.loads(self.output.splitlines()[-1])
         return found
 
     def left_running(self, timeout_s: float = 30.0) -> list[str]:

@@ -27,6 +27,7 @@ from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Item, StoredItem
 from raysys.state.store import StateStore
+from tests.unit.state.builders import item_ids_of, times_of
 
 CATALOGUE = [f"film-{number}" for number in range(40)]
 CAMPAIGN_ARN = "arn:aws:personalize:eu-central-1:000000000000:campaign/films"
@@ -49,7 +50,7 @@ class CatalogueEngine:
             raise TooManyRequestsError("too many requests wait")
         user_id = query.user_id or ""
         states = await asyncio.to_thread(self._store.user_states, [user_id])
-        seen = set(states[user_id].item_ids) if user_id in states else set()
+        seen = set(item_ids_of(states[user_id])) if user_id in states else set()
         item_ids = [item_id for item_id in CATALOGUE if item_id not in seen][: query.num_results]
         scores = [1 / (rank + 1) for rank in range(len(item_ids))]
         return Answer(item_ids, scores, "RID-" + "0" * 36, "r-1", "model")
@@ -165,7 +166,7 @@ def test_an_event_changes_the_very_next_answer(runtime: Any, events: Any) -> Non
 def test_time_arrives_with_its_microseconds(events: Any, engine: CatalogueEngine) -> None:
     put(events, "film-3")
     state = engine._store.user_states(["ann"])["ann"]
-    assert state.occurred_at_us == (1767323045678901,)
+    assert times_of(state) == [1767323045678901]
 
 
 def test_an_item_is_put_as_the_sdk_sends_it(events: Any, engine: CatalogueEngine) -> None:
@@ -233,7 +234,7 @@ def test_two_hundred_requests_at_once_store_each_event_once(
             )
         )
     state = engine._store.user_states(["ann"])["ann"]
-    assert sorted(state.item_ids) == sorted({f"film-of-{event_id}" for event_id in event_ids})
+    assert sorted(item_ids_of(state)) == sorted({f"film-of-{event_id}" for event_id in event_ids})
 
 
 def post(port: int, path: str, body: bytes, method: str = "POST") -> tuple[int, str | None, Any]:

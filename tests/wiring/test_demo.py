@@ -29,6 +29,7 @@ def test_the_demo_ends_with_a_list_that_moved_and_leaves_nothing_running(tmp_pat
     port = free_port()
     with demo(tmp_path, port, "--exit") as command:
         line = command.result()
+        assert len(command.output.splitlines()) == 1
         assert command.left_running() == []
     parity = line["parity"]
     assert parity["num_equal"] == parity["num_users"] == line["import"]["users"]
