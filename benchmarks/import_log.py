@@ -8,16 +8,20 @@ so that none inherits memory from another. Run with `make bench-import`; the las
 The floor is measured before and after the import, and their mean counts, since the machine may do
 other work. Ray's start is not counted, nor is a first import of a few small files, in which Ray
 starts its workers. The same import once more says what an import of hardly any rows takes
-(`fixed_s`); the cost per row is what comes on top of it.
+(`fixed_s`); the cost per row is what comes on top of it. A simulated log of hardly any rows says
+the same of simulating. A small log is imported several times, and the mean counts.
 
 Memory is the peak of the sum of the proportional set sizes of all processes of the import: the
-program, Ray's own, and what is used of the object store. CPU seconds of the same processes stand
-beside the wall seconds, since the machine may do other work; so do its load averages.
+program, Ray's own, and what is used of the object store. Watching it takes a part of the machine,
+so that an import of its own is watched, after those that are timed. CPU seconds of the same
+processes stand beside the wall seconds, since the machine may do other work; so do its load
+averages.
 
 `--profile` says what an import spends its CPU on, by running its tasks in one process.
 """
 
 import argparse
+import contextlib
 import cProfile
 import json
 import os
@@ -47,58 +51,49 @@ BARS = {
 RATIO_SIZE = 5_000_000
 MEAN_HISTORY = 50
 NUM_ITEMS = 20_000
-SAMPLING_PAUSE_S = 1.0
+SAMPLING_PAUSE_S = 0.25
 MIB = 1 << 20
 _RAY_STARTS = 5
 
 
-class ProcessTree:
-    """The memory and CPU time of this process and all below it, watched by a thread."""
+class PeakMemory:
+    """The largest memory of this process and all below it during a block, seen by a thread."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
-        self._cpu_s: dict[int, float] = {}
-        self._before_s: dict[int, float] = {}
-        self._watching_s = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "ProcessTree":
-        self._sample()
-        self._before_s, self.peak_bytes = dict(self._cpu_s), 0
+    def __enter__(self) -> "PeakMemory":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self._sample()
-
-    @property
-    def cpu_s(self) -> float:
-        """CPU seconds spent within the block, by processes that lived to see a sample.
-
-        Those of the watching thread are left out: it reads the maps of some twenty processes.
-        """
-        used_s = sum(used - self._before_s.get(pid, 0.0) for pid, used in self._cpu_s.items())
-        return used_s - self._watching_s
 
     def _watch(self) -> None:
         while not self._ended.wait(SAMPLING_PAUSE_S):
-            self._sample()
-        self._watching_s = time.thread_time()
+            total = 0
+            for process in _tree():
+                with contextlib.suppress(OSError):  # it ended meanwhile
+                    total += _pss_bytes(process.pid)
+            self.peak_bytes = max(self.peak_bytes, total)
 
-    def _sample(self) -> None:
-        me = psutil.Process()
-        total = 0
-        for process in [me, *me.children(recursive=True)]:
-            try:
-                times = process.cpu_times()
-                total += _pss_bytes(process.pid)
-            except (psutil.Error, OSError):
-                continue  # it ended meanwhile
-            self._cpu_s[process.pid] = times.user + times.system
-        self.peak_bytes = max(self.peak_bytes, total)
+
+def cpu_seconds() -> dict[int, float]:
+    """Return what this process and each below it have used of the CPU so far."""
+    used = {}
+    for process in _tree():
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            times = process.cpu_times()
+            used[process.pid] = times.user + times.system
+    return used
+
+
+def _tree() -> list[psutil.Process]:
+    me = psutil.Process()
+    return [me, *me.children(recursive=True)]
 
 
 def _pss_bytes(pid: int) -> int:
@@ -114,8 +109,12 @@ def simulate(folder: Path, rows: int) -> dict[str, Any]:
         num_users=max(rows // MEAN_HISTORY, 1), num_items=NUM_ITEMS, mean_history=MEAN_HISTORY
     )
     started = time.perf_counter()
+    Simulator(num_users=1, num_items=NUM_ITEMS).write(folder / "tiny")
+    fixed_s = time.perf_counter() - started
+    started = time.perf_counter()
     log = world.write(folder / "log").interactions
-    return {"seconds": time.perf_counter() - started, "csv_mib": log.stat().st_size / MIB}
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "fixed_s": fixed_s, "csv_mib": log.stat().st_size / MIB}
 
 
 def read_and_write(folder: Path, _: int) -> dict[str, Any]:
@@ -129,8 +128,8 @@ def read_and_write(folder: Path, _: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "rows": table.num_rows}
 
 
-def import_on_ray(folder: Path, _: int) -> dict[str, Any]:
-    """Import on a new local Ray."""
+def import_on_ray(folder: Path, rows: int) -> dict[str, Any]:
+    """Import on a new local Ray: timed, as often as makes `RATIO_SIZE` rows; then watched."""
     import ray
 
     from raysys.logs.importing import import_log
@@ -148,10 +147,15 @@ def import_on_ray(folder: Path, _: int) -> dict[str, Any]:
             started = time.perf_counter()
             import_log(small, folder / "second")
             fixed_s = time.perf_counter() - started
-            with ProcessTree() as tree:
-                started = time.perf_counter()
+            before, num_timed = cpu_seconds(), max(1, RATIO_SIZE // rows)
+            started = time.perf_counter()
+            for _ in range(num_timed):
                 manifest = import_log([log], folder / "dataset")
-                seconds = time.perf_counter() - started
+            seconds = (time.perf_counter() - started) / num_timed
+            used = cpu_seconds()
+            cpu_s = sum(used[pid] - before.get(pid, 0.0) for pid in used) / num_timed
+            with PeakMemory() as memory:
+                import_log([log], folder / "watched")
             store = int(ray.cluster_resources()["object_store_memory"])
         finally:
             ray.shutdown()
@@ -160,9 +164,10 @@ def import_on_ray(folder: Path, _: int) -> dict[str, Any]:
         "fixed_s": fixed_s,
         "rows": manifest.rows_in,
         "shards": manifest.num_shards,
-        "peak_mib": tree.peak_bytes / MIB,
+        "peak_mib": memory.peak_bytes / MIB,
         "object_store_mib": store / MIB,
-    } | {"cpu_s": tree.cpu_s}
+        "cpu_s": cpu_s,
+    }
 
 
 def start_ray(home: str) -> None:
@@ -225,11 +230,13 @@ def measure(rows: int, directory: Path | None, with_profile: bool) -> dict[str, 
         floors.append(run_step("floor", folder, rows))
         shares = run_step("profile", folder, rows)["shares"] if with_profile else None
     floor = {name: (floors[0][name] + floors[1][name]) / 2 for name in ("seconds", "cpu_s")}
-    of_rows_s = imported["seconds"] - imported["fixed_s"]
+    of_rows_s, of_simulated_rows_s = (
+        step["seconds"] - step["fixed_s"] for step in (imported, simulated)
+    )
     result = {
         "rows": imported["rows"],
         "csv_mib": simulated["csv_mib"],
-        "simulate_us_per_row": 1e6 * simulated["seconds"] / imported["rows"],
+        "simulate_us_per_row": 1e6 * of_simulated_rows_s / imported["rows"],
         "simulate_cpu_us_per_row": 1e6 * simulated["cpu_s"] / imported["rows"],
         "floor_s": floor["seconds"],
         "floor_cpu_s": floor["cpu_s"],
