@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK_BYTES = 1 << 20
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""The step of splitmix64: an odd number whose multiples are spread evenly over 64 bits."""
 
 
 def stable_hash(text: str) -> int:
@@ -29,13 +30,26 @@ def stable_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64, copy=False)
 
 
+def splitmix64(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return other bits for each, (N,): equal for equal ones, and as good as random.
+
+    Source:
+        Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014,
+        doi:10.1145/2660193.2660195.
+    """
+    bits = bits + GOLDEN
+    bits ^= bits >> np.uint64(30)
+    bits *= np.uint64(0xBF58476D1CE4E5B9)
+    bits ^= bits >> np.uint64(27)
+    bits *= np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    return bits
+
+
 def sha256_of_file(path: Path) -> str:
     """Return the hex SHA-256 of a file's bytes, reading it in pieces."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_texts(texts: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from raysys import storage
+from raysys.dataset.histories import offsets_of
 from raysys.logs.metadata import parse_metadata
 from raysys.logs.schema import Field, ValueType
 
@@ -227,4 +228,4 @@ def _categories_of(values: pa.Array, known: pa.StringArray) -> Categories:
     is_first = np.diff(rows, prepend=-1) > 0
     is_kept = is_value | (is_first & is_without[rows])
     sizes = np.bincount(rows[is_kept], minlength=len(values))
-    return Categories(nums[is_kept], np.concatenate([[0], np.cumsum(sizes)]))
+    return Categories(nums[is_kept], offsets_of(sizes))

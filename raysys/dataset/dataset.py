@@ -16,13 +16,13 @@ from raysys.dataset.feedback import COLUMNS as FEEDBACK_COLUMNS
 from raysys.dataset.feedback import with_feedback
 from raysys.dataset.histories import BLOCK_INTERACTIONS, Histories, offsets_of
 from raysys.dataset.merging import merged
-from raysys.dataset.parquet_file import BATCH_ROWS, read_batches
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import DatasetManifest, read_manifest
 from raysys.logs.schema import Field, Kind, Schema, ValueType
 from raysys.logs.schema_change import schema_in
+from raysys.parquet_file import BATCH_ROWS, read_batches
 
 HISTORY_COLUMNS = ["user_id", "item_id", "occurred_at", *FEEDBACK_COLUMNS]
 """Of `tables.INTERACTIONS`: what a history is made of."""
@@ -68,8 +68,7 @@ class Dataset:
             DatasetError: a shard cannot be read.
         """
         for path in self.shard_paths():
-            for batch in read_batches(path, columns):
-                yield pa.Table.from_batches([batch])
+            yield from read_batches(path, columns)
 
     def item_vocabulary(self) -> Vocabulary:
         """Return the numbers of all items that anybody interacted with (DatasetError: damaged)."""
@@ -199,19 +198,19 @@ def shard_blocks(
 
 def _whole_users(path: Path) -> Iterator[pa.Table]:
     """Read a shard in tables of some `BLOCK_INTERACTIONS` rows that divide no user."""
-    pending: list[pa.RecordBatch] = []
+    pending: list[pa.Table] = []
     rows = min(BATCH_ROWS, BLOCK_INTERACTIONS)
     for batch in read_batches(path, HISTORY_COLUMNS, batch_rows=rows):
         pending.append(batch)
         if sum(len(each) for each in pending) >= BLOCK_INTERACTIONS:
-            table = pa.Table.from_batches(pending)
+            table = pa.concat_tables(pending)
             users = table.column("user_id")
             whole = pc.index(users, users[-1]).as_py()  # 0: one user who is larger than a table
             if whole:
                 yield table.slice(0, whole)
-            pending = table.slice(whole).to_batches()
+            pending = [table.slice(whole)]
     if pending:
-        yield pa.Table.from_batches(pending)
+        yield pa.concat_tables(pending)
 
 
 def _check_order(users: pa.StringArray, times: NDArray[np.int64], new: NDArray[np.bool_]) -> None:

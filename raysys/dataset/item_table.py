@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raysys.dataset.parquet_file import read_batches, read_schema
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.parquet_file import read_batches, read_schema
 
 ITEMS_PER_BATCH = 1 << 16
 
@@ -55,8 +55,8 @@ def _mapped(given: Path, copy: Path) -> pa.Table:
     """Copy a Parquet table piece by piece into a file of which any row can be read alone."""
     schema = read_schema(given)
     with pa.ipc.new_file(str(copy), schema) as sink:
-        for batch in read_batches(given):
-            sink.write_batch(batch)
+        for rows in read_batches(given):
+            sink.write_table(rows)
     return open_item_table(copy)
 
 

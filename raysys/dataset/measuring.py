@@ -19,10 +19,11 @@ from raysys.dataset.table_statistics import (
     table_statistics,
     would_join,
 )
-from raysys.dataset.time_bins import TimeBins, microseconds
+from raysys.dataset.time_bins import TimeBins
 from raysys.logs.call import Call, RunCalls
 from raysys.logs.manifest import DatasetManifest
 from raysys.logs.progress import OnProgress
+from raysys.times import microseconds_of
 
 _TITLED_ITEMS = 10
 _HARDLY_JOINS = 0.5
@@ -45,7 +46,7 @@ def measure(
         DatasetError: a file of the dataset cannot be read.
     """
     manifest = dataset.manifest
-    found = Statistics(manifest, _bins(manifest), microseconds(now or datetime.now(UTC)))
+    found = Statistics(manifest, _bins(manifest), microseconds_of(now or datetime.now(UTC)))
     users = dataset.path / manifest.users_file if manifest.users_file else None
     calls: list[Call] = [
         _MeasureShard(path, found.bins, found.now_us, users) for path in dataset.shard_paths()
@@ -73,7 +74,7 @@ def _bins(manifest: DatasetManifest) -> TimeBins:
     first, last = manifest.first_occurred_at, manifest.last_occurred_at
     if first is None or last is None:  # no row is left
         return TimeBins.between(0, 0)
-    return TimeBins.between(microseconds(first), microseconds(last))
+    return TimeBins.between(microseconds_of(first), microseconds_of(last))
 
 
 def _join_items(dataset: Dataset, found: Statistics) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.hashing import GOLDEN, splitmix64
+
 Keys = NDArray[np.uint64]
 Total = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 """Returns the sum of an array over all holders, each of whom calls it at the same point."""
 
 _DIGIT_BITS = 16
 _NUM_DIGITS = 1 << _DIGIT_BITS
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def alone(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -59,16 +60,8 @@ def keys_of_times(times_us: NDArray[np.int64]) -> Keys:
 
 
 def mixed(hashes: Keys, salt: int | Keys) -> Keys:
-    """Return another even hash of each hash and salt, the same for ever.
-
-    Source:
-        The finaliser of SplitMix64: Steele, Lea, Flood, Fast Splittable Pseudorandom Number
-        Generators, OOPSLA 2014, doi:10.1145/2660193.2660195.
-    """
-    bits = hashes + np.asarray(salt, dtype=np.uint64) * _GOLDEN + _GOLDEN
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    """Return another even hash of each hash and salt, the same for ever."""
+    return splitmix64(hashes + np.asarray(salt, dtype=np.uint64) * GOLDEN)
 
 
 def _digits_after(prefix: int, keys: Keys, shift: int) -> NDArray[np.int64]:

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from raysys import tables
 from raysys.dataset.counting import ITEM_COUNTS, ColumnProfile, ItemCounts, ValueCounts
 from raysys.dataset.time_bins import DAY_US, HOUR_US, MINUTE_US, TimeBins
-from raysys.errors import DatasetError
+from raysys.parquet_file import read_batches, read_schema
 
 BATCH_ROWS = 128 << 10
 EARLY_US = 10 * 365 * DAY_US
@@ -191,7 +190,7 @@ class ShardScan:
     def _join_users(self, users_table: Path, examples: int = 3) -> None:
         users = pa.chunked_array(self._users)
         has_row = np.zeros(len(users), bool)
-        for batch in pq.ParquetFile(users_table).iter_batches(BATCH_ROWS, columns=["user_id"]):
+        for batch in read_batches(users_table, ["user_id"]):
             places = pc.index_in(batch.column("user_id"), value_set=users).drop_null()
             has_row[places.to_numpy(zero_copy_only=False)] = True
         self._found.users_in_table = int(has_row.sum())
@@ -213,14 +212,7 @@ def shard_statistics(
         DatasetError: the file cannot be read.
     """
     scan = ShardScan(bins, now_us)
-    try:
-        file = pq.ParquetFile(path, pre_buffer=False)
-        names = [one for one in file.schema_arrow.names if one not in _NOT_READ]
-        for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-            scan.add(pa.Table.from_batches([batch]))
-        return scan.finish(users_table)
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error}. The dataset is damaged; copy it or import the log "
-            f"again."
-        ) from error
+    names = [one for one in read_schema(path).names if one not in _NOT_READ]
+    for batch in read_batches(path, names, batch_rows=BATCH_ROWS):
+        scan.add(batch)
+    return scan.finish(users_table)

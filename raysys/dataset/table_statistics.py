@@ -1,17 +1,15 @@
 """What a dataset's table of items or users holds, and how far it joins with the interactions."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from raysys.dataset.counting import ColumnProfile
-from raysys.dataset.shard_statistics import BATCH_ROWS
-from raysys.errors import DatasetError
+from raysys.parquet_file import read_batches
 
 _EXAMPLES = 3
 _NOT_METADATA = ("item_id", "user_id", "creation_timestamp")
@@ -46,7 +44,7 @@ class ItemJoin(TableStatistics):
 def table_statistics(path: Path) -> TableStatistics:
     """Read a table and return what its columns hold; nothing is joined."""
     found = TableStatistics()
-    for batch in _batches(path):
+    for batch in read_batches(path):
         _add_batch(found, batch)
         ids = batch.column(0).slice(0, _EXAMPLES - len(found.unmatched))
         found.unmatched += [str(one) for one in ids.to_pylist()]
@@ -58,7 +56,7 @@ def join_items(path: Path, counts: pa.Table, titles_of: list[str]) -> ItemJoin:
     found = ItemJoin()
     interacted = counts.column("item_id")
     has_row = np.zeros(counts.num_rows, bool)
-    for batch in _batches(path):
+    for batch in read_batches(path):
         _add_batch(found, batch)
         ids = batch.column("item_id")
         places = pc.index_in(ids, value_set=interacted)
@@ -83,7 +81,7 @@ def would_join(found: ItemJoin, counts: pa.Table, path: Path) -> str | None:
     Only for tables that hardly join as they are: it reads all ids once more.
     """
     missing = counts.column("item_id")
-    batches = _batches(path, ["item_id"])
+    batches = read_batches(path, ["item_id"])
     given = pa.chunked_array([batch.column("item_id") for batch in batches], pa.string())
     for ignored, normal in _NORMAL_FORMS.items():
         joined = _count(pc.is_in(normal(missing), value_set=pc.unique(normal(given))))
@@ -108,18 +106,6 @@ def _first_of(reason: str, quarantine: pa.Table) -> str:
     rows = quarantine.filter(pc.equal(quarantine.column("reason"), reason))
     (first,) = rows.slice(0, 1).to_pylist()
     return f"{first['source']}, row {first['source_row']:,}: {first['detail']}"
-
-
-def _batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    try:
-        file = pq.ParquetFile(path, pre_buffer=False)
-        for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-            yield pa.Table.from_batches([batch]).combine_chunks()
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(
-            f"{path} cannot be read: {error}. The dataset is damaged; copy it or import the log "
-            f"again."
-        ) from error
 
 
 def _add_batch(found: TableStatistics, batch: pa.Table) -> None:
@@ -161,7 +147,7 @@ def quarantine_examples(paths: Sequence[Path], reasons: Collection[str]) -> dict
     """
     examples: dict[str, str] = {}
     for path in paths:
-        for batch in _batches(path, ["source", "source_row", "reason", "detail"]):
+        for batch in read_batches(path, ["source", "source_row", "reason", "detail"]):
             for reason in pc.unique(batch.column("reason")).to_pylist():
                 if reason not in examples:
                     examples[reason] = _first_of(reason, batch)

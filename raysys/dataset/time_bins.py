@@ -1,16 +1,17 @@
 """The time that a log covers, cut into equal pieces: minutes, hours or days, all of UTC."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
+
+from raysys.times import time_at
 
 MINUTE_US = 60 * 1_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 _MOST_BINS = 20_000  # of minutes and hours; what is longer has days, at most 47,482 up to 2099
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,4 @@ class TimeBins:
 
     def start_of(self, number: int) -> datetime:
         """Return when a bin begins."""
-        return at(self.start_us + number * self.width_us)
-
-
-def at(microseconds: int) -> datetime:
-    """Return the time that lies so many microseconds after the start of 1970 UTC."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def microseconds(time: datetime) -> int:
-    """Return how many microseconds after the start of 1970 UTC a time lies."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
+        return time_at(self.start_us + number * self.width_us)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from raysys.errors import DatasetError, UnknownIdError
 from raysys.hashing import sha256_of_texts, stable_hashes
+from raysys.logs.distinct import sorted_ids
 from raysys.lookup import RowLookup, Texts, iterate, open_vocabulary, save_vocabulary
 
 
@@ -107,4 +108,4 @@ def _distinct_sorted(ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.Stri
         )
     if distinct.type != pa.string():
         distinct = distinct.cast(pa.string())
-    return distinct.take(pc.sort_indices(distinct))
+    return sorted_ids(distinct)

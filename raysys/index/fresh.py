@@ -13,7 +13,6 @@ Letters for shapes:
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +27,7 @@ from raysys.index.home import Home, keys_of_new_items
 from raysys.policy.candidates import FreshBatch
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release
 from raysys.state.items import Changes, ItemCount, StoredItem
+from raysys.times import microseconds_of
 
 DAY_US = 86_400_000_000
 _NEVER_US = np.iinfo(np.int64).max
@@ -102,7 +102,8 @@ class FreshPool:
             num_shards=num_shards,
             age_cut_off_us=int(min(age_cut_off_days * DAY_US, _LONGEST_US)),
         )
-        watermark_us = _microseconds(release.manifest.watermark)
+        watermark = release.manifest.watermark  # None of a release without interactions
+        watermark_us = 0 if watermark is None else microseconds_of(watermark)
         is_young = watermark_us - created_at_us[1:] < home.age_cut_off_us
         nums, vectors = source.vectors_of(np.flatnonzero(is_young) + 1)
         order = np.argsort(nums)
@@ -256,10 +257,3 @@ def _by_item(release: Release, name: str, num_items: int) -> NDArray[np.int64]:
             f"items. Build the release again."
         )
     return values
-
-
-def _microseconds(time: datetime | None) -> int:
-    """Return microseconds since 1970 UTC; 0 for a release without interactions."""
-    if time is None:
-        return 0
-    return (time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -23,7 +23,7 @@ def compare_quarantines(assembly: Assembly, run: RunCalls) -> None:
         _CompareQuarantine(report.source_file, Path(str(report.quarantine)), earlier, assembly.work)
         for report, earlier in assembly.read_again()
     ]
-    for report in run(compared) if compared else ():
+    for report in run(compared):
         assembly.add(report)
 
 
@@ -62,7 +62,7 @@ def finish_tables(assembly: Assembly, run: RunCalls) -> None:
         forgotten = away if column == USER_ID else None
         if base is not None or forgotten is not None:
             calls.append(_FinishTable(path, column, assembly.work, base, forgotten))
-    for finished in run(calls) if calls else ():
+    for finished in run(calls):
         assembly.add(finished)
 
 

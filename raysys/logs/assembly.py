@@ -15,7 +15,7 @@ from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.layout import Layout
 from raysys.logs.manifest import DatasetManifest, ShardSummary
 from raysys.logs.numbering import Wanted
-from raysys.logs.publish import new_import_id
+from raysys.logs.publish import WORK, new_import_id
 from raysys.logs.runs import Run
 from raysys.logs.schema import Kind, Schema
 from raysys.logs.schema_change import schema_in, told_in_manifest, widened
@@ -23,9 +23,6 @@ from raysys.logs.shard_ids import ID_COLUMNS, ShardIds
 from raysys.logs.shards import ShardReport
 from raysys.logs.tasks import CatalogueReport, QuarantineReport, SourceReport
 from raysys.lookup import open_vocabulary
-
-WORK = "work"
-"""The folder of a staging directory that tasks write below, and that is not published."""
 
 _TABLES = {ITEM_ID: "items", USER_ID: "users"}
 

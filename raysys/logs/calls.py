@@ -14,11 +14,8 @@ from raysys.errors import RaysysError
 from raysys.logs.call import Call, failed
 
 
-def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterator[Any]:
+def run_calls(calls: Sequence[Call]) -> Iterator[Any]:
     """Run each call as one task, and yield what they yield, as it comes.
-
-    Args:
-        memory_bytes: what each task reserves of its node's memory; None: nothing.
 
     Raises:
         RaysysError: of a call, as it raised it; no traceback of Ray surrounds it.
@@ -33,7 +30,7 @@ def run_calls(calls: Sequence[Call], memory_bytes: int | None = None) -> Iterato
     context.target_max_block_size = 1  # a report leaves its task at once, not when it ends
     with ray.data.DataContext.current(context):
         reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            _perform, batch_size=1, batch_format="pyarrow", memory=memory_bytes
+            _perform, batch_size=1, batch_format="pyarrow"
         )
     with _quiet():
         for row in reports.iter_rows():

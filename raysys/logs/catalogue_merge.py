@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from raysys.errors import SourceError
 from raysys.logs.header import USER_ID
+from raysys.logs.runs import conform
 from raysys.logs.tombstones import Tombstones
 
 
@@ -58,7 +59,7 @@ def merged(known: pa.Table, new: pa.Table, id_column: str) -> pa.Table:
         SourceError: a column holds text in one of them and numbers in the other.
     """
     schema = _common_schema(known.schema, new.schema, id_column)
-    both = pa.concat_tables([_conformed(known, schema), _conformed(new, schema)])
+    both = pa.concat_tables([conform(known, schema), conform(new, schema)])
     replacement = pc.index_in(known.column(id_column), value_set=new.column(id_column))
     replacement = pc.fill_null(replacement, -1).to_numpy().astype(np.int64)
     places = np.where(replacement < 0, np.arange(known.num_rows), replacement + known.num_rows)
@@ -82,13 +83,6 @@ def _common_schema(known: pa.Schema, new: pa.Schema, id_column: str) -> pa.Schem
         found[field.name] = pa.field(field.name, pa.float64())
     others = [one.with_nullable(True) for one in found.values() if one.name != id_column]
     return pa.schema([known.field(id_column), *others])
-
-
-def _conformed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    names = set(table.column_names)
-    nothing = pa.nulls(table.num_rows)
-    columns = [table.column(name) if name in names else nothing for name in schema.names]
-    return pa.table(columns, names=schema.names).cast(schema)
 
 
 def _is_number(kind: pa.DataType) -> bool:

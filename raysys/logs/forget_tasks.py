@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from raysys.logs.catalogue_merge import FinishedTable, finish_table
 from raysys.logs.header import USER_ID
@@ -15,6 +14,7 @@ from raysys.logs.quarantine import Filtered, filter_quarantine
 from raysys.logs.shard_file import ShardFile
 from raysys.logs.shards import ShardReport, report_on
 from raysys.logs.tombstones import Tombstones
+from raysys.parquet_file import read_batches, read_schema
 
 _BATCH_ROWS = 16 << 10
 
@@ -42,12 +42,8 @@ def forget_in_shard(
     if not users:
         return ForgottenInShard(number)
     num_rows, latest_us = 0, dict.fromkeys(users, 0)
-    with (
-        pq.ParquetFile(path, pre_buffer=False) as file,
-        ShardFile(target, file.schema_arrow) as written,
-    ):
-        for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
-            rows = pa.Table.from_batches([batch])
+    with ShardFile(target, read_schema(path)) as written:
+        for rows in read_batches(path, batch_rows=_BATCH_ROWS):
             named = pa.array(forgotten.name(rows.column("user_id")))
             out = rows.filter(named).select(["user_id", "occurred_at"])
             num_rows += out.num_rows

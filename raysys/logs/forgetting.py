@@ -29,7 +29,7 @@ from raysys.logs.forget_tasks import (
 )
 from raysys.logs.manifest import DatasetManifest, ImportMode, ShardSummary
 from raysys.logs.numbering import write_without
-from raysys.logs.publish import new_import_id, publish_import, staging_beside
+from raysys.logs.publish import WORK, new_import_id, publish_import, staging_beside
 from raysys.logs.quarantine import Filtered
 from raysys.logs.tombstones import Tombstones
 
@@ -105,7 +105,7 @@ class _Forgetting:
     def __init__(
         self, base: DatasetManifest, into: Destination, staging: Path, forgotten: Tombstones
     ) -> None:
-        self.work = staging / "work"
+        self.work = staging / WORK
         self.work.mkdir()
         self._base = base
         self._into = into

@@ -21,7 +21,7 @@ import pyarrow as pa
 from raysys.config import DEFAULT_DATASET_GROUP, check_dataset_group_name
 from raysys.errors import ConfigError
 from raysys.logs.additions import all_event_runs, compare_quarantines, finish_tables
-from raysys.logs.assembly import WORK, Assembly
+from raysys.logs.assembly import Assembly
 from raysys.logs.call import RunCalls
 from raysys.logs.calls import run_calls
 from raysys.logs.catalogue import inspect_catalogue
@@ -33,7 +33,7 @@ from raysys.logs.metrics import count_rows
 from raysys.logs.numbering import write_vocabularies
 from raysys.logs.pieces import MOST_SHARDS, num_shards_for
 from raysys.logs.progress import ImportProgress, OnProgress
-from raysys.logs.publish import publish_import, staging_beside
+from raysys.logs.publish import WORK, publish_import, staging_beside
 from raysys.logs.readers import inspect_source
 from raysys.logs.reading import read_sources
 from raysys.logs.runs import Run
@@ -156,7 +156,7 @@ def _write_shards(assembly: Assembly, progress: ImportProgress, run: RunCalls) -
     ]
     progress.note("sorting")
     num_done = 0
-    for report in run(shards) if shards else ():
+    for report in run(shards):
         assembly.add(report)
         num_done += isinstance(report, ShardReport)
         progress.note(f"sorted shard {num_done} of {len(shards)}")

@@ -10,9 +10,9 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from raysys.logs.runs import Order, Run, groups_of, write_run
+from raysys.parquet_file import read_batches
 
 BUFFERED_BYTES = 64 << 20
 """What a writer holds before it sorts and writes a run: about a million rows of a plain log."""
@@ -106,15 +106,13 @@ def runs_of_old_events(shard: Path, number: int, num_shards: int, target: Path) 
         number: the shard's. target: the files' name; they have a number to it.
     """
     found: Runs = {}
-    with pq.ParquetFile(shard, pre_buffer=False) as file:
-        columns = ["event_id", "source_file", "source_row"]
-        batches = file.iter_batches(_OLD_EVENTS_ROWS, columns=columns, use_threads=False)
-        for place, batch in enumerate(batches):
-            rows = pa.Table.from_batches([batch])
-            rows = rows.filter(pc.is_valid(rows.column("event_id")))
-            of_shard = pa.array(np.full(rows.num_rows, number, np.int32))
-            events = rows.append_column("shard", of_shard).select(EVENT_IDS.names).cast(EVENT_IDS)
-            path = target.with_name(f"{target.name}-{place:05d}.arrow")
-            for group, run in write_run(path, events, BY_EVENT, num_shards).items():
-                found.setdefault(group, []).append(run)
+    columns = ["event_id", "source_file", "source_row"]
+    batches = read_batches(shard, columns, batch_rows=_OLD_EVENTS_ROWS)
+    for place, rows in enumerate(batches):
+        rows = rows.filter(pc.is_valid(rows.column("event_id")))
+        of_shard = pa.array(np.full(rows.num_rows, number, np.int32))
+        events = rows.append_column("shard", of_shard).select(EVENT_IDS.names).cast(EVENT_IDS)
+        path = target.with_name(f"{target.name}-{place:05d}.arrow")
+        for group, run in write_run(path, events, BY_EVENT, num_shards).items():
+            found.setdefault(group, []).append(run)
     return found

@@ -18,6 +18,9 @@ from raysys import storage
 from raysys.errors import DatasetError
 from raysys.logs.manifest import DatasetManifest, manifest_path
 
+WORK = "work"
+"""The folder of a staging directory that tasks write below, and that is not published."""
+
 _PREFIX = "import-"
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from raysys import tables
 from raysys.logs.runs import with_row_offset
+from raysys.parquet_file import read_batches
 
 _QUOTED_ROWS = 3  # in an error
 _BATCH_ROWS = 16 << 10
@@ -80,9 +81,8 @@ def filter_quarantine(
 ) -> Filtered:
     """Write a file of the quarantine to `target`, without the rows that `is_out` marks."""
     left_out: Counter[str] = Counter()
-    with pq.ParquetFile(path) as file, QuarantineWriter(target) as writer:
-        for batch in file.iter_batches(_BATCH_ROWS):
-            rows = pa.Table.from_batches([batch])
+    with QuarantineWriter(target) as writer:
+        for rows in read_batches(path, batch_rows=_BATCH_ROWS):
             mask = is_out(rows)
             left_out.update(rows.column("reason").filter(pa.array(mask)).to_pylist())
             writer.write(rows.filter(pa.array(~mask)))
@@ -97,10 +97,8 @@ def join_quarantines(parts: Sequence[tuple[str, int]], target: Path) -> Quaranti
     """
     with QuarantineWriter(target) as writer:
         for path, offset in parts:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS):
-                    rows = pa.Table.from_batches([batch])
-                    writer.write(with_row_offset(rows, offset))
+            for rows in read_batches(path, batch_rows=_BATCH_ROWS):
+                writer.write(with_row_offset(rows, offset))
     return writer
 
 

@@ -49,7 +49,7 @@ def read_sources(
 
 def _divisions(numbered: Numbered, run: RunCalls) -> dict[int, Division]:
     calls = [_Divide(source, number) for number, source in numbered if is_divisible(source)]
-    return {division.source_file: division for division in run(calls)} if calls else {}
+    return {division.source_file: division for division in run(calls)}
 
 
 def _calls(numbered: Numbered, divisions: Mapping[int, Division], assembly: Assembly) -> list[Call]:
@@ -77,8 +77,7 @@ def _joined(calls: Sequence["_Join"], run: RunCalls) -> Iterator[SourceReport]:
     for call in calls:
         if not call.is_writing:
             yield from call.run()
-    if writing:
-        yield from run(writing)
+    yield from run(writing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from raysys.logs.merging import merge, merged_runs
 from raysys.logs.parts import BY_EVENT, BY_USER_AND_TIME, EVENT_IDS
 from raysys.logs.runs import Run, conform, write_groups
 from raysys.logs.shard_file import ShardFile
+from raysys.parquet_file import read_batches
+from raysys.times import time_at
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BASE_BATCH_ROWS = 16 << 10
 
 REPEATED = pa.schema([EVENT_IDS.field(name) for name in ("shard", "source_file", "source_row")])
@@ -82,7 +83,7 @@ def write_shard(
 
     Args:
         runs: the shard's runs, in log order.
-        repeated: what `find_repeated_events` wrote for this shard, over all event ids. 12 bytes of
+        repeated: what `find_repeated_events` wrote for this shard, over all event ids. 8 bytes of
             memory a row.
         target: the folder's name; what is written has a suffix to it, so that a task that is tried
             again never writes into a file of the first try.
@@ -90,7 +91,10 @@ def write_shard(
         base: a shard as it was before, all of whose rows come before those of the runs.
     """
     work = _own_folder(target)
-    streams = [] if base is None else [_rows_of(base, schema)]
+    streams: list[Iterator[pa.Table]] = []
+    if base is not None:
+        old = read_batches(base, batch_rows=_BASE_BATCH_ROWS)
+        streams.append(conform(rows, schema) for rows in old)
     streams.append(merged_runs(runs, BY_USER_AND_TIME, schema, work))
     is_repeated = _Places(repeated)
     repeats = RepeatedInteractions()
@@ -144,14 +148,8 @@ class _Places:
         return keys
 
 
-def _rows_of(base: Path, schema: pa.Schema) -> Iterator[pa.Table]:
-    with pq.ParquetFile(base, pre_buffer=False) as file:
-        for batch in file.iter_batches(_BASE_BATCH_ROWS, use_threads=False):
-            yield conform(pa.Table.from_batches([batch]), schema)
-
-
 def _time(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+    return None if microseconds is None else time_at(microseconds)
 
 
 def _own_folder(target: Path) -> Path:

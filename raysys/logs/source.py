@@ -19,8 +19,6 @@ from raysys.errors import SourceError
 from raysys.logs import remote
 from raysys.logs.formats import PACKED, Format, Formats, ParquetFormat, format_of
 
-_CHUNK_BYTES = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -108,10 +106,8 @@ class Source:
 
     def sha256(self) -> str:
         """Return the hex SHA-256 of the file's bytes, reading it in pieces (SourceError)."""
-        digest = hashlib.sha256()
-        for chunk in self.chunks(_CHUNK_BYTES):
-            digest.update(chunk)
-        return digest.hexdigest()
+        with self.open() as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def chunks(self, num_bytes: int) -> Iterator[bytes]:
         """Yield the file's bytes, so many at a time (SourceError)."""

@@ -117,7 +117,6 @@ def import_source(
 
     Args:
         tombstones: the file that says whose rows are suppressed, and from when; None: nobody's.
-
         extent: the piece. Its rows count from 1.
         sha256: of the whole source, if it is known.
 

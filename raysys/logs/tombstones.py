@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from raysys import tables
 from raysys.errors import DatasetError
+from raysys.parquet_file import read_batches
 
 _DIGEST_BYTES = 16
 _KEY = b"key"
@@ -100,10 +100,9 @@ class Tombstones:
     def found_in(self, shard: Path) -> set[bytes]:
         """Return the digests of those users who have interactions in a shard."""
         found: set[bytes] = set()
-        with pq.ParquetFile(shard) as file:
-            for batch in file.iter_batches(columns=["user_id"]):
-                digests = map(self.digest, pc.unique(batch.column(0)).to_pylist())
-                found.update(one for one in digests if one in self.forgotten_at_us)
+        for rows in read_batches(shard, ["user_id"]):
+            digests = map(self.digest, pc.unique(rows.column(0)).to_pylist())
+            found.update(one for one in digests if one in self.forgotten_at_us)
         return found
 
     def leave_out(self, accepted: pa.Table, quarantine: pa.Table) -> tuple[pa.Table, pa.Table]:

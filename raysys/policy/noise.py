@@ -10,15 +10,16 @@ Letters for shapes:
 import numpy as np
 from numpy.typing import NDArray
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+from raysys.hashing import GOLDEN, splitmix64
+
 _COINS = np.uint64(0xD1B54A32D192ED03)  # any two odd numbers: they keep the two streams apart
 _NOISE = np.uint64(0x8CB92BA72F3D8DD7)
 
 
 def coins(seeds: int | NDArray[np.integer], k: int) -> NDArray[np.float64]:
     """Return k numbers in (0, 1) for one seed, (k,), or for each of several, (B, k)."""
-    steps = np.arange(1, k + 1, dtype=np.uint64) * _GOLDEN
-    return _unit(_scrambled(_stream(seeds, _COINS) + steps))
+    steps = np.arange(1, k + 1, dtype=np.uint64) * GOLDEN
+    return _unit(splitmix64(_stream(seeds, _COINS) + steps))
 
 
 def gumbel_noise(
@@ -29,7 +30,7 @@ def gumbel_noise(
     Args:
         hashes: (n,) `raysys.hashing.stable_hash` of the items' ids.
     """
-    noise = _unit(_scrambled(_stream(seeds, _NOISE) ^ hashes))
+    noise = _unit(splitmix64(_stream(seeds, _NOISE) ^ hashes))
     for _ in range(2):
         np.log(noise, out=noise)
         np.negative(noise, out=noise)
@@ -39,18 +40,7 @@ def gumbel_noise(
 def _stream(seeds: int | NDArray[np.integer], name: np.uint64) -> NDArray[np.uint64]:
     """Return 64 bits that no other seed and no other stream shares: (1,) or (B, 1)."""
     numbers = np.asarray(seeds, dtype=np.uint64)[..., None]
-    return _scrambled(_scrambled(numbers) ^ name)
-
-
-def _scrambled(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return other bits for each: the step of splitmix64 (Steele et al., OOPSLA 2014)."""
-    bits = bits + _GOLDEN
-    bits ^= bits >> np.uint64(30)
-    bits *= np.uint64(0xBF58476D1CE4E5B9)
-    bits ^= bits >> np.uint64(27)
-    bits *= np.uint64(0x94D049BB133111EB)
-    bits ^= bits >> np.uint64(31)
-    return bits
+    return splitmix64(splitmix64(numbers) ^ name)
 
 
 def _unit(bits: NDArray[np.uint64]) -> NDArray[np.float64]:

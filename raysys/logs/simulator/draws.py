@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raysys.hashing import splitmix64
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
@@ -83,19 +85,10 @@ def hashed_uniform(seed: int, *numbers: Integers | int) -> Floats:
     """Return uniform numbers in [0, 1), (M,), that depend on the seed and the numbers alone.
 
     Whoever asks with the same numbers gets the same coin, in whatever company and order: so two
-    policies that show the same item at the same visit see the same person decide. The mixing is
-    splitmix64's (Steele, Lea and Flood, OOPSLA 2014).
+    policies that show the same item at the same visit see the same person decide.
     """
-    mixed: Any = np.uint64(seed)
+    mixed = np.array([seed], np.uint64)
     for number in numbers:
-        mixed = _mixed(mixed ^ np.asarray(number).astype(np.uint64))
+        mixed = splitmix64(mixed ^ np.asarray(number).astype(np.uint64))
     uniform: Floats = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return uniform
-
-
-def _mixed(state: Any) -> Any:
-    with np.errstate(over="ignore"):
-        state = state + np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return state ^ (state >> np.uint64(31))

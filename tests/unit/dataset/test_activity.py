@@ -7,26 +7,9 @@ import pytest
 from raysys.dataset.activity import MOST_PIECES, activity
 from raysys.dataset.statistics import Statistics
 from raysys.dataset.time_bins import DAY_US, HOUR_US, MINUTE_US, TimeBins
-from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest
+from tests.unit.logs.manifests import empty_manifest
 
-MANIFEST = DatasetManifest(
-    format_version=FORMAT_VERSION,
-    import_id="import-1",
-    created_at="2024-01-01T00:00:00Z",
-    sources=[],
-    num_shards=1,
-    rows_in=0,
-    rows_accepted=0,
-    rows_quarantined=0,
-    rows_duplicate=0,
-    quarantined_by_reason={},
-    notices=[],
-    num_users=0,
-    num_items=0,
-    first_occurred_at=None,
-    last_occurred_at=None,
-    files={},
-)
+MANIFEST = empty_manifest()
 
 
 def statistics(bins, per_bin):

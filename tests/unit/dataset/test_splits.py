@@ -29,6 +29,13 @@ from raysys.errors import ConfigError, DatasetError
 from tests.unit.dataset.builders import concatenated, together
 
 
+def every_split(**shares: float):
+    """Run a test with a split of each kind."""
+    kinds = (RandomSplit, TimeSplit, UserSplit, SequentialExamples)
+    configs = [LeaveLastOut(), *(kind(**shares) for kind in kinds)]
+    return pytest.mark.parametrize("config", configs, ids=lambda config: config.kind)
+
+
 def histories_of(**times: list[int]) -> Histories:
     """Return histories in which the item number of an interaction is 1 + its place in the log."""
     places = count(1)
@@ -253,17 +260,7 @@ def test_what_does_not_count_is_not_counted_among_three_interactions():
     assert rows_of(parts.train) == [[1, 2, 3, 4], [5]]
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        LeaveLastOut(),
-        RandomSplit(test_share=0.3, validation_share=0.2),
-        TimeSplit(test_share=0.3, validation_share=0.2),
-        UserSplit(test_share=0.3, validation_share=0.2),
-        SequentialExamples(test_share=0.3, validation_share=0.2),
-    ],
-    ids=lambda config: config.kind,
-)
+@every_split(test_share=0.3, validation_share=0.2)
 def test_only_what_counts_is_ever_to_be_found(config):
     random = np.random.default_rng(3)
     histories = weighted([random.choice([1.0, 0.5, 0.0, SEEN_ONLY], 12) for _ in range(30)])
@@ -345,17 +342,7 @@ def test_every_interaction_is_in_exactly_one_part(times, config):
         assert (parts.validation.relevant.occurred_at_us > newest_learnt).all()
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        LeaveLastOut(),
-        RandomSplit(test_share=0.2, validation_share=0.1),
-        TimeSplit(test_share=0.2, validation_share=0.1),
-        UserSplit(test_share=0.2, validation_share=0.1),
-        SequentialExamples(test_share=0.2, validation_share=0.1),
-    ],
-    ids=lambda config: config.kind,
-)
+@every_split(test_share=0.2, validation_share=0.1)
 def test_holders_of_some_users_together_split_as_one_holder_of_all(config: SplitConfig):
     random = np.random.default_rng(0)
     lengths = random.integers(0, 12, 60)

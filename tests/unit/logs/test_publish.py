@@ -6,8 +6,9 @@ import pytest
 
 from raysys import storage
 from raysys.errors import DatasetError
-from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest, WrittenFile, manifest_path
+from raysys.logs.manifest import DatasetManifest, WrittenFile, manifest_path
 from raysys.logs.publish import check_destination, new_import_id, publish_import
+from tests.unit.logs.manifests import empty_manifest
 
 
 def staged(destination, content="rows", group="default"):
@@ -16,21 +17,10 @@ def staged(destination, content="rows", group="default"):
     import_id = new_import_id()
     (staging / import_id).mkdir()
     (staging / import_id / "file").write_text(content)
-    return staging, DatasetManifest(
-        format_version=FORMAT_VERSION,
+    return staging, empty_manifest(
         import_id=import_id,
         created_at=datetime.now(UTC),
         dataset_group=group,
-        sources=[],
-        num_shards=1,
-        rows_in=0,
-        rows_accepted=0,
-        rows_quarantined=0,
-        rows_duplicate=0,
-        quarantined_by_reason={},
-        notices=[],
-        num_users=0,
-        num_items=0,
         first_occurred_at=datetime.now(UTC),
         last_occurred_at=datetime.now(UTC),
         files={f"{import_id}/file": WrittenFile(num_bytes=len(content), sha256="")},

@@ -13,9 +13,9 @@ BATCH_ROWS = 1 << 16
 
 
 def read_batches(
-    path: Path, columns: Sequence[str] | None = None, *, batch_rows: int = BATCH_ROWS
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file, some at a time.
+    path: Path | str, columns: Sequence[str] | None = None, *, batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.Table]:
+    """Yield the rows of a file, some at a time; each column of a piece is one chunk.
 
     Args:
         columns: None: all of them.
@@ -24,7 +24,8 @@ def read_batches(
         DatasetError: the file cannot be read.
     """
     with _opened(path) as file:
-        yield from file.iter_batches(batch_rows, columns=columns and list(columns))
+        for batch in file.iter_batches(batch_rows, columns=columns and list(columns)):
+            yield pa.Table.from_batches([batch])
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -34,7 +35,7 @@ def read_schema(path: Path) -> pa.Schema:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _opened(path: Path | str) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             yield file
