@@ -126,7 +126,7 @@ def import_and_report(
         "rows_quarantined": record.rows_quarantined,
         "rows_duplicate": record.rows_duplicate,
         "rows_suppressed": record.rows_suppressed,
-        "quarantined_by_reason": manifest.quarantined_by_reason,
+        "quarantined_by_reason": record.quarantined_by_reason,
         "rows_in_dataset": manifest.rows_accepted,
         "impressions": manifest.impressions.model_dump(),
         "notices": manifest.notices,
@@ -154,7 +154,7 @@ def _show(manifest: DatasetManifest, destination: Path, seconds: float, console:
             f"  {manifest.impressions.rows:,} of these rows say which items were shown: "
             f"{manifest.impressions.items:,} in all"
         )
-    for reason, count in sorted(manifest.quarantined_by_reason.items()):
+    for reason, count in sorted(record.quarantined_by_reason.items()):
         console.say(f"    quarantined as {reason}: {count:,}")
     for notice in manifest.notices:
         console.say(f"  note: {notice}", style="yellow")

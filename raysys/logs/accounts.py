@@ -51,6 +51,7 @@ def record_of(
         rows_duplicate=sum(report.rows_repeated for report in sources)
         + sum(shard.duplicates for shard in shards),
         rows_suppressed=sum(report.rows_suppressed for report in sources),
+        quarantined_by_reason=by_reason(sources, None),
     )
 
 

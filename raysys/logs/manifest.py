@@ -84,6 +84,8 @@ class ImportRecord(RowCounts):
     first_source: int = Field(ge=0)
     """The place of its first source in the manifest's `sources`."""
     num_sources: int = Field(ge=0)
+    quarantined_by_reason: dict[str, int] = {}
+    """Of its own rows."""
 
 
 class DatasetManifest(RowCounts):

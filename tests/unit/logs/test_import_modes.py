@@ -138,6 +138,7 @@ def test_a_log_that_grew_adds_its_new_rows_and_its_new_broken_ones(to, first):
     assert counts(manifest.imports[-1]) == (16, 1, 1, 14, 0)
     assert counts(manifest) == (30, 13, 3, 14, 0)
     assert manifest.quarantined_by_reason == {"bad_timestamp": 1, "null_id": 2}
+    assert manifest.imports[-1].quarantined_by_reason == {"null_id": 1}
     quarantine = [
         row["source_row"]
         for name in manifest.quarantine_names()
