@@ -29,7 +29,7 @@ ROOMS = [
     "control",
     "api",
 ]
-HALL = {path.stem for path in PACKAGE.glob("*.py")} - {"cli", "__main__"}
+HALL = {path.stem for path in PACKAGE.glob("*.py")} - {"cli", "__main__"} | {"config"}
 
 MAY_IMPORT_RAY = {
     "logs/calls.py",

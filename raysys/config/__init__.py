@@ -1,0 +1,50 @@
+"""Settings: frozen pydantic models that refuse unknown keys and name the nearest known one.
+
+A `PipelineConfig` is everything that leads from a dataset to a release; the resolved one is saved
+in the release. `ServingConfig` is everything that leads from a release to an answer.
+"""
+
+from raysys.config.base import DEFAULT_DATASET_GROUP, Config, ResourceName, check_dataset_group_name
+from raysys.config.feedback import EventType, FeedbackConfig
+from raysys.config.models import GruConfig, ModelConfig, SequenceConfig, TwoTowerConfig
+from raysys.config.pipeline import EvaluationConfig, IndexConfig, PipelineConfig
+from raysys.config.reading import load_config, load_yaml, parse_config
+from raysys.config.serving import ServingConfig
+from raysys.config.splits import (
+    DrawnSplit,
+    LeaveLastOut,
+    RandomSplit,
+    SequentialExamples,
+    SplitConfig,
+    TimeSplit,
+    UserSplit,
+)
+from raysys.config.training import TrainingConfig
+
+__all__ = [
+    "Config",
+    "DEFAULT_DATASET_GROUP",
+    "DrawnSplit",
+    "EvaluationConfig",
+    "EventType",
+    "FeedbackConfig",
+    "GruConfig",
+    "IndexConfig",
+    "LeaveLastOut",
+    "ModelConfig",
+    "PipelineConfig",
+    "RandomSplit",
+    "ResourceName",
+    "SequenceConfig",
+    "SequentialExamples",
+    "ServingConfig",
+    "SplitConfig",
+    "TimeSplit",
+    "TrainingConfig",
+    "TwoTowerConfig",
+    "UserSplit",
+    "check_dataset_group_name",
+    "load_config",
+    "load_yaml",
+    "parse_config",
+]

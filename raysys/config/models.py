@@ -1,0 +1,63 @@
+"""The models: what each is made of and how much of a history it reads."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from raysys.config.base import Config, Share
+
+
+class SequenceConfig(Config):
+    """What every model has that reads histories."""
+
+    history_length: int = Field(128, ge=1, le=4096)
+    """The newest interactions that the query tower reads when it encodes a query."""
+    min_user_history_length_percentile: Share = 0.0
+    """Users whose histories are shorter than this share of all users' are not learnt from."""
+    max_user_history_length_percentile: Share = 0.99
+    """Nor are those whose histories are longer, such as crawlers'. All are answered alike."""
+
+    @model_validator(mode="after")
+    def _percentiles_ascend(self) -> Self:
+        low, high = self.min_user_history_length_percentile, self.max_user_history_length_percentile
+        if low > high:
+            raise ValueError(
+                f"min_user_history_length_percentile {low:g} is above "
+                f"max_user_history_length_percentile {high:g}, which leaves nobody"
+            )
+        return self
+
+
+class GruConfig(SequenceConfig):
+    """The sequential model: a GRU reads the user's history, the last state is the query."""
+
+    kind: Literal["gru"] = "gru"
+    hidden_dimension: int = Field(149, ge=8, le=1024)
+    """Width of the hidden state, and of the embeddings, which are tied to the output."""
+    bptt: int = Field(32, ge=2, le=512)
+    """Positions of a training segment; the hidden state crosses segments, gradients do not."""
+    recency_mask: bool = True
+    """Weigh each training position by 0.5 ** (age / recency_half_life)."""
+    recency_half_life: float = Field(400.0, gt=0)
+    """In interactions, counted back from the user's newest."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class TwoTowerConfig(Config):
+    """Two towers over ids: a user embedding and an item embedding, scored by dot product."""
+
+    kind: Literal["two_tower"] = "two_tower"
+    embedding_dim: int = Field(32, ge=1, le=1024)
+    temperature: float = Field(1.0, gt=0)
+    logq_correction: bool = True
+    remove_accidental_hits: bool = True
+    min_user_count: int = Field(1, ge=1)
+    """Interactions that a user must have for an embedding of their own."""
+    num_user_buckets: int = Field(0, ge=0)
+    """Embeddings that all other users share, chosen by a hash of their id; without any theirs is
+    zero. One that nobody was in while it was learnt is zero too."""
+    history_length: int = Field(128, ge=1, le=4096)
+    """Unused by the query itself, which is the user's; kept so that every model has one."""
+
+
+ModelConfig = Annotated[GruConfig | TwoTowerConfig, Field(discriminator="kind")]

@@ -1,0 +1,64 @@
+"""Everything that leads from a dataset to a release."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from raysys.config.base import Config
+from raysys.config.feedback import FeedbackConfig
+from raysys.config.models import GruConfig, ModelConfig, TwoTowerConfig
+from raysys.config.splits import LeaveLastOut, SplitConfig, UserSplit
+from raysys.config.training import TrainingConfig
+
+
+class EvaluationConfig(Config):
+    """What is measured, on the whole catalogue, with seen items left out."""
+
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = (10, 50, 100)
+    metric: Literal["ndcg", "hit_rate", "recall", "mrr"] = "ndcg"
+    metric_k: int = Field(10, ge=1)
+    """Early stopping and comparisons read `<metric>_at_<metric_k>`."""
+
+    @property
+    def metric_name(self) -> str:
+        """What early stopping and comparisons read, such as `ndcg_at_10`."""
+        return f"{self.metric}_at_{self.metric_k}"
+
+
+class IndexConfig(Config):
+    """How candidates are found."""
+
+    factory: str = "Flat"
+    """A `faiss.index_factory` string, for inner product."""
+    num_partitions: int = Field(4, ge=1, le=1024)
+    """Parts that FAISS searches at once. Data of the release; shards are settings of serving."""
+
+
+class PipelineConfig(Config):
+    """Everything that leads from a dataset to a release."""
+
+    feedback: FeedbackConfig = FeedbackConfig()
+    split: SplitConfig = LeaveLastOut()
+    model: ModelConfig = GruConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    index: IndexConfig = IndexConfig()
+
+    @model_validator(mode="after")
+    def _the_model_can_learn_the_feedback(self) -> Self:
+        if self.feedback.gives_labels and not isinstance(self.model, TwoTowerConfig):
+            raise ValueError(
+                f"explicit feedback predicts the value of an event, which a {self.model.kind} "
+                f"model cannot: it predicts which item comes next. Use a two_tower model, or "
+                f"implicit feedback with a feedback_threshold"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_model_can_answer_whom_the_split_asks_for(self) -> Self:
+        if isinstance(self.model, TwoTowerConfig) and isinstance(self.split, UserSplit):
+            raise ValueError(
+                "a two_tower model knows only the users that it has learnt from, but the split "
+                "'users' asks it for others. Choose another split, or a model that reads histories"
+            )
+        return self

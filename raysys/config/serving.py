@@ -1,0 +1,49 @@
+"""Everything that leads from a release to an answer."""
+
+from pydantic import Field
+
+from raysys.config.base import DEFAULT_DATASET_GROUP, Config, LabelSelector, NumGpus, ResourceName
+
+
+class ServingConfig(Config):
+    """The arguments of `raysys.api.app:build_app`, one Serve application."""
+
+    release: str
+    """Path of one release, or of the directory that holds releases: then the newest is served."""
+    database: str = "sqlite:///raysys.db"
+    """A SQLAlchemy URL; the events and the users' state live there."""
+    dataset_group: ResourceName = DEFAULT_DATASET_GROUP
+    """That of the release; a release of another one is refused."""
+    campaign: ResourceName = "default"
+    tracking_id: str = Field("default", min_length=1, max_length=256)
+    """What clients send as `trackingId` with their events."""
+    num_gateways: int = Field(1, ge=1)
+    num_encoders: int = Field(1, ge=1)
+    num_shards: int = Field(2, ge=1)
+    num_replicas_per_shard: int = Field(1, ge=1)
+    max_batch_size: int = Field(64, ge=1, le=1024)
+    """Requests that travel together through encoder and shards."""
+    max_queued_requests: int = Field(512, ge=1)
+    """Requests waiting in one gateway; those beyond are refused with 429."""
+    max_seen_items: int = Field(2000, ge=1)
+    """The newest distinct items of a user that are never shown to them again."""
+    exclude_seen: bool = True
+    exploration_weight: float = Field(0.3, ge=0, le=1)
+    """Chance of each place of a list to explore a fresh item; requests may name another one."""
+    exploration_item_age_cut_off: float = Field(30.0, gt=0)
+    """In days: items of that age or older are not explored."""
+    exploration_temperature: float = Field(1.0, gt=0)
+    """Among fresh items: the higher, the less the score for the user counts."""
+    exploration_bonus: float = Field(3.0, ge=0)
+    """Among fresh items: how much, in scores, the unknown counts; divided by what was shown."""
+    max_body_bytes: int = Field(1 << 20, ge=1024)
+    cpus_per_gateway: float = Field(0.1, ge=0)
+    cpus_per_encoder: float = Field(0.1, ge=0)
+    cpus_per_shard: float = Field(0.1, ge=0)
+    gpus_per_encoder: NumGpus = 0.0
+    """More than 0: encoders run on nodes with GPUs, each with this many or this share of one."""
+    gpus_per_shard: NumGpus = 0.0
+    """More than 0: every replica of a shard runs on a node with GPUs, as encoders do."""
+    gateway_nodes: dict[str, LabelSelector] = {}
+    """Labels of the nodes that may hold gateways, as `ray start --labels` gives them: a value,
+    `in(a, b)`, or either with `!` before it. Empty: any node."""

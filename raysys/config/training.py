@@ -1,0 +1,34 @@
+"""How a model is learnt."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from raysys.config.base import Config
+
+
+class TrainingConfig(Config):
+    """How the model is learnt."""
+
+    optimizer: Literal["adamw", "adagrad"] = "adamw"
+    learning_rate: float = Field(4e-3, gt=0)
+    learning_rate_decay: bool = True
+    """Lower the rate in a straight line, to 0 at the end of max_epochs."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Of a step's gradient over its examples. Adagrad's first steps depend on it."""
+    weight_decay: float = Field(0.01, ge=0)
+    batch_size: int = Field(32, ge=1)
+    """Users read side by side (sequential models) or interactions (two-tower), over all workers."""
+    max_epochs: int = Field(10, ge=1)
+    patience: int = Field(4, ge=1)
+    """Epochs without a better validation metric after which training stops."""
+    gradient_clip: float | None = Field(1.0, gt=0)
+    """Largest norm of the whole gradient; null leaves it as it is."""
+    full_softmax_up_to: int = Field(50_000, ge=1)
+    """Catalogues up to this size are scored whole; larger ones against in-batch negatives."""
+    num_workers: int = Field(1, ge=1)
+    cpus_per_worker: float = Field(1.0, gt=0)
+    threads_per_worker: int = Field(1, ge=1)
+    """Of torch. Several are faster only where no other program wants their cores."""
+    use_gpu: bool = False
+    seed: int = Field(42, ge=0)
