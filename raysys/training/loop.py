@@ -20,7 +20,8 @@ from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
 from raysys.training.checkpoint import Checkpoint, EpochResult
 from raysys.training.communication import Communicator, SingleProcess
-from raysys.training.objectives import Objective, StepLoss, build_objective
+from raysys.training.objective import Objective, StepLoss
+from raysys.training.objectives import build_objective
 from raysys.training.stopping import Patience
 
 Validate = Callable[[EmbeddingModel], dict[str, float]]

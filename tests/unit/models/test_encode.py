@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from raysys.config import GruConfig, TwoTowerConfig
 from raysys.dataset.histories import Histories
-from raysys.models import encode
+from raysys.models import gru_encoder
 from raysys.models.base import QueryBatch
 from raysys.models.build import build_model
 from raysys.models.encode import HistoryEncoder, encode_catalogue, encode_histories
@@ -60,9 +60,9 @@ def test_a_history_alone_has_the_bits_it_has_among_two_hundred(encoder):
     assert np.array_equal(np.stack(alone), together)
 
 
-@pytest.mark.parametrize("place", range(encode._TILE))
+@pytest.mark.parametrize("place", range(gru_encoder.TILE))
 def test_every_place_of_a_tile_gives_the_same_bits(encoder, place):
-    lists = [[7, 8, 9] * 5] * encode._TILE
+    lists = [[7, 8, 9] * 5] * gru_encoder.TILE
     lists[place] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9]
     found = encoder.encode(histories_of(lists))[place]
     assert np.array_equal(found, encoder.encode(histories_of([lists[place]]))[0])
@@ -84,7 +84,7 @@ def test_the_number_of_threads_outside_changes_no_bit(model):
 def test_a_catalogue_too_large_to_keep_projected_has_the_same_bits(model, monkeypatch):
     histories = random_histories(seed=7, count=50, longest=80)
     kept = encode_histories(model, histories)
-    monkeypatch.setattr(encode, "_MAX_TABLE_BYTES", 0)
+    monkeypatch.setattr(gru_encoder, "_MAX_TABLE_BYTES", 0)
     assert np.array_equal(encode_histories(model, histories), kept)
 
 

@@ -1,0 +1,70 @@
+"""Learning from pairs of a user and an item."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from raysys.config import PipelineConfig
+from raysys.dataset.histories import Histories
+from raysys.models.base import QueryBatch
+from raysys.models.losses import squared_error_loss
+from raysys.models.two_tower import TwoTower
+from raysys.training.batches import PairBatch, PairBatches
+from raysys.training.chosen_items import ChosenItems
+from raysys.training.communication import Communicator
+from raysys.training.objective import StepLoss
+
+
+class PairObjective:
+    """Every interaction asks its user's embedding for its item or, if it has a label, for that."""
+
+    def __init__(
+        self,
+        model: TwoTower,
+        train: Histories,
+        user_nums: NDArray[np.integer],
+        chosen_items: ChosenItems,
+        config: PipelineConfig,
+        batch_size: int,
+        comm: Communicator,
+    ) -> None:
+        self._model = model
+        self._chosen_items = chosen_items
+        self._batches = PairBatches(
+            train, user_nums, batch_size=batch_size, seed=(config.training.seed, comm.rank)
+        )
+        self.num_examples = self._batches.num_examples
+        self._device = next(model.parameters()).device
+        labels = self._batches.labels
+        totals = torch.tensor([labels.sum(dtype=np.float64), len(labels)], device=self._device)
+        comm.sum_([totals])
+        self._predicts_labels = bool(totals[1] > 0)
+        self._mean_label = float(totals[0] / totals[1].clamp(min=1))
+
+    def batches(self, epoch: int) -> Iterator[PairBatch]:
+        return self._batches.epoch(epoch)
+
+    def loss(self, batch: PairBatch | None) -> StepLoss:
+        batch = batch or _NO_PAIRS
+        users = torch.from_numpy(batch.user_nums).to(self._device)
+        no_history = users.new_zeros(len(users), 0)
+        queries = self._model.encode_queries(QueryBatch(users, no_history, users.new_zeros(0)))
+        items = torch.from_numpy(batch.item_nums).to(self._device)
+        weights = torch.from_numpy(batch.weights).to(self._device)
+        if self._predicts_labels:
+            total = squared_error_loss(
+                queries,
+                self._model.encode_candidates(items),
+                torch.from_numpy(batch.labels).to(self._device) - self._mean_label,
+                query_weights=weights,
+                temperature=self._model.temperature,
+            )
+        else:
+            total = self._chosen_items.loss(queries, items, weights)
+        return StepLoss(total, float(batch.weights.sum()), len(items))
+
+
+_NO_FLOATS = np.zeros(0, np.float32)
+_NO_PAIRS = PairBatch(np.zeros(0, np.int64), np.zeros(0, np.int64), _NO_FLOATS, _NO_FLOATS)
