@@ -24,6 +24,24 @@ class EpochResult:
     """Learnt, over all workers; validation not counted."""
     seconds: float
     """Of learning and validation."""
+    learning_rate: float
+    """Of its last step."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Where an epoch stands after a step."""
+
+    epoch: int
+    """From 1."""
+    share: float
+    """Of the epoch's examples that are learnt, (0, 1]."""
+    loss: float
+    """Weighted mean over the epoch's examples so far, in nats, dropout on."""
+    examples_per_s: float
+    """Learnt in this epoch so far, over all workers."""
+    learning_rate: float
+    """Of this step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from raysys.config import PipelineConfig, TrainingConfig
 from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
-from raysys.training.checkpoint import Checkpoint, EpochResult
+from raysys.training.checkpoint import Checkpoint, EpochResult, StepResult
 from raysys.training.communication import Communicator, SingleProcess
 from raysys.training.objective import Objective, StepLoss
 from raysys.training.objectives import build_objective
@@ -35,6 +36,7 @@ def fit(
     user_nums: NDArray[np.integer] | None = None,
     validate: Validate | None = None,
     on_epoch: Callable[[EpochResult, Checkpoint], bool | None] = lambda result, checkpoint: None,
+    on_step: Callable[[StepResult], None] = lambda step: None,
     comm: Communicator | None = None,
     start: Checkpoint | None = None,
 ) -> list[EpochResult]:
@@ -50,6 +52,7 @@ def fit(
             `config.evaluation` names. None: every epoch runs, and the last is the best.
         on_epoch: called after each epoch, with what must be kept to go on from there; where it
             returns true, on all workers alike, training ends there.
+        on_step: called after each step, with the state of the epoch so far; it must be quick.
         comm: the other workers; None where there are none.
         start: go on from here.
 
@@ -61,7 +64,17 @@ def fit(
     """
     comm = comm or SingleProcess()
     with _own_random_numbers():
-        return _Fit(model, train, config, user_nums, validate, on_epoch, comm).run(start)
+        calls = _Calls(validate, on_epoch, on_step)
+        return _Fit(model, train, config, user_nums, calls, comm).run(start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """What the caller of `fit` wants to be asked and told."""
+
+    validate: Validate | None
+    on_epoch: Callable[[EpochResult, Checkpoint], bool | None]
+    on_step: Callable[[StepResult], None]
 
 
 class _Fit:
@@ -71,15 +84,13 @@ class _Fit:
         train: Histories,
         config: PipelineConfig,
         user_nums: NDArray[np.integer] | None,
-        validate: Validate | None,
-        on_epoch: Callable[[EpochResult, Checkpoint], bool | None],
+        calls: _Calls,
         comm: Communicator,
     ) -> None:
         self._model = model
         self._settings = config.training
         self._metric = config.evaluation.metric_name
-        self._validate = validate
-        self._on_epoch = on_epoch
+        self._calls = calls
         self._comm = comm
         self._parameters = list(model.parameters())
         comm.broadcast_(self._parameters)
@@ -111,7 +122,7 @@ class _Fit:
             checkpoint = Checkpoint(
                 self._model.state_dict(), optimizer_state, best_weights, results
             )
-            if self._on_epoch(result, checkpoint):
+            if self._calls.on_epoch(result, checkpoint):
                 break
         self._model.load_state_dict(best_weights)
         self._model.eval()
@@ -133,6 +144,8 @@ class _Fit:
                 break
             totals += (float(step.total), step.weight)
             num_seen += step.num_examples
+            seconds = time.perf_counter() - began
+            self._calls.on_step(self._so_far(epoch, num_seen, totals, seconds))
         loss = totals[0] / totals[1]
         if not math.isfinite(loss):
             raise TrainingError(
@@ -142,14 +155,31 @@ class _Fit:
             )
         seconds = time.perf_counter() - began
         self._model.eval()
-        metrics = {} if self._validate is None else self._validate(self._model)
+        validate = self._calls.validate
+        metrics = {} if validate is None else validate(self._model)
         return EpochResult(
             epoch=epoch + 1,
             loss=float(loss),
             metrics=metrics,
             examples_per_s=num_seen / seconds,
             seconds=time.perf_counter() - began,
+            learning_rate=self._learning_rate,
         )
+
+    def _so_far(
+        self, epoch: int, num_seen: int, totals: NDArray[np.float64], seconds: float
+    ) -> StepResult:
+        return StepResult(
+            epoch=epoch + 1,
+            share=min(1.0, num_seen / self._num_examples),
+            loss=float(totals[0] / totals[1]) if totals[1] else 0.0,
+            examples_per_s=num_seen / seconds,
+            learning_rate=self._learning_rate,
+        )
+
+    @property
+    def _learning_rate(self) -> float:
+        return float(self._optimizer.param_groups[0]["lr"])
 
     def _step(self, batch: object | None, progress: float) -> StepLoss | None:
         """Learn from one batch of all workers; None when no worker has one left."""

@@ -19,7 +19,7 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
 from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue, encode_histories
-from raysys.training.checkpoint import Checkpoint
+from raysys.training.checkpoint import Checkpoint, StepResult
 from raysys.training.loop import fit
 
 NUM_ITEMS = 12
@@ -75,6 +75,23 @@ def test_a_gru_learns_what_comes_next():
     histories = Histories.from_lists(["a", "b"], [[1, 2, 3], [10, 11, 12]], [[0, 1, 2]] * 2)
     scores = encode_histories(model, histories) @ encode_catalogue(model).T
     assert (scores.argmax(axis=1) + 1).tolist() == [4, 1]
+
+
+def test_each_step_tells_how_far_its_epoch_is() -> None:
+    config = gru_config(max_epochs=2, batch_size=6)
+    told: list[StepResult] = []
+    results = fit(model_for(config), rings(), config=config, on_step=told.append)
+    for result in results:
+        steps = [step for step in told if step.epoch == result.epoch]
+        shares = [step.share for step in steps]
+        # 24 users in 6 lanes of 4 steps, 7 targets each: 4 rounds of two segments, of 4 and of 3.
+        assert shares == pytest.approx(np.cumsum([24, 18] * 4) / 168)
+        assert steps[-1].loss == result.loss
+        assert steps[-1].learning_rate == result.learning_rate
+    # The rate falls in a straight line over both epochs; the last step begins before the end.
+    rates = [step.learning_rate for step in told]
+    done = [0.0, *np.cumsum([24, 18] * 8)[:-1] / 168]
+    assert rates == pytest.approx([0.02 * (1 - each / 2) for each in done])
 
 
 @pytest.mark.parametrize("full_softmax_up_to", [NUM_ITEMS, NUM_ITEMS - 1])

@@ -4,8 +4,8 @@ from raysys.errors import DatasetError, TrainingError
 from raysys.training.checkpoint import EpochResult
 from raysys.training.run_files import RunFiles, followed
 
-FIRST = EpochResult(1, 2.5, {"ndcg_at_10": 0.1}, 1000.0, 3.0)
-SECOND = EpochResult(2, 2.0, {"ndcg_at_10": 0.2}, 1000.0, 3.0)
+FIRST = EpochResult(1, 2.5, {"ndcg_at_10": 0.1}, 1000.0, 3.0, 0.1)
+SECOND = EpochResult(2, 2.0, {"ndcg_at_10": 0.2}, 1000.0, 3.0, 0.1)
 
 
 @pytest.fixture

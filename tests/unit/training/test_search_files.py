@@ -42,7 +42,7 @@ def model_of_epoch(epoch: int) -> EmbeddingModel:
 
 def results(*values: float) -> list[EpochResult]:
     return [
-        EpochResult(epoch, 1.0, {"ndcg_at_10": value}, 1.0, 1.0)
+        EpochResult(epoch, 1.0, {"ndcg_at_10": value}, 1.0, 1.0, 0.1)
         for epoch, value in enumerate(values, start=1)
     ]
 
