@@ -86,7 +86,7 @@ def values_of(batch: RawBatch, layout: Layout, id_column: str, faults: Faults) -
         if column == id_column:
             continue
         if declared is not None:
-            columns[column], bad = _declared(values, declared)
+            columns[column], bad = declared_values(values, declared)
             bad[~is_good] = 0  # the row is gone already
             faults.count(column, bad, batch.rows, costs_row=not declared.is_nullable)
             if not declared.is_nullable:
@@ -99,7 +99,7 @@ def values_of(batch: RawBatch, layout: Layout, id_column: str, faults: Faults) -
     return table if is_good.all() else table.filter(pa.array(is_good))
 
 
-def _declared(column: pa.Array, declared: Field) -> tuple[pa.Array, Codes]:
+def declared_values(column: pa.Array, declared: Field) -> tuple[pa.Array, Codes]:
     """Return a column of the declared type, null where a value cannot be used, and why."""
     if declared.column == CREATION_TIMESTAMP:
         micros, codes = parse_times(column)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysys.dataset.context import MISSING, ContextEncoder, fit_context
+from raysys.dataset.categories import MISSING
+from raysys.dataset.context import ContextEncoder, fit_context
 from raysys.logs.schema import Field, ValueType
 
 DEVICE = Field("DEVICE_TYPE", ValueType.STRING, is_nullable=True, is_categorical=True)
