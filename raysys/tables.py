@@ -113,6 +113,6 @@ IMPRESSIONS = pa.schema(
         pa.field("policy", pa.string(), nullable=False),  # "none": shown in order of relevance
         pa.field("exploration_weight", pa.float64(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
-        pa.field("clicked", pa.bool_(), nullable=False),  # an event names this list and item
+        pa.field("clicked", pa.bool_(), nullable=False),  # a click names this list and item
     ]
 )

@@ -40,7 +40,7 @@ class Material:
     items: Vocabulary
     users: Vocabulary
     histories: Histories
-    """Of every user of the dataset, with the interactions that count."""
+    """Of every user of the dataset, with what each interaction weighs."""
 
     @classmethod
     def of(
@@ -131,4 +131,5 @@ def _numbered(histories: Histories, config: PipelineConfig) -> NDArray[np.bool_]
     model = config.model
     if not isinstance(model, TwoTowerConfig) or model.min_user_count == 1:
         return None
-    return histories.lengths >= model.min_user_count
+    num_targets = [block.num_targets() for block in histories.blocks()]
+    return np.concatenate([np.zeros(0, np.int64), *num_targets]) >= model.min_user_count

@@ -165,7 +165,7 @@ def _favourite_genres(model: ReleasedModel, user_id: str) -> list[str]:
     """Return the two genres of which the user has touched most."""
     catalogue = Catalogue(model.item_table(), model.items.ids.to_pylist())
     row = int(model.histories.rows_of([user_id])[0])
-    history = model.items.ids_of(model.histories.of(row)[0])
+    history = model.items.ids_of(model.histories.slice(row, row + 1).inputs().item_nums)
     touched = Counter(genre for item_id in history for genre in catalogue.genres(item_id))
     return [genre for genre, _ in sorted(touched.items(), key=lambda pair: (-pair[1], pair[0]))[:2]]
 

@@ -98,7 +98,7 @@ print(runtime.get_recommendations(**ask)["itemList"])"""
 
 def _user_and_taste(model: ReleasedModel, catalogue: Catalogue) -> tuple[str, Taste]:
     """Choose the first user, of middling history, for whom some genre is nearly untouched."""
-    histories, counts = model.histories, model.counts[1:]
+    histories, counts = model.histories.inputs(), model.counts[1:]
     lengths = histories.lengths
     usual = abs(lengths - sorted(lengths)[len(lengths) // 2])
     for row in usual.argsort(kind="stable"):

@@ -20,9 +20,10 @@ class EventType(Config):
 
 
 class FeedbackConfig(Config):
-    """Which events tell of a user's taste, and how much. The rest is as if it had not happened.
+    """Which events tell of a user's taste, and how much.
 
-    Without any of it every event counts 1. An event without a value fails every threshold.
+    Of an event that does not count, its item still counts as seen. Without any rule every event
+    counts 1. An event without a value fails every threshold.
     """
 
     kind: Literal["implicit", "explicit"] = "implicit"
@@ -34,8 +35,8 @@ class FeedbackConfig(Config):
     event_types: tuple[EventType, ...] = Field((), max_length=10)
     """Only events of these types count; none named: events of every type, and those without."""
     negative_event_types: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
-    """Events of these types, whatever their value, are neither found nor read; their items count as
-    seen."""
+    """Events of these types, whatever their value, are neither found nor read, as if no rule had
+    chosen them: the item was shown and refused."""
 
     @property
     def selects_everything(self) -> bool:
@@ -46,13 +47,6 @@ class FeedbackConfig(Config):
     def gives_labels(self) -> bool:
         """Whether every event that counts must have a value, which is its label."""
         return self.kind == "explicit"
-
-    @property
-    def gives_weights(self) -> bool:
-        """Whether an event may weigh something else than 1."""
-        return bool(self.negative_event_types) or any(
-            event_type.weight != 1 for event_type in self.event_types
-        )
 
     @model_validator(mode="after")
     def _a_type_is_named_once(self) -> Self:

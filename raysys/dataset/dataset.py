@@ -92,12 +92,12 @@ class Dataset:
         """Return every user's history in the order of the user vocabulary.
 
         They are mapped from files without a name, in the directory for temporary files, which takes
-        24 bytes an interaction for a while and then 12; the memory needed does not depend on their
-        number.
+        24 bytes an interaction for a while and then 12, with weights 32 and 16; the memory needed
+        does not depend on their number.
 
         Args:
             vocabulary: gives the item numbers.
-            feedback: says which interactions count.
+            feedback: says what each interaction weighs.
         """
         with tempfile.TemporaryDirectory(prefix="raysys-histories-") as work:
             return merged(self.blocks(vocabulary, feedback), self.user_vocabulary(), Path(work))
@@ -157,7 +157,7 @@ def shard_histories(
     Args:
         table: with `HISTORY_COLUMNS`.
         vocabulary: of items. One that it does not know has number 0 and keeps its place.
-        feedback: says which interactions count. A user of whom none does has an empty history.
+        feedback: says what each interaction weighs.
 
     Raises:
         DatasetError: the rows are not ordered by user and time.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig
 from raysys.dataset.histories import SEEN_ONLY, Histories
+from raysys.state.user_state import Interaction
 
 COLUMNS = ("event_type", "event_value")
 """Of `tables.INTERACTIONS`: what the rule reads."""
@@ -25,7 +26,7 @@ def with_feedback(
     event_values: pa.ChunkedArray,
     config: FeedbackConfig,
 ) -> Histories:
-    """Return the same users with the events that the config selects, each with its weight.
+    """Return the same users and events, each with its weight.
 
     Args:
         histories: of all events, each weighing 1.
@@ -34,13 +35,11 @@ def with_feedback(
     """
     if config.selects_everything:
         return histories
-    weights = weights_of(event_types, event_values, config)
-    if config.gives_weights:
-        histories = replace(histories, weights=weights)
+    histories = replace(histories, weights=weights_of(event_types, event_values, config))
     if config.gives_labels:
         labels = _values(event_values).astype(np.float32)
         histories = replace(histories, labels=labels)
-    return histories.where(~np.isnan(weights))
+    return histories
 
 
 def weights_of(
@@ -48,27 +47,40 @@ def weights_of(
     event_values: pa.Array | pa.ChunkedArray,
     config: FeedbackConfig,
 ) -> NDArray[np.float32]:
-    """Return what each event weighs, (T,); nan where it is left out.
+    """Return what each event weighs, (T,); `SEEN_ONLY` where it does not count.
 
     The type of a negative event decides alone. Any other event needs a selected type, and a value
     that no threshold of the config refuses; an event without value is refused by each of them, and
-    by explicit feedback.
+    by explicit feedback. An event that does not count has still happened: its user knows the item.
     """
     values = _values(event_values)
-    weights = np.full(len(values), np.nan if config.event_types else 1.0, dtype=np.float32)
+    weights = np.full(len(values), SEEN_ONLY if config.event_types else 1.0, dtype=np.float32)
     for rule in config.event_types:
         is_selected = _is(event_types, [rule.event_type])
         if rule.event_value_threshold is not None:
             is_selected &= values >= rule.event_value_threshold
         weights[is_selected] = rule.weight
     if config.event_value_threshold is not None:
-        weights[~(values >= config.event_value_threshold)] = np.nan
+        weights[~(values >= config.event_value_threshold)] = SEEN_ONLY
     if config.feedback_threshold is not None:
-        weights[~(values > config.feedback_threshold)] = np.nan
+        weights[~(values > config.feedback_threshold)] = SEEN_ONLY
     if config.gives_labels:
-        weights[np.isnan(values)] = np.nan
+        weights[np.isnan(values)] = SEEN_ONLY
     weights[_is(event_types, config.negative_event_types)] = SEEN_ONLY
     return weights
+
+
+def weights_of_interactions(
+    interactions: Sequence[Interaction], config: FeedbackConfig
+) -> NDArray[np.float32]:
+    """Return what each event of the database weighs, (T,), by the same rule."""
+    if config.selects_everything:
+        return np.ones(len(interactions), dtype=np.float32)
+    return weights_of(
+        pa.array([each.event_type for each in interactions], pa.string()),
+        pa.array([each.event_value for each in interactions], pa.float64()),
+        config,
+    )
 
 
 def _values(event_values: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:

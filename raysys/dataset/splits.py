@@ -57,7 +57,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """`train` holds the users who have something in it, each `Held` those who have in that part."""
+    """`train` holds the users of whom there is something to read in it, each `Held` those who have
+    something to be found in that part."""
 
     train: Histories
     validation: Held
@@ -115,9 +116,9 @@ class SplitBlocks:
 
 def _nothing_left(num_interactions: int) -> DatasetError:
     return DatasetError(
-        f"The split leaves nothing to learn from: all {num_interactions} interactions are held "
-        f"back, since they share their times or are too few. Use another kind of split, smaller "
-        f"shares, or more of the log."
+        f"The split leaves nothing to learn from: each of {num_interactions} interactions is held "
+        f"back or does not count. Look whether `feedback` names the event types as the log writes "
+        f"them, or use another kind of split, smaller shares, or more of the log."
     )
 
 
@@ -134,7 +135,7 @@ def split_some(histories: Histories, config: SplitConfig, cutoffs: Cutoffs) -> S
         if isinstance(config, RandomSplit):
             parts[~histories.is_target] = _TRAIN
     return Split(
-        train=_with_interactions(histories.where(parts == _TRAIN)),
+        train=_with_inputs(histories.where(parts == _TRAIN)),
         validation=_held(histories, parts, _VALIDATION),
         test=_held(histories, parts, _TEST),
     )
@@ -279,5 +280,5 @@ def _held(histories: Histories, parts: NDArray[np.int8], part: int) -> Held:
     return Held(histories.where(parts < part).take(rows), relevant.take(rows))
 
 
-def _with_interactions(histories: Histories) -> Histories:
-    return histories.take(np.flatnonzero(histories.lengths))
+def _with_inputs(histories: Histories) -> Histories:
+    return histories.take(np.flatnonzero(histories.inputs().lengths))

@@ -11,6 +11,7 @@ What only one part needs is imported where that part starts, so that the others 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -112,6 +113,7 @@ class Gateway:
         encoder: Any,
         *shards: Any,
     ) -> None:
+        from raysys.dataset.feedback import weights_of_interactions
         from raysys.serving.engine import Engine  # imports SQLAlchemy, which no other part needs
         from raysys.serving.metrics import GatewayMetrics
         from raysys.serving.release_parts import ReleaseParts
@@ -128,6 +130,7 @@ class Gateway:
             config.database,
             config.dataset_group,
             max(config.max_seen_items, parts.history_length),
+            weigh=partial(weights_of_interactions, config=parts.feedback),
         )
         self._engine = Engine(
             config,

@@ -6,14 +6,12 @@ Letters for shapes:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig
-from raysys.dataset.feedback import weights_of
+from raysys.dataset.feedback import weights_of_interactions
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.state.user_state import Interaction
@@ -44,11 +42,12 @@ class Past:
 
     @classmethod
     def of_interactions(
-        cls, interactions: Sequence[Interaction], is_read: NDArray[np.bool_], items: Vocabulary
+        cls, interactions: Sequence[Interaction], feedback: FeedbackConfig, items: Vocabulary
     ) -> "Past":
-        """Return the past of interactions that count, as `counting` gives them."""
+        """Return the past that the database tells, judged as the release judged its own."""
+        nums = items.numbers([each.item_id for each in interactions])
         times = np.array([each.occurred_at_us for each in interactions], dtype=np.int64)
-        return cls(items.numbers([each.item_id for each in interactions]), times, is_read)
+        return cls(nums, times, weights_of_interactions(interactions, feedback) >= 0)
 
     def where(self, keep: NDArray[np.bool_]) -> "Past":
         """Return the interactions that `keep`, (H,), marks."""
@@ -100,18 +99,3 @@ class Past:
 
 
 _NOTHING = Past(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, bool))
-
-
-def counting(
-    interactions: Sequence[Interaction], config: FeedbackConfig
-) -> tuple[Sequence[Interaction], NDArray[np.bool_]]:
-    """Return the interactions that a config selects, and which of them models read, (H,)."""
-    if config.selects_everything:
-        return interactions, np.ones(len(interactions), dtype=bool)
-    weights = weights_of(
-        pa.array([each.event_type for each in interactions], pa.string()),
-        pa.array([each.event_value for each in interactions], pa.float64()),
-        config,
-    )
-    is_selected = ~np.isnan(weights)
-    return list(compress(interactions, is_selected)), weights[is_selected] >= 0

@@ -19,9 +19,9 @@ class ReleaseParts:
     name: str
     items: Vocabulary
     histories: Histories
-    """Of the whole log that the release was made from, with the interactions that count."""
+    """Of the whole log that the release was made from, with what each interaction weighs."""
     feedback: FeedbackConfig
-    """Says which do, of the events that come later too."""
+    """Says it, of the events that come later too."""
     popular: NDArray[np.int32]
     """(N,) every item number: most interactions first, then lowest number."""
     num_partitions: int

@@ -15,7 +15,7 @@ from raysys.config import FeedbackConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.index.home import keys_of_new_items
-from raysys.serving.past import Past, counting
+from raysys.serving.past import Past
 from raysys.state.user_state import NO_STATE, UserState
 from raysys.tables import UNKNOWN_NUM
 
@@ -109,12 +109,13 @@ class Visitors:
     def _make(self, row: int, state: UserState) -> Visitor:
         past, seen_keys = Past.of_release(self._histories, row).of_known_items(), NO_KEYS
         if state.interactions:
-            interactions, is_read = counting(state.interactions, self._feedback)
-            new = Past.of_interactions(interactions, is_read, self._items)
+            new = Past.of_interactions(state.interactions, self._feedback, self._items)
             past = past.merged(new.of_known_items())
             unknown = np.flatnonzero(new.item_nums == UNKNOWN_NUM).tolist()
             if unknown:
-                seen_keys = keys_of_new_items({interactions[place].item_id for place in unknown})
+                seen_keys = keys_of_new_items(
+                    {state.interactions[place].item_id for place in unknown}
+                )
         read = past.where(past.is_read)
         length = self._history_length
         return Visitor(

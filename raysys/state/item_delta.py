@@ -110,12 +110,16 @@ class ItemDelta:
         connection.execute(self._statements.begin_counts, begun)
         return version
 
-    def count_events(self, connection: Connection, events: Iterable[Event]) -> None:
-        """Add clicks and impressions that new events name, for the items that are counted."""
+    def count_events(self, connection: Connection, events: Iterable[tuple[Event, bool]]) -> None:
+        """Add clicks and impressions that new events name, for the items that are counted.
+
+        Args:
+            events: each with whether it is a click. Whether or not, what it says was shown was.
+        """
         clicks: Counter[str] = Counter()
         impressions: Counter[str] = Counter()
-        for event in events:
-            if event.item_id is not None:
+        for event, is_click in events:
+            if is_click and event.item_id is not None:
                 clicks[event.item_id] += 1
             impressions.update(set(event.impression or ()))
         named = clicks.keys() | impressions.keys()

@@ -33,7 +33,10 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True)
 class ItemCount:
-    """How often an item was shown and clicked since the store heard of it, in all."""
+    """How often an item was shown and clicked since the store heard of it, in all.
+
+    What clicks are is said by `StateStore`'s `weigh`.
+    """
 
     item_id: str
     impressions: int

@@ -36,7 +36,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredSlate:
-    """A slate, its place among all slates, and those of its items that an event names with it."""
+    """A slate, its place among all slates, and those of its items that were clicked in it."""
 
     slate_num: int
     slate: Slate

@@ -20,7 +20,7 @@ from raysys.state.tables import (
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -80,7 +80,9 @@ def _add_types_and_values_to_states(
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL statement_timeout = 0"))
     found = connection.execute(
-        select(events).where(events.c.item_id.is_not(None)).order_by(*_OWNER, events.c.event_num),
+        select(*_OWNER, *(events.c[name] for name in Interaction.__struct_fields__))
+        .where(events.c.item_id.is_not(None))
+        .order_by(*_OWNER, events.c.event_num),
         execution_options={"stream_results": True, "yield_per": 1000},
     )
     for owner, rows in groupby(found, key=lambda row: (row.dataset_group, row.user_id)):
@@ -96,10 +98,19 @@ def _add_types_and_values_to_states(
         connection.execute(user_states.update().where(is_owners).values(values))
 
 
+def _add_clicks_to_events(connection: Connection, database: str, present: set[str]) -> None:
+    """From 3 to 4: events say whether they are clicks; so far all were that name an item."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("ALTER TABLE events ADD COLUMN is_click BOOLEAN DEFAULT TRUE NOT NULL"))
+    connection.execute(events.update().where(events.c.item_id.is_(None)).values(is_click=False))
+
+
 _OWNER = (events.c.dataset_group, events.c.user_id)
 _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     1: _add_items_and_slates,
     2: _add_types_and_values_to_states,
+    3: _add_clicks_to_events,
 }
 """By the version that each starts from; each leads to the next one."""
 

@@ -77,7 +77,7 @@ class LogStatements:
         self.clicks: Executable = select(events.c.recommendation_id, events.c.item_id).where(
             events.c.dataset_group == bindparam("dataset_group"),
             events.c.recommendation_id.in_(bindparam("recommendation_ids", expanding=True)),
-            events.c.item_id.is_not(None),
+            events.c.is_click,
             events.c.event_num <= bindparam("up_to", type_=BigInteger),
         )
         # PostgreSQL gives out numbers before the commit, so a smaller one may appear after a larger

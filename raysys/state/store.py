@@ -19,7 +19,7 @@ from raysys.state.log_reader import LogReader
 from raysys.state.migrations import prepare_schema
 from raysys.state.slates import Slate
 from raysys.state.statements import Statements
-from raysys.state.user_state import NO_STATE, Interaction, UserState
+from raysys.state.user_state import NO_STATE, Interaction, UserState, Weigh, all_clicks
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class StateStore:
         url: a SQLAlchemy URL, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`.
         dataset_group: what is stored under another name is neither seen nor changed.
         max_interactions_per_user: the newest ones kept in a user's state. Events are all kept.
+        weigh: says which events are clicks, and which of them push others out of a user's state.
         must_exist: refuse a database that no raysys made yet instead of making it.
 
     Raises:
@@ -50,6 +51,7 @@ class StateStore:
         dataset_group: str,
         max_interactions_per_user: int = 2000,
         *,
+        weigh: Weigh = all_clicks,
         must_exist: bool = False,
     ) -> None:
         if max_interactions_per_user < 1:
@@ -59,6 +61,7 @@ class StateStore:
             )
         self._dataset_group = dataset_group
         self._max_interactions_per_user = max_interactions_per_user
+        self._weigh = weigh
         self._database = Database(url, must_exist=must_exist)
         self._statements = Statements(self._database.dialect_name)
         self._delta = ItemDelta(self._database.dialect_name, dataset_group)
@@ -80,7 +83,7 @@ class StateStore:
         Of equal events (`Event.identity`) the first is stored, whether the others come in the
         same call, in a later one or from another process. A user's version grows by one for all
         that one call changes. Items that are counted (see `changes`) get a click for each new event
-        that names them, and an impression for each whose `impression` does.
+        that names them and weighs more than 0, and an impression for each whose `impression` does.
         """
         distinct: dict[str, Event] = {}
         with _refusal_of("An event"):
@@ -88,7 +91,10 @@ class StateStore:
                 distinct.setdefault(event.identity(), event)
             if not distinct:
                 return PutResult(0, 0)
-            stored = self._database.write(lambda connection: self._put(connection, distinct))
+            clicks = self._clicks(distinct)
+            stored = self._database.write(
+                lambda connection: self._put(connection, distinct, clicks)
+            )
         return PutResult(stored, len(events) - stored)
 
     def put_items(self, items: Sequence[Item]) -> int:
@@ -145,8 +151,17 @@ class StateStore:
     def close(self) -> None:
         self._database.close()
 
-    def _put(self, connection: Connection, distinct: dict[str, Event]) -> int:
-        new_identities = self._insert_events(connection, distinct)
+    def _clicks(self, distinct: dict[str, Event]) -> set[str]:
+        """Return the identities of the events that are clicks."""
+        named = {identity: event.interaction() for identity, event in distinct.items()}
+        interactions = {identity: each for identity, each in named.items() if each is not None}
+        weights = self._weigh([*interactions.values()])
+        return {
+            identity for identity, weight in zip(interactions, weights, strict=True) if weight > 0
+        }
+
+    def _put(self, connection: Connection, distinct: dict[str, Event], clicks: set[str]) -> int:
+        new_identities = self._insert_events(connection, distinct, clicks)
         new_by_user: dict[str, list[Interaction]] = {}
         for identity, event in distinct.items():  # in order of arrival
             interaction = event.interaction()
@@ -156,11 +171,17 @@ class StateStore:
             lock = self._statements.lock_states
             known = self._states(connection, lock, new_by_user)
             changed = {
-                user_id: known.get(user_id, NO_STATE).extended(new, self._max_interactions_per_user)
+                user_id: known.get(user_id, NO_STATE).extended(
+                    new, self._max_interactions_per_user, self._weigh
+                )
                 for user_id, new in sorted(new_by_user.items())
             }
             self._upsert_states(connection, changed)
-        new_events = (event for identity, event in distinct.items() if identity in new_identities)
+        new_events = (
+            (event, identity in clicks)
+            for identity, event in distinct.items()
+            if identity in new_identities
+        )
         self._delta.count_events(connection, new_events)
         return len(new_identities)
 
@@ -172,7 +193,9 @@ class StateStore:
         self._delta.count_slates(connection, (distinct[new_id] for new_id in new_ids))
         return len(new_ids)
 
-    def _insert_events(self, connection: Connection, distinct: dict[str, Event]) -> set[str]:
+    def _insert_events(
+        self, connection: Connection, distinct: dict[str, Event], clicks: set[str]
+    ) -> set[str]:
         received_at_us = time.time_ns() // 1000
         rows = [
             {
@@ -189,6 +212,7 @@ class StateStore:
                 "properties": event.properties,
                 "recommendation_id": event.recommendation_id,
                 "impression": _json_or_none(event.impression),
+                "is_click": identity in clicks,
             }
             for identity, event in distinct.items()
         ]

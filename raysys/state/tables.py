@@ -40,6 +40,7 @@ events = Table(
     Column("properties", String),  # JSON text
     Column("recommendation_id", String),
     Column("impression", String),  # JSON list of item ids
+    Column("is_click", Boolean, nullable=False),  # by the rule that held when it came
     UniqueConstraint("dataset_group", "identity", name="events_are_stored_once"),
 )
 

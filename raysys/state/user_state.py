@@ -1,7 +1,7 @@
 """A user's newest interactions, packed into one value of one row. No SQL here."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -18,6 +18,16 @@ class Interaction(msgspec.Struct, frozen=True, array_like=True):
     """Microseconds since 1970 UTC."""
     event_type: str
     event_value: float | None = None
+
+
+Weigh = Callable[[Sequence[Interaction]], Iterable[float]]
+"""Returns what each interaction weighs. Above 0: it is a click; 0: it is read, and no click; below
+0: its item counts as seen, and that is all."""
+
+
+def all_clicks(interactions: Sequence[Interaction]) -> list[float]:
+    """Be the `Weigh` of a store whose events are all alike."""
+    return [1.0] * len(interactions)
 
 
 _PACKER = msgspec.msgpack.Encoder()
@@ -44,17 +54,41 @@ class UserState:
     def unpack(cls, version: int, packed: bytes) -> "UserState":
         return cls(version, _UNPACKER.decode(packed))
 
-    def extended(self, new: Iterable[Interaction], max_interactions: int) -> "UserState":
+    def extended(
+        self, new: Iterable[Interaction], max_interactions: int, weigh: Weigh = all_clicks
+    ) -> "UserState":
         """Return the next version, with new ones put in by time and the newest ones kept.
 
-        Those of one time stay in the order in which they came, those of earlier calls first.
+        Those of one time stay in the order in which they came, those of earlier calls first. Of
+        more than `max_interactions` as many are kept as are read, and beside them the newest of
+        each of as many items that are only seen: the one kind never takes the place of the other.
         """
         interactions = list(self.interactions)
         for interaction in new:
             place = bisect_right(interactions, _at(interaction), key=_at)
             interactions.insert(place, interaction)
-        return UserState(self.version + 1, tuple(interactions[-max_interactions:]))
+        if len(interactions) > max_interactions:
+            interactions = _newest(interactions, weigh(interactions), max_interactions)
+        return UserState(self.version + 1, tuple(interactions))
 
 
 NO_STATE = UserState(0)
 """The state of a user of whom the database holds nothing."""
+
+
+def _newest(
+    interactions: Sequence[Interaction], weights: Iterable[float], n: int
+) -> list[Interaction]:
+    """Return the newest `n` that are read and, of the others, the newest `n` different items."""
+    kept: list[Interaction] = []
+    num_read, only_seen = 0, set[str]()
+    for interaction, weight in zip(reversed(interactions), reversed([*weights]), strict=True):
+        if weight >= 0:
+            num_read += 1
+            is_kept = num_read <= n
+        else:
+            is_kept = interaction.item_id not in only_seen and len(only_seen) < n
+            only_seen.add(interaction.item_id)
+        if is_kept:
+            kept.append(interaction)
+    return kept[::-1]

@@ -32,7 +32,7 @@ def load_users(
     Args:
         shards: the files of interactions; they mean the same on every node.
         items: the saved item vocabulary.
-        feedback: says which interactions count.
+        feedback: says what each interaction weighs.
         num_readers: shares that are read at a time.
 
     Raises:

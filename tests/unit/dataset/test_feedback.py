@@ -1,26 +1,26 @@
 """The one rule that says which events count, and how much."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from raysys import tables
 from raysys.config import FeedbackConfig, PipelineConfig, parse_config
 from raysys.dataset.dataset import shard_histories
-from raysys.dataset.feedback import weights_of
+from raysys.dataset.feedback import weights_of, weights_of_interactions
 from raysys.dataset.histories import SEEN_ONLY, Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError
+from raysys.state.user_state import Interaction
 
-OUT = None
+OUT = SEEN_ONLY
 Event = tuple[str | None, float | None]
 
 
-def weights(config: FeedbackConfig, *events: Event) -> list[float | None]:
-    """Return what each (type, value) weighs; OUT where it is left out."""
+def weights(config: FeedbackConfig, *events: Event) -> list[float]:
+    """Return what each (type, value) weighs; OUT where it does not count."""
     types, values = zip(*events, strict=True)
     found = weights_of(pa.array(types, pa.string()), pa.array(values, pa.float64()), config)
-    return [OUT if np.isnan(weight) else float(weight) for weight in found]
+    return found.tolist()
 
 
 def config(**members: object) -> FeedbackConfig:
@@ -69,12 +69,25 @@ def test_every_threshold_must_be_passed():
     assert weights(chosen, *events) == [OUT, OUT, OUT, 1]
 
 
-def test_negative_events_count_as_seen_whatever_their_value():
+def test_negative_events_do_not_count_whatever_their_value():
     chosen = config(negative_event_types=["dislike", "skip"], feedback_threshold=3)
     events = [("dislike", None), ("skip", 0.0), ("dislike", 9.0), ("rate", 9.0), ("rate", 1.0)]
-    assert weights(chosen, *events) == [SEEN_ONLY, SEEN_ONLY, SEEN_ONLY, 1, OUT]
+    assert weights(chosen, *events) == [OUT, OUT, OUT, 1, OUT]
     chosen = config(negative_event_types=["dislike"], event_types=[rule("buy")])
-    assert weights(chosen, ("dislike", 1.0), ("view", 1.0)) == [SEEN_ONLY, OUT]
+    assert weights(chosen, ("dislike", 1.0), ("view", 1.0), ("buy", 1.0)) == [OUT, OUT, 1]
+
+
+def test_events_of_the_database_are_judged_by_the_same_rule():
+    chosen = config(
+        event_types=[rule("watch", event_value_threshold=0.5, weight=0.25), rule("view", weight=0)],
+        negative_event_types=["dislike"],
+    )
+    events = [("watch", 0.5), ("watch", 0.4), ("view", None), ("dislike", 1.0), ("buy", None)]
+    told = [Interaction("a", at, *event) for at, event in enumerate(events)]
+    expected = [0.25, SEEN_ONLY, 0, SEEN_ONLY, SEEN_ONLY]
+    assert weights_of_interactions(told, chosen).tolist() == expected
+    assert weights_of_interactions(told, FeedbackConfig()).tolist() == [1] * 5
+    assert weights_of_interactions([], chosen).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -128,37 +141,45 @@ def read(feedback: FeedbackConfig) -> Histories:
     return shard_histories(shard(), Vocabulary.from_ids([*"abcd"]), feedback)
 
 
-def test_histories_hold_what_counts_in_the_order_of_the_log():
+def test_histories_hold_everything_in_the_order_of_the_log_and_say_what_counts():
     chosen = config(
         event_types=[rule("click"), rule("buy", weight=0.5)], negative_event_types=["dislike"]
     )
     histories = read(chosen)
     assert histories.user_ids.to_pylist() == ["ann", "bob", "cat"]
-    assert histories.item_nums.tolist() == [1, 2, 4, 4]
-    assert histories.offsets.tolist() == [0, 3, 3, 4]  # of bob nothing counts
+    assert histories.item_nums.tolist() == [1, 2, 3, 4, 1, 4]
+    assert histories.offsets.tolist() == [0, 4, 5, 6]
     assert histories.weights is not None
-    assert histories.weights.tolist() == [1, SEEN_ONLY, 0.5, 0.5]
+    assert histories.weights.tolist() == [1, OUT, OUT, 0.5, OUT, 0.5]
+    assert histories.inputs().lengths.tolist() == [2, 0, 1]  # of bob nothing counts
 
 
-def test_where_everything_that_counts_weighs_one_there_are_no_weights():
-    assert read(FeedbackConfig()).weights is None
+def test_what_does_not_count_is_seen_and_neither_read_nor_found():
     only_buys = read(config(event_types=[rule("buy")]))
-    assert (only_buys.weights, only_buys.item_nums.tolist()) == (None, [4, 4])
+    assert only_buys.inputs().item_nums.tolist() == [4, 4]
+    assert only_buys.targets().item_nums.tolist() == [4, 4]
+    seen = only_buys.newest_distinct(9)
+    assert [seen.of(row)[0].tolist() for row in range(3)] == [[1, 2, 3, 4], [1], [4]]
+
+
+def test_without_rules_there_are_no_weights():
+    assert read(FeedbackConfig()).weights is None
 
 
 def test_shards_in_which_every_weight_is_one_have_weights_where_others_may_not():
     # Or the histories of two shards could not be joined.
-    chosen = config(event_types=[rule("buy"), rule("other", weight=0.5)])
-    assert read(chosen).weights.tolist() == [1, 1]
+    chosen = config(event_types=[rule("other", weight=0.5)], negative_event_types=["dislike"])
+    every_type = [rule(name) for name in ("click", "dislike", "view", "buy")]
+    assert read(config(event_types=every_type)).weights.tolist() == [1] * 6
+    assert read(chosen).weights is not None
 
 
 def test_explicit_feedback_needs_a_value_and_keeps_it_as_the_label():
     chosen = config(kind="explicit", negative_event_types=["dislike"])
     histories = read(chosen)
-    assert histories.item_nums.tolist() == [2, 3, 4]  # ann's; the others have no value
-    assert histories.weights.tolist() == [SEEN_ONLY, 1, 1]
-    assert np.isnan(histories.labels[0])
-    assert histories.labels[1:].tolist() == [pytest.approx(0.1), 5.0]
+    assert histories.inputs().item_nums.tolist() == [3, 4]  # the others have no value
+    assert histories.weights.tolist() == [OUT, OUT, 1, 1, OUT, OUT]
+    assert histories.inputs().labels.tolist() == [pytest.approx(0.1), 5.0]
     assert read(FeedbackConfig()).labels is None
 
 

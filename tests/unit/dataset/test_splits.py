@@ -411,5 +411,12 @@ def test_split_block_by_block_everybody_is_where_splitting_all_at_once_puts_them
 
 def test_blocks_that_leave_nothing_to_learn_from_are_refused():
     parts = SplitBlocks.of(histories_of(ann=[1] * 9, bob=[1] * 9), TimeSplit())
-    with pytest.raises(DatasetError, match="all 18 interactions are held back"):
+    with pytest.raises(DatasetError, match="each of 18 interactions is held back"):
         list(parts.train())
+
+
+def test_where_nothing_counts_the_split_says_so():
+    histories = weighted([[SEEN_ONLY] * 4, [SEEN_ONLY]])
+    assert len(split_some(histories, LeaveLastOut(), Cutoffs()).train) == 0
+    with pytest.raises(DatasetError, match="each of 5 interactions.*`feedback` names the event"):
+        split(histories, LeaveLastOut())

@@ -152,8 +152,9 @@ def test_events_are_judged_as_the_release_judged_its_own() -> None:
     )
     visitor = visitors.look_up(["u"], {"u": state})["u"]
     assert visitor.item_nums.tolist() == [1, 3]
-    assert sorted(visitor.seen.tolist()) == [1, 2, 3, 5]
-    assert visitor.seen_keys.tolist() == [-1 - (stable_hash("new") >> 1)]
+    assert sorted(visitor.seen.tolist()) == [1, 2, 3, 4, 5]
+    keys = [-1 - (stable_hash(item_id) >> 1) for item_id in ("new", "newer")]
+    assert sorted(visitor.seen_keys.tolist()) == sorted(keys)
 
 
 def test_who_only_disliked_something_cannot_be_asked_about() -> None:

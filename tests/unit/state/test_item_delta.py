@@ -89,6 +89,25 @@ def test_every_new_event_is_a_click_on_its_item_if_that_is_counted(store: StateS
     assert store.changes(2) == Changes(2, [], [])
 
 
+def test_an_event_that_weighs_nothing_is_no_click_and_what_it_shows_is_shown(
+    tmp_path: Path,
+) -> None:
+    weights = {"buy": 0.5, "view": 0.0, "dislike": -1.0}
+    store = StateStore(
+        sqlite_url(tmp_path),
+        "films",
+        weigh=lambda told: [weights[each.event_type] for each in told],
+    )
+    store.put_items([Item("a", "{}", 1), Item("b", "{}", 1)])
+    kinds = ["view", "buy", "dislike"]
+    events = [event("a", at, event_type=kind, impression=("b",)) for at, kind in enumerate(kinds)]
+    store.put_events([*events, event(None, 9, event_type="search")])
+    assert store.changes(1) == Changes(2, [], [ItemCount("a", 0, 1), ItemCount("b", 3, 0)])
+    store.put_events([event("a", 10, event_type="dislike")])
+    assert store.changes(2) == Changes(2, [], [])
+    store.close()
+
+
 def test_an_event_shows_each_counted_item_of_its_impression_once(store: StateStore) -> None:
     store.put_items([Item("a", "{}", 1), Item("b", "{}", 1), Item("c", "{}", 1)])
     store.put_events(

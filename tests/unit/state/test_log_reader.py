@@ -1,6 +1,6 @@
 """What was stored is read back whole and in order, up to one moment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.log_reader import LogEnd, StoredEvent
 from raysys.state.store import StateStore
+from raysys.state.user_state import Interaction
 from tests.unit.state.builders import event, slate, sqlite_url
 
 
@@ -111,6 +112,25 @@ def test_clicked_is_what_an_event_names_together_with_the_slate(
     (shown,) = store.log.slates(store.log.end())
     assert [stored.clicked_item_ids for stored in shown] == [{"a"}, {"b"}, set()]
     books.close()
+
+
+def test_a_refusal_of_what_a_slate_showed_is_no_click_on_it(tmp_path: Path) -> None:
+    def weigh(interactions: Sequence[Interaction]) -> list[float]:
+        return [-1.0 if each.event_type == "dislike" else 1.0 for each in interactions]
+
+    store = StateStore(sqlite_url(tmp_path), "films", weigh=weigh)
+    store.put_slates([slate("RID-1"), slate("RID-2")])
+    store.put_events(
+        [
+            event("a", 1, recommendation_id="RID-1", event_type="dislike"),
+            event("b", 2, recommendation_id="RID-1"),
+            event("a", 3, recommendation_id="RID-2"),
+            event("a", 4, recommendation_id="RID-2", event_type="dislike"),
+        ]
+    )
+    (shown,) = store.log.slates(store.log.end())
+    assert [stored.clicked_item_ids for stored in shown] == [{"b"}, {"a"}]
+    store.close()
 
 
 def test_a_database_that_must_exist_is_not_made(tmp_path: Path) -> None:

@@ -35,7 +35,11 @@ INSERT INTO events VALUES
     (12, 'films', 'id:e-4', 'ann', 's', 'b', 'view', 0, 4, 'e-4', NULL, NULL, NULL, NULL),
     (13, 'books', 'id:e-5', 'ann', 's', 'z', 'buy', 0, 4, 'e-5', 7.0, NULL, NULL, NULL);
 """
-EVERY_EVENT = "select * from events order by event_num"
+COLUMNS_OF_EVENTS = (
+    "event_num, dataset_group, identity, user_id, session_id, item_id, event_type, occurred_at_us, "
+    "received_at_us, event_id, event_value, properties, recommendation_id, impression"
+)
+EVERY_EVENT = f"select {COLUMNS_OF_EVENTS} from events order by event_num"
 
 
 @pytest.fixture
@@ -63,8 +67,10 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(
     before = connection.execute(EVERY_EVENT).fetchall()
     for _ in range(2):  # the second opening finds the newest version
         StateStore(sqlite_url(tmp_path), "films").close()
-        assert version_of(connection) == [(3,)]
+        assert version_of(connection) == [(4,)]
         assert connection.execute(EVERY_EVENT).fetchall() == before
+    found = connection.execute("select is_click from events order by event_num").fetchall()
+    assert [is_click for (is_click,) in found] == [1, 0, 1, 1, 1]  # all that name an item
     store = StateStore(sqlite_url(tmp_path), "films")
     newest = (Interaction("b", 0, "view"), Interaction("a", 1, "click", 4.5))
     assert store.user_states(["ann"]) == {"ann": UserState(4, newest)}

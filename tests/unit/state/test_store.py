@@ -172,7 +172,7 @@ def test_a_database_of_a_newer_raysys_is_refused_and_left_alone(tmp_path: Path) 
     connection.execute("update schema_version set version = 99")
     connection.commit()
     connection.close()
-    with pytest.raises(StateError, match="schema version 99, this raysys knows 3.*Install"):
+    with pytest.raises(StateError, match="schema version 99, this raysys knows 4.*Install"):
         StateStore(sqlite_url(tmp_path), "films")
     assert rows(tmp_path, "select version from schema_version") == [(99,)]
 

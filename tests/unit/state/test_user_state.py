@@ -1,6 +1,7 @@
 """A user's newest interactions stay in the order of time."""
 
 import random
+from collections.abc import Sequence
 
 from raysys.state.user_state import NO_STATE, Interaction, UserState
 
@@ -28,6 +29,20 @@ def test_only_the_newest_are_kept() -> None:
     state = NO_STATE.extended(of(("a", 1), ("b", 2), ("c", 3)), 2)
     assert state == UserState(1, of(("b", 2), ("c", 3)))
     assert state.extended(of(("too-old", 1)), 2) == UserState(2, of(("b", 2), ("c", 3)))
+
+
+def test_what_is_only_seen_and_what_is_read_do_not_push_each_other_out() -> None:
+    def weigh(interactions: Sequence[Interaction]) -> list[float]:
+        return [-1.0 if each.event_type == "view" else 1.0 for each in interactions]
+
+    def views(*items: tuple[str, int]) -> tuple[Interaction, ...]:
+        return tuple(Interaction(item_id, at_us, "view") for item_id, at_us in items)
+
+    state = NO_STATE.extended((*of(("bought", 1)), *views(("x", 2))), 2, weigh)
+    state = state.extended(views(("y", 3), ("x", 4), ("z", 5), ("z", 6)), 2, weigh)
+    assert state.interactions == (*of(("bought", 1)), *views(("x", 4), ("z", 6)))
+    state = state.extended(of(("b", 7), ("c", 8)), 2, weigh)
+    assert state.interactions == (*views(("x", 4), ("z", 6)), *of(("b", 7), ("c", 8)))
 
 
 def test_a_repeated_item_is_kept_each_time() -> None:
