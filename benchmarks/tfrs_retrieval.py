@@ -57,7 +57,7 @@ def config(seed: int) -> PipelineConfig:
         training=TrainingConfig(
             optimizer="adagrad",
             learning_rate=0.1,
-            learning_rate_decay=False,
+            schedule="constant",
             reduction="sum",
             weight_decay=0.0,
             gradient_clip=None,

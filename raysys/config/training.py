@@ -12,18 +12,29 @@ class TrainingConfig(Config):
 
     optimizer: Literal["adamw", "adagrad"] = "adamw"
     learning_rate: float = Field(4e-3, gt=0)
-    learning_rate_decay: bool = True
-    """Lower the rate in a straight line, to 0 at the end of max_epochs."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """The way of the learning rate from its height to 0 at the end of max_epochs, or no way."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps in which the learning rate rises from 0, in a straight line."""
     reduction: Literal["mean", "sum"] = "mean"
     """Of a step's gradient over its examples. Adagrad's first steps depend on it."""
     weight_decay: float = Field(0.01, ge=0)
+    """Of matrices and embeddings; biases and the scales of norms are left alone."""
     batch_size: int = Field(32, ge=1)
     """Users read side by side (sequential models) or interactions (two-tower), over all workers."""
+    accumulate_steps: int = Field(1, ge=1)
+    """Batches whose gradients make one step, for batches that are larger than memory. Negatives
+    that come from the batch come from each of them alone."""
     max_epochs: int = Field(10, ge=1)
     patience: int = Field(4, ge=1)
     """Epochs without a better validation metric after which training stops."""
     gradient_clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient; null leaves it as it is."""
+    ema_decay: float | None = Field(None, ge=0, lt=1)
+    """What an exponential moving average of the weights keeps of itself in a step, such as 0.999.
+    It is the average that is validated and saved; null: the weights as they are."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of products while learning; weights and sums stay float32. auto: bfloat16 on GPUs only."""
     full_softmax_up_to: int = Field(50_000, ge=1)
     """Catalogues up to this size are scored whole; larger ones against in-batch negatives."""
     num_workers: int = Field(1, ge=1)

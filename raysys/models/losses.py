@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from raysys.models.precision import add_product_, logits_of, product_dtype
+
 _LOGITS_AT_ONCE = 1 << 19
 """Logits in flight, about 2 MiB: a block stays in a core's cache between its five passes."""
 
@@ -41,7 +43,8 @@ def full_softmax_loss(
         query_weights: (B,) float; all 1 when None.
         temperature: divides the logits. > 0.
     """
-    shifts = candidate_embeddings.new_zeros(len(candidate_embeddings))
+    dtype = torch.promote_types(candidate_embeddings.dtype, torch.float32)  # of sums
+    shifts = candidate_embeddings.new_zeros(len(candidate_embeddings), dtype=dtype)
     return _softmax_loss(
         query_embeddings / temperature,
         candidate_embeddings,
@@ -168,30 +171,37 @@ class _SoftmaxLoss(torch.autograd.Function):
         weights: Tensor,
         replace_chosen: bool,
     ) -> Tensor:
-        grad_queries = torch.empty_like(queries)
-        grad_candidates = torch.zeros_like(candidates)
-        extra = chosen_shifts - shifts[chosen]  # (B,)
-        losses = torch.zeros_like(weights) if replace_chosen else -extra
-        block = max(1, _LOGITS_AT_ONCE // max(1, len(candidates)))
-        for start in range(0, len(queries), block):
-            rows = slice(start, start + block)
-            column = chosen[rows, None]
-            logits = torch.addmm(shifts, queries[rows], candidates.T)  # (block, C)
-            if replace_chosen:
-                logits.scatter_add_(1, column, extra[rows, None])
-            logits = torch.log_softmax(logits, dim=1)
-            losses[rows] -= logits.gather(1, column)[:, 0]
-            weight = weights[rows, None]
-            grad_logits = logits.exp_().mul_(weight).scatter_add_(1, column, -weight)
-            torch.mm(grad_logits, candidates, out=grad_queries[rows])
-            grad_candidates.addmm_(grad_logits.T, queries[rows])
-        ctx.save_for_backward(grad_queries, grad_candidates)
-        return losses @ weights
+        dtype = product_dtype(candidates)
+        ctx.dtypes = queries.dtype, candidates.dtype
+        with torch.autocast(queries.device.type, enabled=False):
+            queries, factors = queries.to(dtype), candidates.to(dtype)
+            grad_queries = torch.zeros_like(queries, dtype=shifts.dtype)
+            grad_candidates = torch.zeros_like(factors, dtype=shifts.dtype)
+            extra = chosen_shifts - shifts[chosen]  # (B,)
+            losses = torch.zeros_like(weights) if replace_chosen else -extra
+            block = max(1, _LOGITS_AT_ONCE // max(1, len(factors)))
+            for start in range(0, len(queries), block):
+                rows = slice(start, start + block)
+                column = chosen[rows, None]
+                logits = logits_of(queries[rows], factors, shifts)  # (block, C)
+                if replace_chosen:
+                    logits.scatter_add_(1, column, extra[rows, None])
+                logits = torch.log_softmax(logits, dim=1)
+                losses[rows] -= logits.gather(1, column)[:, 0]
+                weight = weights[rows, None]
+                grad_logits = logits.exp_().mul_(weight).scatter_add_(1, column, -weight).to(dtype)
+                add_product_(grad_queries[rows], grad_logits, factors)
+                add_product_(grad_candidates, grad_logits.T, queries[rows])
+            ctx.save_for_backward(grad_queries, grad_candidates)
+            return losses @ weights
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, grad_loss: Tensor
     ) -> tuple[Tensor, Tensor, None, None, None, None, None]:
-        grad_queries, grad_candidates = ctx.saved_tensors
-        return grad_queries * grad_loss, grad_candidates * grad_loss, None, None, None, None, None
+        grads = [
+            (grad * grad_loss).to(dtype)
+            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        ]
+        return grads[0], grads[1], None, None, None, None, None

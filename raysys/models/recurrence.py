@@ -44,6 +44,10 @@ def new_gate_first(rows: Tensor) -> Tensor:
 
 class _GruSegment(torch.autograd.Function):
     @staticmethod
+    @torch.amp.custom_fwd(  # type: ignore[untyped-decorator]
+        device_type="cpu",
+        cast_inputs=torch.float32,  # autocast knows no `out`
+    )
     def forward(ctx: Any, projected: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         num_steps, num_lanes, width = (*projected.shape[:2], state.shape[1])
         states = state.new_empty(num_steps + 1, num_lanes, width)
@@ -63,6 +67,7 @@ class _GruSegment(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     @once_differentiable
     def backward(ctx: Any, grad_states: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
         states, recurrent, new, weight = ctx.saved_tensors

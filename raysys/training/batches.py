@@ -25,12 +25,14 @@ class SegmentBatch:
         weights: (S, B) float32: what each target counts; 0 where there is nothing to learn.
         continues: (B,) int64: the column of the batch before whose history this column goes on
             with, or -1 where a history begins.
+        users: (B,) int64: the rows of the histories.
     """
 
     inputs: NDArray[np.int64]
     targets: NDArray[np.int64]
     weights: NDArray[np.float32]
     continues: NDArray[np.int64]
+    users: NDArray[np.int64]
 
 
 class SegmentBatches:
@@ -77,8 +79,7 @@ class SegmentBatches:
         users, steps_done = order[:num_begun], np.zeros(num_begun, dtype=np.int64)
         continues = np.full(num_begun, -1)
         while len(users):
-            starts = self._begins[users] + steps_done
-            yield self._segment(starts, self._ends[users], continues)
+            yield self._segment(users, steps_done, continues)
             steps_done = steps_done + self._num_steps
             finished = self._begins[users] + steps_done >= self._ends[users] - 1
             continues = np.where(finished, -1, np.arange(len(users)))
@@ -93,8 +94,9 @@ class SegmentBatches:
             )
 
     def _segment(
-        self, starts: NDArray[np.int64], ends: NDArray[np.int64], continues: NDArray[np.int64]
+        self, users: NDArray[np.int64], steps_done: NDArray[np.int64], continues: NDArray[np.int64]
     ) -> SegmentBatch:
+        starts, ends = self._begins[users] + steps_done, self._ends[users]
         places = starts + np.arange(self._num_steps)[:, None]  # (S, B), of the inputs
         has_target = places + 1 < ends
         places = np.where(has_target, places, starts)
@@ -106,7 +108,7 @@ class SegmentBatches:
             targets[weights == 0] = 0
         if self._half_life is not None:
             weights *= np.exp2(-(ends - 2 - places) / self._half_life).astype(np.float32)
-        return SegmentBatch(inputs, targets, weights, continues)
+        return SegmentBatch(inputs, targets, weights, continues, users)
 
 
 @dataclass(frozen=True, slots=True)

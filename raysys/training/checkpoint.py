@@ -49,7 +49,9 @@ class Checkpoint:
     """The tensors are the training's own: save them before the next epoch, or copy them."""
 
     weights: dict[str, Tensor]
+    """Those that the next step changes, also where the model has their average meanwhile."""
     optimizer: dict[str, Any]
+    """All else that the next step needs: the optimizer's state, and the average of the weights."""
     best_weights: dict[str, Tensor]
     results: list[EpochResult]
     """Of every epoch so far."""

@@ -4,25 +4,25 @@ An epoch is one pass over the training histories. After each one the model is va
 stops when the metric has not risen for `patience` epochs, and the best epoch's weights are kept.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raysys.config import PipelineConfig, TrainingConfig
+from raysys.config import PipelineConfig
 from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
 from raysys.training.checkpoint import Checkpoint, EpochResult, StepResult
 from raysys.training.communication import Communicator, SingleProcess
-from raysys.training.objective import Objective, StepLoss
+from raysys.training.objective import Objective
 from raysys.training.objectives import build_objective
+from raysys.training.steps import Steps
 from raysys.training.stopping import Patience
 
 Validate = Callable[[EmbeddingModel], dict[str, float]]
@@ -60,7 +60,8 @@ def fit(
         The result of each epoch, those before `start` included.
 
     Raises:
-        TrainingError: there is nothing to learn from, or the loss is not finite.
+        TrainingError: there is nothing to learn from, or the loss is not finite; the best weights
+            so far are in the model then.
     """
     comm = comm or SingleProcess()
     with _own_random_numbers():
@@ -92,10 +93,9 @@ class _Fit:
         self._metric = config.evaluation.metric_name
         self._calls = calls
         self._comm = comm
-        self._parameters = list(model.parameters())
-        comm.broadcast_(self._parameters)
-        self._optimizer = _build_optimizer(self._parameters, config.training)
+        comm.broadcast_(list(model.parameters()))
         self._objective: Objective = build_objective(model, train, user_nums, config, comm)
+        self._steps = Steps(model, self._objective, config.training, comm)
         self._num_examples = self._sum_of(self._objective.num_examples)
         if not self._num_examples:
             raise TrainingError(
@@ -108,62 +108,57 @@ class _Fit:
         best_weights = _copy_of(self._model)
         if start is not None:
             self._model.load_state_dict(start.weights)
-            self._optimizer.load_state_dict(start.optimizer)
+            self._steps.load_state_dict(start.optimizer)
             results, best_weights = list(start.results), start.best_weights
         patience = Patience(self._settings.patience, [self._value(result) for result in results])
-        for epoch in range(len(results), self._settings.max_epochs):
-            if patience.is_exhausted:
-                break
-            result = self._epoch(epoch)
-            results.append(result)
-            if patience.add(self._value(result)):
-                best_weights = _copy_of(self._model)
-            optimizer_state = self._optimizer.state_dict()
-            checkpoint = Checkpoint(
-                self._model.state_dict(), optimizer_state, best_weights, results
-            )
-            if self._calls.on_epoch(result, checkpoint):
-                break
-        self._model.load_state_dict(best_weights)
-        self._model.eval()
+        try:
+            for epoch in range(len(results), self._settings.max_epochs):
+                if patience.is_exhausted:
+                    break
+                learnt = self._learn(epoch)
+                with self._steps.averaged() as weights:
+                    results.append(self._validated(learnt))
+                    if patience.add(self._value(results[-1])):
+                        best_weights = _copy_of(self._model)
+                    checkpoint = Checkpoint(
+                        weights, self._steps.state_dict(), best_weights, results
+                    )
+                    is_over = self._calls.on_epoch(results[-1], checkpoint)
+                if is_over:
+                    break
+        finally:  # also where a loss was not finite
+            self._model.load_state_dict(best_weights)
+            self._model.eval()
         return results
 
-    def _epoch(self, epoch: int) -> EpochResult:
+    def _learn(self, epoch: int) -> EpochResult:
+        """Learn from every example once; return what it took, without metrics."""
         seed = (self._settings.seed, self._comm.rank, epoch)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
         began = time.perf_counter()
         self._model.train()
         totals = np.zeros(2)  # loss, weight
-        num_seen = 0
+        num_seen = num_steps = 0
         batches = self._objective.batches(epoch)
         while True:
-            batch = next(batches, None)
+            num_steps += 1
+            place = f"step {num_steps} of epoch {epoch + 1}"
             progress = (epoch + num_seen / self._num_examples) / self._settings.max_epochs
-            step = self._step(batch, progress)
+            step = self._steps.take(batches, place, progress)
             if step is None:
                 break
-            totals += (float(step.total), step.weight)
+            totals += (step.loss, step.weight)
             num_seen += step.num_examples
             seconds = time.perf_counter() - began
             self._calls.on_step(self._so_far(epoch, num_seen, totals, seconds))
-        loss = totals[0] / totals[1]
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss of epoch {epoch + 1} is {loss}, so the weights are of no use. Lower "
-                f"training.learning_rate (now {self._settings.learning_rate:g}) or set "
-                f"training.gradient_clip."
-            )
         seconds = time.perf_counter() - began
-        self._model.eval()
-        validate = self._calls.validate
-        metrics = {} if validate is None else validate(self._model)
         return EpochResult(
             epoch=epoch + 1,
-            loss=float(loss),
-            metrics=metrics,
+            loss=float(totals[0] / totals[1]),
+            metrics={},
             examples_per_s=num_seen / seconds,
-            seconds=time.perf_counter() - began,
-            learning_rate=self._learning_rate,
+            seconds=seconds,
+            learning_rate=self._steps.learning_rate,
         )
 
     def _so_far(
@@ -174,53 +169,19 @@ class _Fit:
             share=min(1.0, num_seen / self._num_examples),
             loss=float(totals[0] / totals[1]) if totals[1] else 0.0,
             examples_per_s=num_seen / seconds,
-            learning_rate=self._learning_rate,
+            learning_rate=self._steps.learning_rate,
         )
 
-    @property
-    def _learning_rate(self) -> float:
-        return float(self._optimizer.param_groups[0]["lr"])
-
-    def _step(self, batch: object | None, progress: float) -> StepLoss | None:
-        """Learn from one batch of all workers; None when no worker has one left."""
-        if batch is None and self._comm.num_ranks == 1:
-            return None
-        own_step = self._objective.loss(batch)
-        self._optimizer.zero_grad(set_to_none=False)
-        own_step.total.backward()  # type: ignore[no-untyped-call]
-        step = self._summed(own_step, has_batch=batch is not None)
-        if step is None:
-            return None
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        if self._settings.reduction == "mean":
-            torch._foreach_mul_(gradients, 1 / max(1, step.num_examples))
-        if self._settings.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * self._decay(progress)
-        self._optimizer.step()
-        return step
-
-    def _summed(self, step: StepLoss, *, has_batch: bool) -> StepLoss | None:
-        total = step.total.detach()
-        if self._comm.num_ranks == 1:
-            return StepLoss(total, step.weight, step.num_examples)
-        values = total.new_tensor([0.0, step.weight, step.num_examples, has_batch])
-        values[0] = total
-        for parameter in self._parameters:
-            if parameter.grad is None:  # this worker's batch did not reach it, another's may
-                parameter.grad = torch.zeros_like(parameter)
-        self._comm.sum_([values, *(p.grad for p in self._parameters if p.grad is not None)])
-        _, weight, num_examples, num_with_batch = values.tolist()
-        if not num_with_batch:
-            return None
-        return StepLoss(values[0], weight, round(num_examples))
-
-    def _decay(self, progress: float) -> float:
-        return 1.0 - progress if self._settings.learning_rate_decay else 1.0
+    def _validated(self, learnt: EpochResult) -> EpochResult:
+        began = time.perf_counter()
+        self._model.eval()
+        validate = self._calls.validate
+        metrics = {} if validate is None else validate(self._model)
+        seconds = learnt.seconds + time.perf_counter() - began
+        return replace(learnt, metrics=metrics, seconds=seconds)
 
     def _sum_of(self, number: int) -> int:
-        total = torch.tensor([number], device=self._parameters[0].device)
+        total = torch.tensor([number], device=next(self._model.parameters()).device)
         self._comm.sum_([total])
         return int(total)
 
@@ -234,25 +195,6 @@ class _Fit:
                 f"evaluation.ks."
             )
         return result.metrics[self._metric]
-
-
-def _build_optimizer(
-    parameters: list[torch.nn.Parameter], settings: TrainingConfig
-) -> torch.optim.Optimizer:
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(
-            parameters,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-    return torch.optim.Adagrad(
-        parameters,
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        initial_accumulator_value=0.1,  # both as in Keras, whose tutorials people compare with
-        eps=1e-7,
-    )
 
 
 def _copy_of(model: EmbeddingModel) -> dict[str, Tensor]:

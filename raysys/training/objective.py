@@ -25,5 +25,8 @@ class Objective(Protocol):
     def batches(self, epoch: int) -> Iterator[Any]:
         """Yield the batches of one epoch, the same on every run."""
 
+    def users(self, batch: Any) -> list[str]:
+        """Return the ids of those whose interactions are in a batch, for errors."""
+
     def loss(self, batch: Any | None) -> StepLoss:
         """Return the loss of one batch; None where this worker has no batch left, others do."""

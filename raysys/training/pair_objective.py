@@ -32,6 +32,7 @@ class PairObjective:
     ) -> None:
         self._model = model
         self._chosen_items = chosen_items
+        self._user_ids, self._user_nums = train.user_ids, user_nums
         self._batches = PairBatches(
             train, user_nums, batch_size=batch_size, seed=(config.training.seed, comm.rank)
         )
@@ -45,6 +46,11 @@ class PairObjective:
 
     def batches(self, epoch: int) -> Iterator[PairBatch]:
         return self._batches.epoch(epoch)
+
+    def users(self, batch: PairBatch) -> list[str]:
+        rows = np.flatnonzero(np.isin(self._user_nums, batch.user_nums))
+        names: list[str] = self._user_ids.take(rows).to_pylist()
+        return names
 
     def loss(self, batch: PairBatch | None) -> StepLoss:
         batch = batch or _NO_PAIRS

@@ -30,6 +30,7 @@ class SegmentObjective:
         assert isinstance(settings, GruConfig)
         self._model = model
         self._chosen_items = chosen_items
+        self._user_ids = train.user_ids
         self._batches = SegmentBatches(
             train,
             num_lanes=num_lanes,
@@ -43,6 +44,10 @@ class SegmentObjective:
 
     def batches(self, epoch: int) -> Iterator[SegmentBatch]:
         return self._batches.epoch(epoch)
+
+    def users(self, batch: SegmentBatch) -> list[str]:
+        names: list[str] = self._user_ids.take(batch.users).to_pylist()
+        return names
 
     def loss(self, batch: SegmentBatch | None) -> StepLoss:
         if batch is None:
@@ -69,5 +74,6 @@ _NO_SEGMENT = SegmentBatch(
     np.zeros((1, 0), np.int64),
     np.zeros((1, 0), np.int64),
     np.zeros((1, 0), np.float32),
+    np.zeros(0, np.int64),
     np.zeros(0, np.int64),
 )

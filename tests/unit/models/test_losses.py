@@ -180,6 +180,21 @@ def test_a_full_softmax_has_the_value_and_gradients_of_torchs_cross_entropy():
     )
 
 
+def test_products_in_bfloat16_change_a_loss_and_its_gradients_by_their_rounding_alone():
+    torch.manual_seed(5)
+    queries = torch.randn(40, 16, requires_grad=True)
+    table = torch.randn(30, 16, requires_grad=True)
+    chosen = torch.randint(0, 30, (40,))
+    found = []
+    for is_bfloat16 in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
+            loss = full_softmax_loss(queries, table, chosen)
+        found.append((loss, *torch.autograd.grad(loss, [queries, table])))
+    assert {tensor.dtype for tensor in found[1]} == {torch.float32}
+    assert not torch.equal(found[0][1], found[1][1])
+    torch.testing.assert_close(found[1], found[0], rtol=0.02, atol=0.05)
+
+
 def test_logits_of_thousands_do_not_overflow():
     loss = full_softmax_loss(torch.tensor([[4000.0]]), torch.tensor([[1.0], [-1.0]]), nums(1))
     assert loss.item() == pytest.approx(8000)

@@ -182,7 +182,7 @@ def test_training_leaves_the_global_random_numbers_as_they_were():
 @pytest.mark.parametrize("make_config", [gru_config, two_tower_config])
 def test_a_training_taken_up_from_its_checkpoint_ends_as_if_never_stopped(tmp_path, make_config):
     user_nums = np.arange(1, 25)
-    config = make_config(max_epochs=4)
+    config = make_config(max_epochs=4, warmup_steps=9, ema_decay=0.9, accumulate_steps=2)
     if isinstance(config.model, GruConfig):
         model_config = config.model.model_copy(update={"dropout": 0.3})
         config = config.model_copy(update={"model": model_config})
@@ -239,13 +239,55 @@ def test_a_metric_that_validation_does_not_measure_is_named():
         fit(model_for(config), rings(), config=config, validate=lambda model: {"ndcg_at_10": 0.1})
 
 
-def test_a_loss_that_is_no_number_ends_the_training():
-    config = gru_config()
+def test_a_loss_that_is_no_number_ends_the_training_and_names_the_step_and_its_users():
+    # Two lanes, and every history is one segment of 7 targets: step 4 reads two users of the 24.
+    config = gru_config(batch_size=2)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"bptt": 8})})
+    order = np.random.default_rng((42, 0, 0)).permutation(24)
+    weights = np.ones(24 * 8, np.float32)
+    weights[order[7] * 8 + 7] = 3e38  # times a loss of 2.5, it is no float32
+    model, train = model_for(config), replace(rings(), weights=weights)
+    before = weights_of(model)
+    with pytest.raises(TrainingError) as refused:
+        fit(model, train, config=config)
+    assert "loss of step 4 of epoch 1 is inf" in str(refused.value)
+    assert f"batch: 'user-{order[6]:02}', 'user-{order[7]:02}'. Lower" in str(refused.value)
+    assert "learning_rate (now 0.02)" in str(refused.value)
+    assert all(map(torch.equal, weights_of(model), before))  # the best that there was
+
+
+def test_what_was_best_before_the_loss_was_no_number_is_kept():
+    config = two_tower_config(max_epochs=9, gradient_clip=None)
+    saved = []
+
+    def poison(result, checkpoint):
+        saved.append(weights_of(model))
+        if result.epoch == 2:
+            model.query_tower.weight.data[3] = math.inf
+
     model = model_for(config)
-    with torch.no_grad():
-        model.items.weight.fill_(math.nan)
-    with pytest.raises(TrainingError, match="learning_rate"):
-        fit(model, rings(), config=config)
+    with pytest.raises(TrainingError, match=r"of epoch 3 is (nan|inf)"):
+        fit(
+            model,
+            rings(),
+            config=config,
+            user_nums=np.arange(1, 25),
+            validate=lambda model: {"ndcg_at_10": 1.0 + len(saved)},
+            on_epoch=poison,
+        )
+    assert all(map(torch.equal, weights_of(model), saved[1]))
+
+
+def test_a_gradient_that_is_no_number_ends_the_training_before_it_changes_a_weight():
+    config = two_tower_config(batch_size=2)
+    user_nums, model = np.arange(1, 25), model_for(config)
+    # A loss of 3e38 is a number; the square of its gradient's norm is none.
+    weights = np.ones(24 * 8, np.float32)
+    weights[8:16] = 1e38
+    before = weights_of(model)
+    with pytest.raises(TrainingError, match=r"gradient of step \d+ of epoch 1 is inf.*'user-01'"):
+        fit(model, replace(rings(), weights=weights), config=config, user_nums=user_nums)
+    assert all(map(torch.equal, weights_of(model), before))
 
 
 def test_histories_too_short_to_learn_from_are_refused():
@@ -263,12 +305,83 @@ def test_a_learning_rate_that_decays_ends_near_zero():
     rates = []
 
     def note(result, checkpoint):
-        rates.append(checkpoint.optimizer["param_groups"][0]["lr"])
+        rates.append(checkpoint.optimizer["optimizer"]["torch"]["param_groups"][0]["lr"])
 
     config = gru_config(max_epochs=4, learning_rate=0.02)
     fit(model_for(config), rings(), config=config, on_epoch=note)
     # 8 lanes of 7 examples, three times; the last batch begins when 144 of 168 are learnt
     assert rates == pytest.approx([0.02 * (1 - (epoch + 6 / 7) / 4) for epoch in range(4)])
+
+
+def test_accumulated_batches_make_the_step_of_one_batch_that_holds_them_all():
+    # 192 pairs: an epoch is 4 steps of 48, or of 3 batches of 16; the order of reading is the same.
+    whole, parts = (
+        two_tower_config(max_epochs=3, batch_size=48),
+        two_tower_config(max_epochs=3, batch_size=16, accumulate_steps=3),
+    )
+    models = [model_for(whole), model_for(parts)]
+    results = [
+        fit(model, rings(), config=config, user_nums=np.arange(1, 25))
+        for model, config in zip(models, (whole, parts), strict=True)
+    ]
+    assert [r.loss for r in results[1]] == pytest.approx([r.loss for r in results[0]])
+    for weight, reference in zip(*map(weights_of, models), strict=True):
+        torch.testing.assert_close(weight, reference, atol=1e-4, rtol=1e-4)
+
+
+def test_a_last_step_may_have_fewer_batches_than_the_others():
+    config = two_tower_config(max_epochs=1, batch_size=50, accumulate_steps=3)
+    steps = []
+    fit(
+        model_for(config),
+        rings(),
+        config=config,
+        user_nums=np.arange(1, 25),
+        on_epoch=lambda result, checkpoint: steps.append(
+            checkpoint.optimizer["optimizer"]["num_steps"]
+        ),
+    )
+    assert steps == [2]  # 3 batches of 50, and one of 42
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_kept():
+    config = gru_config(max_epochs=3, ema_decay=0.9)
+    validated, checkpoints = [], []
+
+    def validate(model):
+        validated.append(weights_of(model))
+        return {"ndcg_at_10": float(len(validated))}
+
+    model = model_for(config)
+    fit(
+        model,
+        rings(),
+        config=config,
+        validate=validate,
+        on_epoch=lambda result, checkpoint: checkpoints.append(
+            [weight.clone() for weight in checkpoint.weights.values()]
+        ),
+    )
+    assert all(map(torch.equal, weights_of(model), validated[-1]))
+    plain = model_for(gru_config(max_epochs=3))
+    fit(plain, rings(), config=gru_config(max_epochs=3))
+    assert all(map(torch.equal, weights_of(plain), checkpoints[-1]))  # it learns as without
+    assert not torch.equal(weights_of(plain)[0], validated[-1][0])
+
+
+@pytest.mark.parametrize("make_config", [gru_config, two_tower_config])
+def test_products_in_bfloat16_learn_nearly_the_same(make_config):
+    results = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        config = make_config(max_epochs=4, precision=precision)
+        model = model_for(config)
+        results[precision] = [
+            r.loss for r in fit(model, rings(), config=config, user_nums=np.arange(1, 25))
+        ]
+        assert {weight.dtype for weight in weights_of(model)} == {torch.float32}
+    assert results["auto"] == results["float32"]  # on a CPU
+    assert results["bfloat16"] != results["float32"]
+    assert results["bfloat16"] == pytest.approx(results["float32"], rel=0.01)
 
 
 class Threads:
@@ -307,9 +420,12 @@ def fit_in_ranks(parts: list[Histories], config: PipelineConfig, user_nums: list
 
     def work(rank: int) -> None:
         comm = Threads(rank, len(parts), shared)
-        results[rank] = fit(
-            models[rank], parts[rank], config=config, user_nums=user_nums[rank], comm=comm
-        )
+        try:
+            results[rank] = fit(
+                models[rank], parts[rank], config=config, user_nums=user_nums[rank], comm=comm
+            )
+        except TrainingError as error:
+            results[rank] = error
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(parts))]
     for thread in threads:
@@ -341,6 +457,22 @@ def test_workers_together_learn_what_one_learns_from_the_same_batches(
         assert [r.loss for r in results] == pytest.approx([r.loss for r in expected], rel=1e-5)
         for weight, reference in zip(weights_of(model), weights_of(alone), strict=True):
             torch.testing.assert_close(weight, reference, atol=2e-4, rtol=1e-3)
+
+
+def test_all_workers_name_the_users_whose_loss_was_no_number():
+    config = two_tower_config(max_epochs=1, batch_size=1000)
+    train = replace(rings(), weights=np.ones(24 * 8, np.float32))
+    assert train.weights is not None
+    train.weights[5 * 8] = math.inf
+    errors = fit_in_ranks(
+        [train.take(range(4, 6)), train.take(range(6, 24))],
+        config,
+        [np.arange(5, 7), np.arange(7, 25)],
+    )
+    assert all(isinstance(results, TrainingError) for _, results in errors)
+    first, second = (str(results) for _, results in errors)
+    assert first == second
+    assert "Users in the batch: 'user-04', 'user-05'. Lower" in first
 
 
 def test_a_worker_whose_batches_end_early_waits_for_the_others():

@@ -1,0 +1,28 @@
+"""Products in the precision that autocast asks for, for losses that write their gradients out.
+
+Sums, exponentials and everything that is added up over blocks stay in the precision of the weights.
+"""
+
+import torch
+from torch import Tensor
+
+
+def product_dtype(tensor: Tensor) -> torch.dtype:
+    """Return the precision of products with a tensor, here and now."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+
+
+def logits_of(queries: Tensor, candidates: Tensor, shifts: Tensor) -> Tensor:
+    """Return queries · candidates + shifts, (B, C), in the precision of `shifts`, (C,)."""
+    if queries.dtype == shifts.dtype:
+        return torch.addmm(shifts, queries, candidates.T)
+    return torch.mm(queries, candidates.T).to(shifts.dtype).add_(shifts)
+
+
+def add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left · right, both of one precision, to `total`, which may have a higher one."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(torch.mm(left, right))
