@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from raysys.dataset.splits import Held
 from raysys.errors import DatasetError
-from raysys.evaluation.comparison import standard_error
+from raysys.evaluation.comparison import Estimate, estimated_mean, standard_error
 from raysys.evaluation.metrics import metrics_of_lists
 from raysys.evaluation.scoring import blocks
+from raysys.evaluation.ties import worst_order
 from raysys.evaluation.topk import Retriever
 
 _USER_BLOCK = 512
@@ -51,6 +52,10 @@ class Evaluation:
         """Return the standard error of each mean."""
         return {name: standard_error(values) for name, values in self.values.items()}
 
+    def estimate(self, metric: str) -> Estimate:
+        """Return one metric's mean with its 95 % bootstrap interval."""
+        return estimated_mean(self.values[metric])
+
 
 def evaluate(
     retriever: Retriever,
@@ -61,7 +66,10 @@ def evaluate(
     max_seen_items: int = 2000,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Measure how well a retriever finds what each user did next.
+    """Measure how well a retriever finds what each user did next, in lists that are exact.
+
+    Items of equal score are measured in the order that is worst for the model (`ties`). Users are
+    ranked in blocks, so that no matrix of users by items is ever in memory.
 
     Args:
         retriever: a model or a baseline.
@@ -85,8 +93,8 @@ def evaluate(
         chosen = np.arange(rows.start, rows.stop)
         histories, relevant = held.histories.take(chosen), held.relevant.take(chosen)
         seen = histories.newest_distinct(max_seen_items) if exclude_history else None
-        top = retriever.top_k(histories.inputs(), k, excluded=seen)
-        parts.append(metrics_of_lists(top.item_nums, relevant, ks))
+        top = retriever.top_k(histories.inputs(), k + 1, excluded=seen)  # one more: who is tied?
+        parts.append(metrics_of_lists(worst_order(top, relevant), relevant, ks))
         if on_progress is not None:
             on_progress(rows.stop, len(held))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

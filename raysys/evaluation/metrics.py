@@ -1,7 +1,9 @@
 """Ranking metrics, of one list by definition and of many lists at once.
 
 A rank is 1 at the top. A list has each item at most once; what lies beyond its end counts as not
-found. `metrics_of_lists` gives the same values as the four definitions, for whole batches.
+found, so a list shorter than k is not forgiven. `metrics_of_lists` gives the same values as the
+four definitions, for whole batches; a report's value is their sum over the users who have something
+relevant, divided by the number of those users, found or not.
 
 Letters for shapes:
     B  lists    K  items of a list
@@ -21,7 +23,11 @@ METRICS = ("hit_rate", "recall", "ndcg", "mrr")
 
 
 def hit_rate_at_k(recommended: Sequence[int], relevant: AbstractSet[int], k: int) -> float:
-    """Return 1 if any relevant item is among the first k, else 0; nan when nothing is relevant."""
+    """Return 1 if any relevant item is among the first k, else 0; nan when nothing is relevant.
+
+    Nothing is divided: with several relevant items one is enough. With one per user, as after
+    leave-last-out, it equals recall.
+    """
     ranks = _ranks(recommended, relevant, k)
     return float(bool(ranks)) if relevant else math.nan
 
@@ -29,8 +35,8 @@ def hit_rate_at_k(recommended: Sequence[int], relevant: AbstractSet[int], k: int
 def recall_at_k(recommended: Sequence[int], relevant: AbstractSet[int], k: int) -> float:
     """Return |first k and relevant| / |relevant|, in [0, 1]; nan when nothing is relevant.
 
-    The untruncated form: with more than k relevant items the best value is below 1. Libraries that
-    divide by min(k, |relevant|) report higher numbers.
+    The denominator is all that is relevant, the untruncated form: with more than k relevant items
+    the best value is below 1. Libraries that divide by min(k, |relevant|) report higher numbers.
     """
     ranks = _ranks(recommended, relevant, k)
     return len(ranks) / len(relevant) if relevant else math.nan
@@ -39,8 +45,12 @@ def recall_at_k(recommended: Sequence[int], relevant: AbstractSet[int], k: int) 
 def ndcg_at_k(recommended: Sequence[int], relevant: AbstractSet[int], k: int) -> float:
     """Return the discounted gain of the first k over the best possible one; nan without relevant.
 
-    A relevant item at rank r gains 1 / log2(r + 1). The best possible list has min(k, |relevant|)
-    relevant items at its top.
+    A relevant item at rank r gains 1 / log2(r + 1). The denominator is the gain of the best
+    list there is, with min(k, |relevant|) relevant items at its top; for one relevant item it is 1.
+
+    Source:
+        Jarvelin and Kekalainen, Cumulated Gain-Based Evaluation of IR Techniques, TOIS 2002,
+        doi:10.1145/582415.582418, with the discount that trec_eval uses.
     """
     ranks = _ranks(recommended, relevant, k)
     ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1))
@@ -48,7 +58,10 @@ def ndcg_at_k(recommended: Sequence[int], relevant: AbstractSet[int], k: int) ->
 
 
 def mrr_at_k(recommended: Sequence[int], relevant: AbstractSet[int], k: int) -> float:
-    """Return 1 / rank of the first relevant item within k, 0 if there is none; nan as above."""
+    """Return 1 / rank of the first relevant item within k, 0 if there is none.
+
+    The denominator is that rank alone, however many items are relevant; nan when nothing is.
+    """
     ranks = _ranks(recommended, relevant, k)
     return (1 / ranks[0] if ranks else 0.0) if relevant else math.nan
 
@@ -70,7 +83,7 @@ def metrics_of_lists(
         ValueError: a k outside 1 to K, an item twice in a list, or unequal numbers of lists.
     """
     _check_lists(recommended, relevant, ks)
-    is_hit, num_relevant = _hits(recommended, relevant)
+    is_hit, num_relevant = hits_of_lists(recommended, relevant)
     width = recommended.shape[1]
     discounts = 1 / np.log2(np.arange(2, width + 2))
     best = np.concatenate([[0.0], np.cumsum(discounts)])
@@ -98,7 +111,7 @@ def _ranks(recommended: Sequence[int], relevant: AbstractSet[int], k: int) -> li
     return [rank for rank, item in enumerate(recommended[:k], start=1) if item in relevant]
 
 
-def _hits(
+def hits_of_lists(
     recommended: NDArray[np.int32], relevant: ItemLists
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return which recommended items are relevant, (B, K), and how many are relevant, (B,)."""

@@ -8,10 +8,10 @@ from rich.table import Table
 
 from raysys.config import EvaluationConfig
 from raysys.errors import ConfigError
-from raysys.evaluation.comparison import Difference, paired_difference
+from raysys.evaluation.comparison import Estimate, paired_difference
 from raysys.evaluation.evaluate import Evaluation
 
-TIE_RULE = "score descending, lower item number first"
+TIE_RULE = "of equal scores the relevant item comes last"
 _LABELS = {"ndcg": "NDCG", "hit_rate": "HR", "recall": "Recall", "mrr": "MRR"}
 
 
@@ -37,7 +37,7 @@ class Report:
         """The metric that comparisons read, such as `ndcg_at_10`."""
         return self.config.metric_name
 
-    def differences(self) -> dict[str, Difference]:
+    def differences(self) -> dict[str, Estimate]:
         """Return by how much the first model is ahead of each other one, in `metric`."""
         (_, first), *others = self.evaluations.items()
         mine = first.values[self.metric]
@@ -76,8 +76,13 @@ class Report:
             "excludes_history": self.excludes_history,
             "metric": self.metric,
             "models": {
-                name: {"means": evaluation.means(), "standard_errors": evaluation.standard_errors()}
+                name: {
+                    "means": evaluation.means(),
+                    "standard_errors": evaluation.standard_errors(),
+                    "interval_95": [estimate.low, estimate.high],
+                }
                 for name, evaluation in self.evaluations.items()
+                for estimate in [evaluation.estimate(self.metric)]
             },
             "ahead_of": {
                 name: {
@@ -97,7 +102,9 @@ class Report:
     def _notes(self) -> list[str]:
         label = f"{_LABELS[self.config.metric]}@{self.config.metric_k}"
         first, *_ = self.evaluations
-        lines = [
+        own = self.evaluations[first].estimate(self.metric)
+        lines = [f"{first}, {label}: {own.mean:.4f}, 95 % interval {own.low:.4f} to {own.high:.4f}"]
+        lines += [
             f"{first} - {name}, {label}: {d.mean:+.4f}, 95 % interval {d.low:+.4f} to {d.high:+.4f}"
             for name, d in self.differences().items()
         ]

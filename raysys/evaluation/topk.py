@@ -78,7 +78,7 @@ def exact_top_k(
             mask_excluded(scores, nums, excluded, rows)
             pair_rows, pair_columns = near_the_best(scores, k, errors[rows])
             pair_scores = exact_scores(queries[rows], candidates[columns], pair_rows, pair_columns)
-            parts.append(_ranked(pair_rows, nums[pair_columns], pair_scores, len(scores), k))
+            parts.append(top_k_of_pairs(pair_rows, nums[pair_columns], pair_scores, len(scores), k))
         if not parts:
             parts.append(_nothing(rows.stop - rows.start, k))
         tops.append(merge_top_k(parts, k) if len(parts) > 1 else parts[0])
@@ -97,7 +97,32 @@ def top_k_of_scores(
     """
     mask_excluded(scores, candidate_nums, excluded, slice(0, len(scores)))
     rows, columns = near_the_best(scores, k, np.zeros(len(scores)))
-    return _ranked(rows, candidate_nums[columns], scores[rows, columns], len(scores), k)
+    return top_k_of_pairs(rows, candidate_nums[columns], scores[rows, columns], len(scores), k)
+
+
+def top_k_of_pairs(
+    rows: NDArray[np.int64],
+    nums: NDArray[np.int32],
+    scores: NDArray[np.float64],
+    num_queries: int,
+    k: int,
+) -> TopK:
+    """Return the k best items of each query, of those that are given with a score.
+
+    Args:
+        rows: (M,) the query of each pair, never falling.
+        nums: (M,) its item, at most once per query.
+        scores: (M,) taken as they are.
+        num_queries: B; who has no pair gets an empty list.
+        k: length of a list.
+    """
+    ends = np.cumsum(np.bincount(rows, minlength=num_queries))
+    widest = int(np.diff(ends, prepend=0).max(initial=0))
+    places = np.arange(len(rows)) - ends[rows] + widest  # any order, so to the right
+    found = _nothing(num_queries, widest)
+    found.item_nums[rows, places] = nums
+    found.scores[rows, places] = scores
+    return merge_top_k([found], k)
 
 
 def rescore(
@@ -119,7 +144,7 @@ def rescore(
     rows, places = np.nonzero(columns >= 0)
     found = columns[rows, places]
     scores = exact_scores(queries, candidates, rows, found)
-    return _ranked(rows, candidate_nums[found], scores, len(queries), k)
+    return top_k_of_pairs(rows, candidate_nums[found], scores, len(queries), k)
 
 
 def merge_top_k(parts: Sequence[TopK], k: int) -> TopK:
@@ -159,23 +184,6 @@ def catalogue_log_sum_exp(
             sums = np.exp(scores - highest).sum(axis=1, dtype=np.float64)
             totals[rows] = np.logaddexp(totals[rows], highest[:, 0] + np.log(sums))
     return totals
-
-
-def _ranked(
-    rows: NDArray[np.int64],
-    nums: NDArray[np.int32],
-    scores: NDArray[np.float64],
-    num_queries: int,
-    k: int,
-) -> TopK:
-    """Return the k best of each row; the pairs come row by row, in any order within one."""
-    ends = np.cumsum(np.bincount(rows, minlength=num_queries))
-    widest = int(np.diff(ends, prepend=0).max(initial=0))
-    places = np.arange(len(rows)) - ends[rows] + widest  # any order, so to the right
-    found = _nothing(num_queries, widest)
-    found.item_nums[rows, places] = nums
-    found.scores[rows, places] = scores
-    return merge_top_k([found], k)
 
 
 def _nothing(num_queries: int, k: int) -> TopK:

@@ -8,7 +8,7 @@ from raysys.config import EvaluationConfig, PipelineConfig, RandomSplit
 from raysys.dataset import histories as histories_module
 from raysys.dataset.histories import Histories
 from raysys.errors import DatasetError
-from raysys.evaluation.baselines import Popularity
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.report import Report
 
 NUM_ITEMS = 12
@@ -24,7 +24,7 @@ def histories() -> Histories:
 
 
 def report(of: Histories, config: PipelineConfig, seen: list[tuple[float, float]]) -> Report:
-    ranking = Popularity(np.arange(NUM_ITEMS + 1))
+    ranking = FixedRanking(np.arange(NUM_ITEMS + 1))
     return measure(
         ranking,
         "gru",
@@ -46,7 +46,7 @@ def test_a_report_does_not_depend_on_the_blocks_by_a_single_bit(
     assert blocked.to_json() == whole.to_json()
     for name, evaluation in whole.evaluations.items():
         assert blocked.evaluations[name].user_ids.equals(evaluation.user_ids)
-    assert set(whole.evaluations) == {"gru", "popularity", "ease"}
+    assert set(whole.evaluations) == {"gru", "popularity", "last item", "recency EASE"}
     assert len(seen) > 30
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1]

@@ -10,7 +10,7 @@ from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
 from raysys.errors import ConfigError, DatasetError
 from raysys.evaluation import evaluate as evaluate_module
-from raysys.evaluation.baselines import Popularity
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.comparison import paired_difference, standard_error
 from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.report import Report
@@ -22,7 +22,7 @@ def histories_of(*items: list[int]) -> Histories:
 
 
 # Everybody is offered 1, 2, 3, 4 in this order, but for what they have seen.
-POPULARITY = Popularity(np.array([0, 9, 8, 7, 6]))
+POPULARITY = FixedRanking(np.array([0, 9, 8, 7, 6]))
 HELD = Held(histories_of([1], [], [1, 2]), histories_of([2], [2], [4]))
 
 
@@ -112,7 +112,7 @@ CONFIG = EvaluationConfig(ks=(1, 2), metric="mrr", metric_k=2)
 
 def report() -> Report:
     better = evaluate(POPULARITY, HELD, CONFIG.ks)
-    worse = evaluate(Popularity(np.array([0, 1, 2, 3, 4])), HELD, CONFIG.ks)
+    worse = evaluate(FixedRanking(np.array([0, 1, 2, 3, 4])), HELD, CONFIG.ks)
     return Report({"good": better, "bad": worse}, CONFIG, split="leave-last-out, test")
 
 
@@ -120,7 +120,7 @@ def test_a_report_as_json_says_how_it_was_measured():
     value = json.loads(json.dumps(report().to_json(), allow_nan=False))
     assert value["split"] == "leave-last-out, test"
     assert value["num_users"] == 3
-    assert value["ties"] == "score descending, lower item number first"
+    assert value["ties"] == "of equal scores the relevant item comes last"
     assert value["metric"] == "mrr_at_2"
     assert value["models"]["good"]["means"]["mrr_at_2"] == pytest.approx(2 / 3)
     # "bad" offers 4, 3, 2, 1: the answers are out of reach, out of reach, and first.
@@ -150,7 +150,7 @@ def test_a_report_as_a_table_says_how_it_was_measured():
     text = capture.get()
     assert "leave-last-out, test, 3 users" in text
     assert "good - bad, MRR@2: +0.3333, 95 % interval -0.5000 to +1.0000" in text
-    assert "seen items left out; ties: score descending, lower item number first" in text
+    assert "seen items left out; ties: of equal scores the relevant item comes last" in text
 
 
 def test_a_metric_that_was_not_measured_cannot_compare():

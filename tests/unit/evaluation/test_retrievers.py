@@ -1,4 +1,4 @@
-"""One suite that every retriever inherits, and what each must know beyond it."""
+"""One suite that every retriever inherits; what each must know beyond it has files of its own."""
 
 from collections.abc import Callable
 
@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 from raysys.dataset.histories import Histories
-from raysys.errors import ConfigError
-from raysys.evaluation import baselines
-from raysys.evaluation.baselines import Ease, Popularity, popularity_counts
+from raysys.evaluation.baselines.ease import Ease
+from raysys.evaluation.baselines.fixed_ranking import (
+    FixedRanking,
+    popularity_counts,
+    trend_scores,
+)
+from raysys.evaluation.baselines.item_neighbors import ItemKnn, ItemNeighbors, SimilarItems
+from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.retriever import EmbeddingRetriever
 from raysys.evaluation.topk import Retriever
+from tests.unit.evaluation.baselines.histories import histories_of
 
 NUM_ITEMS = 8
-
-
-def histories_of(*items: list[int]) -> Histories:
-    users = [f"user {row}" for row in range(len(items))]
-    return Histories.from_lists(users, items, [range(len(nums)) for nums in items])
 
 
 def two_tastes() -> Histories:
@@ -30,11 +31,35 @@ def two_tastes() -> Histories:
 
 
 def popularity(train: Histories) -> Retriever:
-    return Popularity(popularity_counts([train], NUM_ITEMS))
+    return FixedRanking(popularity_counts([train], NUM_ITEMS))
+
+
+def trending(train: Histories) -> Retriever:
+    return FixedRanking(trend_scores([train], NUM_ITEMS, now_us=2, window_s=1e-6))
+
+
+def transitions(train: Histories) -> Retriever:
+    return Transitions([train], NUM_ITEMS)
+
+
+def item_knn(train: Histories) -> Retriever:
+    return ItemKnn(ItemNeighbors.fit([train], NUM_ITEMS))
+
+
+def recency_item_knn(train: Histories) -> Retriever:
+    return ItemKnn(ItemNeighbors.fit([train], NUM_ITEMS), decay=0.7)
+
+
+def similar_items(train: Histories) -> Retriever:
+    return SimilarItems(ItemNeighbors.fit([train], NUM_ITEMS))
 
 
 def ease(train: Histories) -> Retriever:
     return Ease([train], NUM_ITEMS, l2=1.0)
+
+
+def recency_ease(train: Histories) -> Retriever:
+    return Ease([train], NUM_ITEMS, l2=1.0, decay=0.7)
 
 
 def embedding(train: Histories) -> Retriever:
@@ -49,8 +74,16 @@ def embedding(train: Histories) -> Retriever:
     return EmbeddingRetriever(encode, table[1:], np.arange(1, NUM_ITEMS + 1, dtype=np.int32))
 
 
-every_retriever = pytest.mark.parametrize("make", [popularity, ease, embedding])
-every_model = pytest.mark.parametrize("make", [ease, embedding])
+MODELS = [
+    item_knn,
+    recency_item_knn,
+    similar_items,
+    ease,
+    recency_ease,
+    embedding,
+]
+every_retriever = pytest.mark.parametrize("make", [popularity, trending, transitions, *MODELS])
+every_model = pytest.mark.parametrize("make", MODELS)
 Make = Callable[[Histories], Retriever]
 
 
@@ -126,57 +159,3 @@ def test_items_that_a_model_never_knew_do_not_matter(make: Make):
     known = retriever.top_k(histories_of([1, 3]), 4, excluded=None)
     with_unknown = retriever.top_k(histories_of([0, 1, 0, 3]), 4, excluded=None)
     assert with_unknown.item_nums.tolist() == known.item_nums.tolist()
-
-
-def test_popularity_counts_interactions_and_not_the_unknown_row():
-    counts = popularity_counts([histories_of([1, 1, 0], [3, 1])], 4)
-    assert counts.tolist() == [0, 3, 0, 1, 0]
-    assert counts.dtype == np.int64
-
-
-def test_popularity_ranks_by_count_and_then_by_number():
-    counts = np.array([99, 2, 5, 2, 7, 5])
-    top = Popularity(counts).top_k(
-        histories_of([], []), 4, excluded=Exclusions.from_lists([[], [2]])
-    )
-    assert top.item_nums.tolist() == [[4, 2, 5, 1], [4, 5, 1, 3]]
-    assert top.scores.tolist() == [[7, 5, 5, 2], [7, 5, 2, 2]]
-
-
-def test_many_equally_popular_items_stand_in_the_order_of_their_numbers():
-    counts = np.array([0, *([3, 1, 2] * 100)])
-    top = Popularity(counts).top_k(histories_of([]), 300, excluded=None)
-    expected = [*range(1, 301, 3), *range(3, 301, 3), *range(2, 301, 3)]
-    assert top.item_nums[0].tolist() == expected
-
-
-def test_ease_has_the_weights_worked_out_by_hand():
-    # Two items, two users: both items, the first. X'X = [[2, 1], [1, 1]]; with l2 = 1 it is
-    # [[3, 1], [1, 2]], its inverse P = [[2, -1], [-1, 3]] / 5. So item 1 speaks for item 2 with
-    # -P[0, 1] / P[1, 1] = 1/3, and item 2 for item 1 with -P[1, 0] / P[0, 0] = 1/2.
-    model = Ease([histories_of([1, 2], [1])], 2, l2=1.0)
-    top = model.top_k(histories_of([1], [2], [1, 2]), 2, excluded=None)
-    assert top.item_nums.tolist() == [[2, 1], [1, 2], [1, 2]]
-    np.testing.assert_allclose(top.scores, [[1 / 3, 0], [1 / 2, 0], [1 / 2, 1 / 3]])
-
-
-def test_ease_learns_that_something_happened_not_how_often():
-    once, often = histories_of([1, 2], [1], [3, 2]), histories_of([1, 2, 2, 1], [1, 1], [3, 2, 3])
-    asked = histories_of([1, 1, 3])
-    expected = Ease([once], 3).top_k(histories_of([1, 3]), 3, excluded=None)
-    found = Ease([often], 3).top_k(asked, 3, excluded=None)
-    assert found.scores.tolist() == expected.scores.tolist()
-
-
-def test_ease_learns_from_users_in_blocks(monkeypatch: pytest.MonkeyPatch):
-    whole = Ease([two_tastes()], NUM_ITEMS).top_k(two_tastes(), 8, excluded=None)
-    monkeypatch.setattr(baselines, "_USER_BLOCK", 3)
-    blocked = Ease([two_tastes()], NUM_ITEMS).top_k(two_tastes(), 8, excluded=None)
-    assert blocked.scores.tolist() == whole.scores.tolist()
-
-
-def test_ease_refuses_what_would_not_fit_in_memory():
-    with pytest.raises(ConfigError, match="20,001 items, but stops at 20,000"):
-        Ease([histories_of([1])], 20_001)
-    with pytest.raises(ConfigError, match="above 0"):
-        Ease([histories_of([1])], 1, l2=0.0)
