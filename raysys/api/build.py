@@ -26,7 +26,7 @@ def build_app(args: dict[str, Any]) -> Any:
         ServingError: there are more shards than partitions, Serve listens on an address that
             others can reach, or the database is SQLite and the cluster has several nodes.
     """
-    return build_application(parse_config(args, ServingConfig, source="The arguments of build_app"))
+    return build_application(parse_config(args, ServingConfig, source="the arguments of build_app"))
 
 
 def build_application(config: ServingConfig, asgi: AsgiBuilder = build_asgi) -> Any:

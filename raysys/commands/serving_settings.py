@@ -36,7 +36,7 @@ def serving_config(arguments: argparse.Namespace) -> ServingConfig:
                 f"raysys {arguments.command} needs --release PATH, or --config with a `release` "
                 f"in it."
             )
-    source = arguments.config or f"The arguments of raysys {arguments.command}"
+    source = arguments.config or f"the arguments of raysys {arguments.command}"
     config = parse_config(written, ServingConfig, source=str(source))
     check_output(Path(config.release), "--release")
     check_output(config.database, "--database")

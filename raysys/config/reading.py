@@ -36,13 +36,17 @@ def load_yaml(path: Path) -> Any:
 
 
 def parse_config(value: Any, config_class: type[ConfigT], *, source: str) -> ConfigT:
-    """Return `value` as a `config_class`; `source` names the origin in errors (ConfigError)."""
+    """Return `value` as a `config_class` (ConfigError).
+
+    Args:
+        source: names the origin in errors, as in "can be made of the arguments of raysys serve".
+    """
     try:
         return config_class.model_validate(value)
     except ValidationError as error:
         lines = [_explain(entry, config_class) for entry in error.errors()]
         raise ConfigError(
-            "\n  ".join([f"{source} is not a valid {config_class.__name__}:", *lines])
+            "\n  ".join([f"No valid {config_class.__name__} can be made of {source}:", *lines])
         ) from error
 
 

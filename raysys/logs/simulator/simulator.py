@@ -59,7 +59,7 @@ class Simulator:
         if isinstance(world, str):
             self.world = load_world(world, **changes)
         else:
-            self.world = parse_config(world.model_dump() | changes, World, source="The world")
+            self.world = parse_config(world.model_dump() | changes, World, source="the world")
         self.seed = seed
         self.people = People(self.world, seed)
 

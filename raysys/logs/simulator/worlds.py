@@ -101,4 +101,4 @@ def load_world(name: str, **changes: Any) -> World:
         raise ConfigError(
             f"There is no simulated world {name!r}; there are {', '.join(world_names())}."
         )
-    return parse_config(_worlds()[name] | changes, World, source=f"The simulated world {name!r}")
+    return parse_config(_worlds()[name] | changes, World, source=f"the simulated world {name!r}")

@@ -68,7 +68,7 @@ def test_a_wrong_argument_is_refused_whether_or_not_there_is_a_file(
 
 def test_a_config_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("[release]")
-    with pytest.raises(ConfigError, match="list.yaml is not a valid ServingConfig"):
+    with pytest.raises(ConfigError, match="No valid ServingConfig can be made of .*list.yaml"):
         settings("--config", str(tmp_path / "list.yaml"), "--release", "r")
 
 

@@ -48,5 +48,8 @@ def test_the_two_worlds_of_new_items_differ_in_the_share_of_poor_ones_alone():
 
 
 def test_a_setting_out_of_its_bounds_is_named():
-    with pytest.raises(ConfigError, match="'new-like-old' is not a valid World:\n  examination"):
+    with pytest.raises(
+        ConfigError,
+        match="No valid World can be made of the simulated world 'new-like-old':\n  examination",
+    ):
         load_world("new-like-old", examination=1.5)
