@@ -3,6 +3,8 @@
 from raysys.dataset.findings import Finding, judged, percent, quoted
 from raysys.dataset.statistics import Statistics
 from raysys.dataset.table_statistics import ItemJoin
+from raysys.logs.schema import MAX_EVENT_TYPES_AND_METADATA, Kind
+from raysys.logs.schema_change import schema_in
 
 _MAX_SPLIT_LOSS = 0.2
 
@@ -44,13 +46,16 @@ def duplicates(statistics: Statistics) -> Finding:
 
 
 def event_types(statistics: Statistics) -> Finding:
-    """A type on every interaction or on none, and few enough of them to mean something."""
+    """A type on every interaction or on none, and few enough of them to mean something.
+
+    Amazon Personalize takes at most ten event types and columns of metadata together.
+    """
     types, rows = statistics.shard.event_types, statistics.shard.rows
     missing = statistics.shard.columns["event_type"].nulls
-    warn = ""
     if not types.is_complete:
-        warn = "So many are rarely types of events. Check which column is EVENT_TYPE."
-        return judged("event types", f"more than {types.limit:,} event types", warn=warn)
+        fail = "So many are rarely types of events. Check which column is EVENT_TYPE."
+        return judged("event types", f"more than {types.limit:,} event types", fail=fail)
+    fail, warn = _too_many_event_types(statistics), ""
     if 0 < missing < rows:
         warn = (
             "Such rows take part only where no event types are selected. Name the type of every "
@@ -61,7 +66,23 @@ def event_types(statistics: Statistics) -> Finding:
     found = f"{named}{f' and {more:,} more' if more > 0 else ''}"
     if missing:
         found = f"{found + ', ' if named else ''}none {percent(missing, rows)}"
-    return judged("event types", found if named else "the log has no event types", warn=warn)
+    found = found if named else "the log has no event types"
+    return judged("event types", found, fail=fail, warn=warn)
+
+
+def _too_many_event_types(statistics: Statistics) -> str:
+    """Return a hint where event types and metadata are more than Personalize takes; else ""."""
+    num_types, num_columns = len(statistics.shard.event_types.counts), 0
+    schema = schema_in(statistics.manifest, Kind.INTERACTIONS)
+    if schema is not None:
+        num_columns = len(schema.metadata)
+    if num_types + num_columns <= MAX_EVENT_TYPES_AND_METADATA:
+        return ""
+    return (
+        f"{num_types:,} event types and {num_columns} columns of metadata are more than "
+        f"{MAX_EVENT_TYPES_AND_METADATA} together. Give rare types the name of one that means "
+        f"nearly the same, leave them out of the log, or declare fewer columns."
+    )
 
 
 def impressions(statistics: Statistics) -> Finding | None:

@@ -99,6 +99,9 @@ RESERVED: Mapping[Kind, Mapping[str, Reserved]] = {
 MAX_METADATA: Mapping[Kind, int] = {Kind.INTERACTIONS: 5, Kind.ITEMS: 100, Kind.USERS: 25}
 """How many metadata fields a schema may have."""
 
+MAX_EVENT_TYPES_AND_METADATA = 10
+"""How many event types and metadata fields of interactions Personalize takes, in all."""
+
 _AFTER_THE_CORE = (IMPRESSION, RECOMMENDATION_ID, EVENT_ATTRIBUTION_SOURCE)
 
 

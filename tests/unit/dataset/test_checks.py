@@ -14,8 +14,10 @@ from raysys.dataset.findings import Finding, Verdict, percent, quoted, verdict_o
 from raysys.dataset.statistics import Statistics
 from raysys.dataset.table_statistics import ItemJoin, TableStatistics
 from raysys.dataset.time_bins import DAY_US, TimeBins
+from raysys.logs.avro import to_avro
 from raysys.logs.impressions import Impressions
 from raysys.logs.manifest import FORMAT_VERSION, DatasetManifest
+from raysys.logs.schema import Field, Kind, Schema, ValueType, schema_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -99,6 +101,17 @@ def mistyped(nulls):
     return {"columns": {"event_type": profile}}
 
 
+def typed(num_types, num_columns=0):
+    fields = [*schema_of(Kind.INTERACTIONS, ["event_type"]).fields]
+    fields += [Field(f"C{n}", ValueType.LONG, is_nullable=True) for n in range(num_columns)]
+    schema = to_avro(Schema(Kind.INTERACTIONS, tuple(fields)))
+    counts = Counter({f"type-{n}": 60_000 // num_types for n in range(num_types)})
+    return {
+        "manifest": manifest(schemas={"interactions": schema}),
+        "event_types": ValueCounts(100, counts),
+    }
+
+
 CASES = [
     ("interactions", {"rows": 50_000}, "PASS", "50,000 interactions"),
     ("interactions", {"rows": 49_999}, "WARN", "Import more"),
@@ -132,7 +145,11 @@ CASES = [
         "WARN",
         "whole days",
     ),
-    ("event types", {"event_types": ValueCounts(5, is_complete=False)}, "WARN", "more than 5"),
+    ("event types", {"event_types": ValueCounts(5, is_complete=False)}, "FAIL", "more than 5"),
+    ("event types", typed(10), "PASS", "type-0 10.0 %"),
+    ("event types", typed(11), "FAIL", "11 event types and 0 columns of metadata are more than 10"),
+    ("event types", typed(6, num_columns=4), "PASS", "type-0"),
+    ("event types", typed(6, num_columns=5), "FAIL", "6 event types and 5 columns of metadata"),
     ("event types", mistyped(nulls=1), "WARN", "every row, or of none"),
     (
         "event types",

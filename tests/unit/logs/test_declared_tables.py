@@ -174,6 +174,12 @@ def test_what_is_found_without_a_schema_is_said_as_one(tmp_path):
         (None, None),
         ("é" * (MAX_CHARACTERS + 1), "é" * MAX_CHARACTERS),
         ("a" * (MAX_CHARACTERS - 1) + " b", "a" * (MAX_CHARACTERS - 1)),
+        ("語" * 6_999 + " 語", "語" * 6_999),  # Japanese and Chinese end after 7,000
+        ("ひらカナ" * 3_000, "ひらカナ" * 1_750),
+        ("語" * 5_001 + "a" * 5_000, "語" * 5_001 + "a" * 1_999),
+        ("語" * 5_000 + "a" * 5_000, "語" * 5_000 + "a" * 5_000),  # no more than half
+        ("한국어" * 3_000, "한국어" * 3_000),
+        ("語1" * 3_500 + "1", "語1" * 3_500),  # digits are no letters
     ],
 )
 def test_prose_loses_its_markup_and_its_extra_spaces_and_is_cut_off(text, expected):
