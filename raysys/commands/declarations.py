@@ -15,6 +15,45 @@ def _path_or_url(text: str) -> str | Path:
 
 
 def declare_import(parser: argparse.ArgumentParser) -> None:
+    _names_origins(parser)
+    _follows_schemas(parser)
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="DIR", help="the dataset directory to write"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=["full", "incremental"],
+        default="full",
+        help="replace the dataset that is there, or add to it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="files to write (default: by the size of the logs, or as many as the dataset has that "
+        "is added to)",
+    )
+    parser.add_argument(
+        "--dataset-group",
+        default=DEFAULT_DATASET_GROUP,
+        metavar="NAME",
+        help="what the dataset, its releases and its campaigns belong to (default: %(default)s)",
+    )
+
+
+def declare_schema(parser: argparse.ArgumentParser) -> None:
+    _names_origins(parser)
+    parser.add_argument(
+        "--to",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where to write interactions.avsc, items.avsc and users.avsc",
+    )
+    _names_columns(parser)
+
+
+def _names_origins(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--interactions",
@@ -43,60 +82,13 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
         help="a database as SQLAlchemy writes it, such as postgresql://user@host/name; the "
         "password is better in the environment, as RAYSYS_SQL_PASSWORD",
     )
-    for name in ("items", "users"):
-        parser.add_argument(
-            f"--{name}-query", metavar="SELECT", help=f"a table of {name} from the same database"
-        )
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help=_CACHE)
-    _has_tables(parser)
-    _follows_schemas(parser)
-    parser.add_argument(
-        "--to", type=Path, required=True, metavar="DIR", help="the dataset directory to write"
-    )
-    parser.add_argument(
-        "--mode",
-        choices=["full", "incremental"],
-        default="full",
-        help="replace the dataset that is there, or add to it (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--shards",
-        type=int,
-        metavar="N",
-        help="files to write (default: by the size of the logs, or as many as the dataset has that "
-        "is added to)",
-    )
-    parser.add_argument(
-        "--dataset-group",
-        default=DEFAULT_DATASET_GROUP,
-        metavar="NAME",
-        help="what the dataset, its releases and its campaigns belong to (default: %(default)s)",
-    )
-
-
-def declare_schema(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "interactions",
-        type=_path_or_url,
-        nargs="+",
-        metavar="LOG",
-        help="files, globs, directories or URLs of them",
-    )
-    _has_tables(parser)
-    parser.add_argument(
-        "--to",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="where to write interactions.avsc, items.avsc and users.avsc",
-    )
-    _names_columns(parser)
-
-
-def _has_tables(parser: argparse.ArgumentParser) -> None:
     for name in ("items", "users"):
         parser.add_argument(
             f"--{name}", type=_path_or_url, metavar="FILE", help=f"a table of {name}"
+        )
+        parser.add_argument(
+            f"--{name}-query", metavar="SELECT", help=f"a table of {name} from the same database"
         )
 
 

@@ -10,31 +10,26 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.layouts import layouts_told
+from raysys.commands.origins import origins_told
 from raysys.config import DEFAULT_DATASET_GROUP
-from raysys.errors import ConfigError
 from raysys.logs.layout import Layout
 from raysys.logs.manifest import DatasetManifest, ImportMode
-from raysys.logs.movielens import fetch_movielens_100k
-from raysys.logs.movielens_files import find_movielens
-from raysys.logs.queries import SqlQuery
 from raysys.logs.schema import Kind
 from raysys.logs.sources import Given
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Import and report every row."""
-    interactions, items, users = _sources(arguments, console)
-    given = {Kind.INTERACTIONS: interactions, Kind.ITEMS: items, Kind.USERS: users}
-    tables = {kind for kind, table in given.items() if table is not None}
-    layouts = layouts_told(arguments, tables=tables)
+    origins = origins_told(arguments, console)
+    layouts = layouts_told(arguments, tables={Kind.INTERACTIONS, *origins.tables})
     shown = {"dataset": arguments.to, "dataset_group": arguments.dataset_group}
     with ray_cluster(console, metadata={"command": "import", **shown}):
         result = import_and_report(
-            interactions,
+            origins.interactions,
             arguments.to,
             console,
-            items=items,
-            users=users,
+            items=origins.items,
+            users=origins.users,
             layouts=layouts,
             mode=ImportMode(arguments.mode.upper()),
             num_shards=arguments.shards,
@@ -43,45 +38,6 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         counts = ("rows_accepted", "rows_quarantined", "rows_duplicate", "users", "items")
         job_page.add({name: result[name] for name in counts})
     return result
-
-
-def _sources(
-    arguments: argparse.Namespace, console: Console
-) -> tuple[Sequence[Given], Given | None, Given | None]:
-    """Return what the arguments name: interactions, and tables of items and of users."""
-    items, users = _tables(arguments)
-    if arguments.interactions:
-        return arguments.interactions, items, users
-    if arguments.query:
-        return [_query(arguments.sql, arguments.query)], items, users
-    if items is not None or users is not None:
-        raise ConfigError("MovieLens brings its own --items and --users; leave yours out.")
-    if arguments.movielens_100k:
-        files = fetch_movielens_100k(arguments.cache)
-        console.say(f"  {files.name}, checked by hash, in {arguments.cache}")
-    else:
-        files = find_movielens(arguments.movielens)
-        console.say(f"  {files.name}")
-    return [files.interactions], files.items, files.users
-
-
-def _tables(arguments: argparse.Namespace) -> tuple[Given | None, Given | None]:
-    """Return the tables of items and of users, each a file, a query or nothing."""
-    found: list[Given | None] = []
-    for name in ("items", "users"):
-        file, query = getattr(arguments, name), getattr(arguments, f"{name}_query")
-        if file is not None and query is not None:
-            raise ConfigError(f"Give --{name} or --{name}-query, not both.")
-        found.append(file if query is None else _query(arguments.sql, query))
-    return found[0], found[1]
-
-
-def _query(url: str | None, query: str) -> SqlQuery:
-    from raysys.logs.sql import sql_query  # SQLAlchemy, which other imports do not need
-
-    if url is None:
-        raise ConfigError("A query needs a database: give --sql URL as well.")
-    return sql_query(url, query)
 
 
 def import_and_report(

@@ -3,31 +3,37 @@
 import argparse
 import json
 import shlex
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from raysys.commands.console import Console
 from raysys.commands.layouts import OPTIONS, names_told
+from raysys.commands.origins import origins_told
 from raysys.errors import ConfigError
 from raysys.logs.avro import to_avro
+from raysys.logs.first_rows import first_rows
 from raysys.logs.inference import Inferred, infer_schema
+from raysys.logs.sampling import SAMPLED_ROWS
 from raysys.logs.schema import Kind
-from raysys.logs.source import Source
 from raysys.logs.sources import find_sources, find_table
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Look at the first rows, write what they hold, and say how to import with it."""
-    sources = {Kind.INTERACTIONS: find_sources(arguments.interactions)}
-    for kind, given in ((Kind.ITEMS, arguments.items), (Kind.USERS, arguments.users)):
-        if given is not None:
-            sources[kind] = [find_table(given)]
-    paths = {kind: arguments.to / f"{kind}.avsc" for kind in sources}
+    named = origins_told(arguments, console)
+    origins = {Kind.INTERACTIONS: find_sources(named.interactions)}
+    origins |= {kind: [find_table(table)] for kind, table in named.tables.items()}
+    paths = {kind: arguments.to / f"{kind}.avsc" for kind in origins}
     _refuse_to_replace(list(paths.values()))
-    found = {
-        kind: infer_schema(_files(of_kind), kind, names_told(arguments, kind))
-        for kind, of_kind in sources.items()
-    }
+    called = {kind: names_told(arguments, kind) for kind in origins}
+    with tempfile.TemporaryDirectory(prefix="raysys-schema-") as work:
+        found = {
+            kind: infer_schema(
+                first_rows(of_kind, SAMPLED_ROWS, Path(work) / kind), kind, called[kind]
+            )
+            for kind, of_kind in origins.items()
+        }
     options = []
     for kind, inferred in found.items():
         _write(paths[kind], inferred)
@@ -43,20 +49,6 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         "import_options": options,
         "notices": [notice for inferred in found.values() for notice in inferred.notices],
     }
-
-
-def _files(origins: list[Any]) -> list[Source]:
-    files = [one for one in origins if isinstance(one, Source)]
-    if len(files) < len(origins):
-        raise ConfigError(
-            "Schemas are made from files. Import the query once, and see its manifest."
-        )
-    for one in files:
-        if not one.has_beginning:
-            raise ConfigError(
-                f"{one.name} is a Parquet file elsewhere. Copy it here, or name a CSV."
-            )
-    return files
 
 
 def _refuse_to_replace(paths: list[Path]) -> None:

@@ -17,7 +17,8 @@ class Layout:
             of items and users whatever there is.
         is_declared: whether the user wrote the schema. Then a source must have every column of it.
         called: what a column is called in the sources, where that is not its own name.
-        takes_all: whether every column of a source is read, whatever the schema says.
+        takes_all: whether every column of a source that has a name is read, whatever the schema
+            says.
     """
 
     schema: Schema
@@ -51,7 +52,7 @@ class Layout:
         required = [one.column for one in self.schema.fields if self._is_needed(one, is_open)]
         optional = [one.column for one in self.schema.fields if one.column not in required]
         if self.takes_all:
-            lowered = [name.strip().lower() for name in names]
+            lowered = [name.strip().lower() for name in names if name.strip()]
             optional = [
                 name for name in dict.fromkeys([*self.called, *lowered]) if name not in required
             ]

@@ -63,11 +63,15 @@ def find_files(url: str) -> list[RemoteFile]:
 
 
 @contextmanager
-def open_file(location: str) -> Generator[BinaryIO, None, None]:
-    """Open a file for reading from its beginning to its end. What fails raises OSError."""
+def open_file(location: str, *, at_any_place: bool = False) -> Generator[BinaryIO, None, None]:
+    """Open a file for reading, from its beginning to its end unless said otherwise.
+
+    What fails, such as reading at any place from a server that knows no ranges, raises OSError.
+    """
     url, path = location.split(_BETWEEN)
+    is_web = urlsplit(url).scheme in ("http", "https")
     # A server that knows no ranges can still be read from the beginning.
-    options = {"block_size": 0} if urlsplit(url).scheme in ("http", "https") else {}
+    options = {"block_size": 0} if is_web and not at_any_place else {}
     file = _told(url, lambda: _file_system(url)[0].open(path, "rb", **options))
     try:
         yield cast(BinaryIO, io.BufferedReader(_Reader(file, url), _BUFFER_BYTES))
@@ -90,6 +94,15 @@ class _Reader(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return _told(self._url, lambda: int(self._file.seek(offset, whence)))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
 
     def readinto(self, buffer: Any) -> int:
         content = _told(self._url, lambda: self._file.read(len(buffer)))

@@ -69,15 +69,19 @@ class Source:
         return self.name.lower().endswith(PACKED)
 
     @contextmanager
-    def open(self) -> Generator[BinaryIO, None, None]:
-        """Open the file as it lies there; one that is remote can be read to its end only.
+    def open(self, *, at_any_place: bool = False) -> Generator[BinaryIO, None, None]:
+        """Open the file as it lies there.
+
+        Args:
+            at_any_place: whether a remote file will be read anywhere, not from its beginning to
+                its end. Not every server can do that: where it cannot, reading is what fails.
 
         Raises:
             SourceError: it is gone, or an OSError of reading came out of the block.
         """
         try:
             if self.is_remote:
-                with remote.open_file(self.location) as file:
+                with remote.open_file(self.location, at_any_place=at_any_place) as file:
                     yield file
             else:
                 with Path(self.location).open("rb") as file:

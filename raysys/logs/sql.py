@@ -63,7 +63,11 @@ def sql_query(url: str, query: str) -> SqlQuery:
 
 
 def fetch_query(
-    query: SqlQuery, target: Path, check: Callable[[pa.Schema, str], object]
+    query: SqlQuery,
+    target: Path,
+    check: Callable[[pa.Schema, str], object],
+    *,
+    most_rows: int | None = None,
 ) -> Iterator[int | Source]:
     """Write the result of a query to a Parquet file; yield how many rows are there, then a source.
 
@@ -71,6 +75,7 @@ def fetch_query(
         target: the file to write; its name ends with .parquet.
         check: given names and types of the first rows, and the query's name; it raises SourceError
             where the result cannot be used, before the rest is fetched.
+        most_rows: no more than these, the first ones, are fetched; None: all.
 
     Raises:
         SourceError: the database cannot be reached, or refuses the query.
@@ -78,12 +83,15 @@ def fetch_query(
     rows = 0
     with GrowingParquet(target) as writer:
         for names, batch in _batches(query):
+            batch = batch if most_rows is None else batch[: most_rows - rows]
             table = pa.table([column_of(values) for values in _columns(batch, names)], names)
             if rows == 0:
                 check(table.schema, query.name)
             writer.write(table)
             rows += table.num_rows
             yield rows
+            if rows == most_rows:
+                break
     yield local_source(target, query.name, {".parquet": PARQUET})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raysys.cli import main
-from raysys.commands import import_log
+from raysys.commands import import_log, origins
 from raysys.errors import DatasetError
 from raysys.logs.manifest import ImportMode
 from raysys.logs.movielens import LogFiles
@@ -28,7 +28,7 @@ def test_movielens_is_fetched_into_the_cache_and_imported_with_its_tables(
         )
 
     monkeypatch.setattr(import_log, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
-    monkeypatch.setattr(import_log, "fetch_movielens_100k", fetch)
+    monkeypatch.setattr(origins, "fetch_movielens_100k", fetch)
     monkeypatch.setattr(import_log, "import_and_report", remember)
     cache, to = tmp_path / "cache", tmp_path / "dataset"
     assert main(["import", "--movielens-100k", "--cache", str(cache), "--to", str(to)]) == 0

@@ -3,16 +3,21 @@
 import argparse
 import json
 import shlex
+import sqlite3
+from pathlib import Path
 
 import pytest
 
 from raysys.cli import main
 from raysys.commands.arguments import build_parser
+from raysys.commands.console import Console
 from raysys.commands.layouts import layouts_told
+from raysys.commands.origins import origins_told
 from raysys.errors import RaysysError
 from raysys.logs.call import run_here
 from raysys.logs.importing import import_log
 from raysys.logs.schema import Kind
+from tests.unit.logs.test_movielens_files import ML_1M
 
 LOG = "viewer,ITEM_ID,TIMESTAMP,Device Type,IMPRESSION\n" + "".join(
     f"u{n % 3},i{n},{n},{'tv' if n % 2 else ''},i1|i2\n" for n in range(8)
@@ -28,7 +33,15 @@ def test_the_options_that_it_prints_import_the_log_as_it_says(tmp_path, capsys):
     log.write_text(LOG)
     items.write_text("sku,TITLE,PRICE\ni1,One,1.5\n")
     tables = ["--items", str(items), "--item-column", "ITEM_ID=sku"]
-    words = [str(log), "--column", "USER_ID=viewer", *tables, "--to", str(tmp_path / "s")]
+    words = [
+        "--interactions",
+        str(log),
+        "--column",
+        "USER_ID=viewer",
+        *tables,
+        "--to",
+        str(tmp_path / "s"),
+    ]
     assert main(["schema", *words, "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     layouts = layouts_told(
@@ -47,12 +60,86 @@ def test_the_options_that_it_prints_import_the_log_as_it_says(tmp_path, capsys):
 
 def test_a_schema_that_is_there_may_have_been_edited_and_is_not_replaced(tmp_path, capsys):
     (tmp_path / "log.csv").write_text(LOG)
-    words = [str(tmp_path / "log.csv"), "--column", "USER_ID=viewer", "--to", str(tmp_path)]
+    words = [
+        "--interactions",
+        str(tmp_path / "log.csv"),
+        "--column",
+        "USER_ID=viewer",
+        "--to",
+        str(tmp_path),
+    ]
     assert main(["schema", *words]) == 0
     before = (tmp_path / "interactions.avsc").read_text()
     assert main(["schema", *words]) == 1
     assert "may have been edited" in capsys.readouterr().err
     assert (tmp_path / "interactions.avsc").read_text() == before
+
+
+def test_queries_are_looked_at_as_files_are(tmp_path, capsys):
+    connection = sqlite3.connect(tmp_path / "shop.db")
+    connection.executescript("""
+        create table views (user_id text, item_id text, timestamp integer, device text);
+        insert into views values ('u', 'i', 1, 'tv'), ('v', 'i', 2, null);
+        create table films (sku text, title text, price real);
+        insert into films values ('i', 'One', 1.5);
+    """)
+    connection.close()
+    words = ["--sql", f"sqlite:///{tmp_path / 'shop.db'}", "--query", "select * from views"]
+    words += ["--items-query", "select * from films", "--item-column", "ITEM_ID=sku"]
+    assert main(["schema", *words, "--to", str(tmp_path / "s"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = fields_of(result["schemas"]["interactions"])
+    assert found["DEVICE"] == ["string", "null"]
+    assert fields_of(result["schemas"]["items"])["PRICE"] == ["double", "null"]
+    parsed = build_parser().parse_args(
+        ["import", *words[:6], "--to", str(tmp_path / "data"), *result["import_options"]]
+    )
+    origins = origins_told(parsed, Console())
+    layouts = layouts_told(parsed, tables={Kind.INTERACTIONS, *origins.tables})
+    manifest = import_log(
+        origins.interactions,
+        tmp_path / "data",
+        items=origins.items,
+        layouts=layouts,
+        num_shards=1,
+        run=run_here,
+    )
+    assert (manifest.rows_accepted, manifest.notices) == (2, [])
+
+
+def test_movielens_has_schemas_too(tmp_path, capsys):
+    directory = tmp_path / "ml-1m"
+    directory.mkdir()
+    for name, text in ML_1M.items():
+        (directory / name).write_text(text, encoding="latin-1")
+    words = ["--movielens", str(directory), "--to", str(tmp_path / "s"), "--json"]
+    assert main(["schema", *words]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(fields_of(result["schemas"]["interactions"])) == [
+        *("USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_VALUE"),
+    ]
+    assert "GENRES" in fields_of(result["schemas"]["items"])
+    parsed = build_parser().parse_args(
+        ["import", *words[:2], "--to", str(tmp_path / "data"), *result["import_options"]]
+    )
+    origins = origins_told(parsed, Console())
+    layouts = layouts_told(parsed, tables={Kind.INTERACTIONS, *origins.tables})
+    manifest = import_log(
+        origins.interactions,
+        tmp_path / "data",
+        items=origins.items,
+        users=origins.users,
+        layouts=layouts,
+        num_shards=1,
+        run=run_here,
+    )
+    assert manifest.rows_accepted == 2
+    assert manifest.declared_schemas == ["interactions", "items", "users"]
+
+
+def fields_of(path):
+    fields = json.loads(Path(path).read_text())["fields"]
+    return {field["name"]: field["type"] for field in fields}
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,17 @@ import threading
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from raysys.errors import SourceError
 from raysys.logs.call import run_here
+from raysys.logs.first_rows import first_rows
 from raysys.logs.importing import import_log
+from raysys.logs.inference import infer_schema
+from raysys.logs.schema import Kind
 from raysys.logs.source import Source
 from raysys.logs.sources import find_sources, find_table
 
@@ -55,7 +59,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _send(self, content):
         start, end = 0, len(content)
-        if ranged := self.headers.get("Range"):
+        if ranged := self.path.startswith("/bucket/") and self.headers.get("Range"):
             first, last = ranged.removeprefix("bytes=").split("-")
             start, end = int(first), min(int(last) + 1, end)
         self.send_response(206 if ranged else 200)
@@ -162,6 +166,49 @@ def test_a_bucket_is_read_with_the_keys_of_its_url(server, tmp_path):
         find_sources([f"s3://AKIAKEY:geheim@bucket/logs/3.csv{options}"])
     assert "geheim" not in str(caught.value)
     assert "AKIAKEY" not in str(caught.value)
+
+
+def parquet(**columns):
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), buffer, row_group_size=1_000, compression="none")
+    return buffer.getvalue().to_pybytes()
+
+
+LONG_PARQUET = parquet(item_id=[f"i{n}" for n in range(2_500)], price=[0.5] * 2_500)
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"), [(LONG_PARQUET, 10), (parquet(item_id=["i"]), 1), (parquet(item_id=[]), 0)]
+)
+def test_of_a_parquet_file_elsewhere_only_the_first_rows_are_fetched(
+    server, tmp_path, content, rows
+):
+    server.files["/bucket/items.parquet"] = content
+    options = f"?scheme=http&endpoint_override={server.url}&region=us-east-1"
+    origin = find_table(f"s3://AKIAKEY:geheim@bucket/items.parquet{options}")
+    (found,) = first_rows([origin], 10, tmp_path / "new")
+    assert (found.name, found.has_beginning) == ("s3://bucket/items.parquet", True)
+    assert pq.read_table(found.location).equals(pq.read_table(pa.BufferReader(content))[:rows])
+
+
+def test_a_web_server_that_knows_no_ranges_gives_a_whole_parquet_file(server, tmp_path):
+    places = np.random.default_rng(1).integers(0, 2**62, 700_000)
+    server.files["/items.parquet"] = parquet(item_id=places)  # larger than what is read at a time
+    (found,) = first_rows([find_table(f"http://{server.url}/items.parquet")], 10, tmp_path / "new")
+    assert pq.read_table(found.location)["item_id"].to_pylist() == places.tolist()
+
+
+def test_what_has_a_beginning_stays_where_it_is(memory, tmp_path):
+    memory.pipe("/x/log.csv", LOG)
+    origins = find_sources(["memory://x/log.csv"])
+    assert first_rows(origins, 10, tmp_path / "new") == origins
+
+
+def test_a_damaged_parquet_file_elsewhere_is_told_by_name(memory, tmp_path):
+    memory.pipe("/x/items.parquet", LONG_PARQUET[:-9])
+    (copy,) = first_rows([find_table("memory://x/items.parquet")], 10, tmp_path / "new")
+    with pytest.raises(SourceError, match=r"memory://x/items.parquet is not a complete Parquet"):
+        infer_schema([copy], Kind.ITEMS)
 
 
 def test_a_file_elsewhere_that_changes_during_the_import_is_refused_by_name(memory, tmp_path):

@@ -14,6 +14,7 @@ from raysys.logs import sql
 from raysys.logs.call import run_here
 from raysys.logs.columnar import check_columns
 from raysys.logs.database_values import column_of
+from raysys.logs.first_rows import first_rows
 from raysys.logs.importing import import_log
 from raysys.logs.source import Source
 from raysys.logs.sql import fetch_query, sql_query
@@ -100,6 +101,16 @@ def test_rows_keep_the_order_of_the_query_from_one_batch_to_the_next(
     progress, table = fetch(database, f"{VIEWS} order by at desc", tmp_path)
     assert progress == [2, 3]
     assert table["timestamp"].to_pylist() == [1002, 1001, 1000]
+
+
+def test_no_more_rows_than_are_wanted_are_fetched(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(sql, "BATCH_ROWS", 2)
+    query = sql_query(database, VIEWS)
+    for wanted in (1, 2, 3, 4):
+        (source,) = first_rows([query], wanted, tmp_path / str(wanted))
+        table = pq.read_table(source.location)
+        assert table["event_value"].to_pylist() == [4.5, None, 1.0][:wanted]
+        assert source.name == query.name
 
 
 def test_a_result_without_rows_has_columns(database, tmp_path):
