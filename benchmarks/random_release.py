@@ -13,7 +13,7 @@ import torch
 from pyarrow import ipc
 
 from raysys import storage
-from raysys.config import GruConfig, IndexConfig, PipelineConfig
+from raysys.config import GruConfig, IndexConfig, PipelineConfig, TransformerConfig
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.histories import Histories, offsets_of
 from raysys.dataset.vocabulary import Vocabulary
@@ -46,7 +46,7 @@ def publish_random_release(
     num_items: int = 1_682,
     num_users: int = 943,
     mean_length: int = 106,
-    model: GruConfig | None = None,
+    model: GruConfig | TransformerConfig | None = None,
     index: IndexConfig | None = None,
     seed: int = 0,
 ) -> Release:

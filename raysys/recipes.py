@@ -1,7 +1,8 @@
 """Recipes: the named ways to train, their hyperparameters, ranges and defaults.
 
-The names are Amazon Personalize's, since its users know them; `two-tower` has none there. A recipe
-yields a model's settings; what it does not name keeps the default of `raysys.config`.
+The names are Amazon Personalize's, since its users know them; `transformer` and `two-tower` have
+none there. A recipe yields a model's settings; what it does not name keeps the default of
+`raysys.config`.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from raysys.config import (
     GruConfig,
     PipelineConfig,
     TrainingConfig,
+    TransformerConfig,
     TwoTowerConfig,
     parse_config,
 )
@@ -79,6 +81,25 @@ USER_PERSONALIZATION = Recipe(
     ),
 )
 
+TRANSFORMER = Recipe(
+    name="transformer",
+    description="Causal attention over each user's history; the list answers what they just did.",
+    base=PipelineConfig(
+        model=TransformerConfig(),
+        training=TrainingConfig(learning_rate=2e-3, batch_size=16, max_epochs=40, patience=8),
+    ),
+    hyperparameters=(
+        Hyperparameter("hidden_dimension", 64, 32, 256),
+        Hyperparameter("num_layers", 2, 1, 8),
+        Hyperparameter("num_heads", 2, 1, 8),
+        Hyperparameter("window", 128, 16, 1024),
+        Hyperparameter("dropout", 0.4, 0.0, 0.8),
+        Hyperparameter("recency_mask", False),
+        Hyperparameter("min_user_history_length_percentile", 0.0, 0.0, 1.0, tunable=False),
+        Hyperparameter("max_user_history_length_percentile", 0.99, 0.0, 1.0, tunable=False),
+    ),
+)
+
 TWO_TOWER = Recipe(
     name="two-tower",
     description="A user tower and an item tower, in-batch softmax: TFRS's basic retrieval.",
@@ -91,7 +112,7 @@ TWO_TOWER = Recipe(
     hyperparameters=(Hyperparameter("embedding_dim", 32, 8, 256),),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (USER_PERSONALIZATION, TWO_TOWER)}
+RECIPES = {recipe.name: recipe for recipe in (USER_PERSONALIZATION, TRANSFORMER, TWO_TOWER)}
 
 
 def recipe_named(name: str) -> Recipe:

@@ -14,7 +14,7 @@ from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
-from raysys.config import LeaveLastOut, PipelineConfig, TimeSplit
+from raysys.config import LeaveLastOut, PipelineConfig, SequenceConfig, TimeSplit
 from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
@@ -64,7 +64,8 @@ class Update:
     def is_learnable(self) -> bool:
         """Whether an active user has something to learn from that is not held back."""
         lengths = learnable_lengths(self.material.histories, self.config, self.after_us)
-        shortest = 2 if self.config.model.kind == "gru" else 1  # a first item predicts a second
+        # Of a sequence the first item predicts the second.
+        shortest = 2 if isinstance(self.config.model, SequenceConfig) else 1
         return bool((lengths >= shortest).any())
 
 

@@ -6,7 +6,13 @@ in the release. `ServingConfig` is everything that leads from a release to an an
 
 from raysys.config.base import DEFAULT_DATASET_GROUP, Config, ResourceName, check_dataset_group_name
 from raysys.config.feedback import EventType, FeedbackConfig
-from raysys.config.models import GruConfig, ModelConfig, SequenceConfig, TwoTowerConfig
+from raysys.config.models import (
+    GruConfig,
+    ModelConfig,
+    SequenceConfig,
+    TransformerConfig,
+    TwoTowerConfig,
+)
 from raysys.config.pipeline import EvaluationConfig, IndexConfig, PipelineConfig
 from raysys.config.reading import load_config, load_yaml, parse_config
 from raysys.config.serving import ServingConfig
@@ -41,6 +47,7 @@ __all__ = [
     "SplitConfig",
     "TimeSplit",
     "TrainingConfig",
+    "TransformerConfig",
     "TwoTowerConfig",
     "UserSplit",
     "check_dataset_group_name",

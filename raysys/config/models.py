@@ -43,6 +43,25 @@ class GruConfig(SequenceConfig):
     dropout: float = Field(0.5, ge=0, lt=1)
 
 
+class TransformerConfig(SequenceConfig):
+    """The sequential model of causal attention: each position looks back at what came before."""
+
+    kind: Literal["transformer"] = "transformer"
+    hidden_dimension: int = Field(64, ge=8, le=1024)
+    """Width of the embeddings, which are tied to the output, and of what passes between layers; the
+    model rounds it up to a multiple of 16, as vectors are kept anyway."""
+    num_layers: int = Field(2, ge=1, le=32)
+    num_heads: int = Field(2, ge=1, le=32)
+    """Each reads hidden_dimension / num_heads numbers, rounded up to a multiple of 16."""
+    window: int = Field(128, ge=2, le=4096)
+    """Positions that are learnt from together; none looks further back while it is learnt."""
+    recency_mask: bool = False
+    """Weigh each training position by 0.5 ** (age / recency_half_life)."""
+    recency_half_life: float = Field(400.0, gt=0)
+    """In interactions, counted back from the user's newest."""
+    dropout: float = Field(0.4, ge=0, lt=1)
+
+
 class TwoTowerConfig(Config):
     """Two towers over ids: a user embedding and an item embedding, scored by dot product."""
 
@@ -60,4 +79,4 @@ class TwoTowerConfig(Config):
     """Unused by the query itself, which is the user's; kept so that every model has one."""
 
 
-ModelConfig = Annotated[GruConfig | TwoTowerConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[GruConfig | TransformerConfig | TwoTowerConfig, Field(discriminator="kind")]

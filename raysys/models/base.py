@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from raysys.config import GruConfig, TwoTowerConfig
+from raysys.config import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class QueryBatch:
 class EmbeddingModel(nn.Module, ABC):
     """Queries and candidates as vectors of one width; score = dot product / temperature."""
 
-    config: GruConfig | TwoTowerConfig
+    config: ModelConfig
     embedding_dim: int
     num_items: int
     num_user_buckets: int = 0

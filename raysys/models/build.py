@@ -1,8 +1,9 @@
 """From settings to a model."""
 
-from raysys.config import GruConfig, ModelConfig
+from raysys.config import GruConfig, ModelConfig, TransformerConfig
 from raysys.models.base import EmbeddingModel
 from raysys.models.gru import Gru
+from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 
 
@@ -14,4 +15,6 @@ def build_model(config: ModelConfig, *, num_items: int, num_users: int) -> Embed
     """
     if isinstance(config, GruConfig):
         return Gru(config, num_items=num_items)
+    if isinstance(config, TransformerConfig):
+        return Transformer(config, num_items=num_items)
     return TwoTower(config, num_items=num_items, num_users=num_users)

@@ -19,6 +19,8 @@ from raysys.models.base import EmbeddingModel
 from raysys.models.gru import Gru
 from raysys.models.gru_encoder import GruEncoder
 from raysys.models.tiles import one_thread, padded_width
+from raysys.models.transformer import Transformer
+from raysys.models.transformer_encoder import TransformerEncoder
 from raysys.models.two_tower import TwoTower
 from raysys.tables import UNKNOWN_NUM
 
@@ -38,11 +40,14 @@ class HistoryEncoder:
         """
         self.num_user_buckets = model.num_user_buckets
         self._history_length = model.history_length
+        self._of_histories: GruEncoder | TransformerEncoder | None = None
+        device = device or torch.device("cpu")
         with torch.inference_mode(), one_thread():
             if isinstance(model, Gru):
-                self._gru: GruEncoder | None = GruEncoder(model, device or torch.device("cpu"))
+                self._of_histories = GruEncoder(model, device)
+            elif isinstance(model, Transformer):
+                self._of_histories = TransformerEncoder(model, device)
             elif isinstance(model, TwoTower):
-                self._gru = None
                 users = model.query_tower.weight.detach().cpu() / model.temperature
                 self._users = padded_width(users).numpy()
             else:
@@ -59,7 +64,7 @@ class HistoryEncoder:
         Args:
             user_nums: (B,) numbers of the users; None: all unknown. Sequential models ignore them.
         """
-        if self._gru is None:
+        if self._of_histories is None:
             if user_nums is None:
                 user_nums = np.zeros(len(histories), dtype=np.int64)
             users: NDArray[np.float32] = self._users[user_nums]
@@ -67,7 +72,7 @@ class HistoryEncoder:
         if (histories.item_nums == UNKNOWN_NUM).any():
             histories = histories.where(histories.item_nums != UNKNOWN_NUM)
         with torch.inference_mode(), one_thread():
-            return self._gru.encode(histories, self._history_length)
+            return self._of_histories.encode(histories, self._history_length)
 
 
 def encode_histories(

@@ -14,6 +14,7 @@ from raysys.errors import ReleaseMismatchError
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
 from raysys.models.gru import Gru
+from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 
 _USER_TABLE = "query_tower.weight"
@@ -73,7 +74,7 @@ def place_new_users(
 
 
 def _item_embedding(model: EmbeddingModel) -> nn.Embedding:
-    if isinstance(model, Gru):
+    if isinstance(model, Gru | Transformer):
         return model.items
     assert isinstance(model, TwoTower)
     return model.candidate_tower

@@ -26,6 +26,11 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(num_threads)
 
 
+def round_up(width: int) -> int:
+    """Return the next multiple of 16."""
+    return width + -width % WIDTH_MULTIPLE
+
+
 def padded_width(rows: Tensor) -> Tensor:
     """Return rows whose width is a multiple of 16, zeros added at the end."""
     return F.pad(rows, (0, -rows.shape[-1] % WIDTH_MULTIPLE)).contiguous()

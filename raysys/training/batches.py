@@ -63,7 +63,7 @@ class SegmentBatches:
     ) -> None:
         self._items, self._weights = histories.item_nums, histories.weights
         self._begins, self._ends = histories.offsets[:-1], histories.offsets[1:]
-        counts = [_targets_after_the_first(block) for block in histories.blocks()]
+        counts = [targets_after_the_first(block) for block in histories.blocks()]
         num_targets = np.concatenate([np.zeros(0, np.int64), *counts])
         self._learnable = np.flatnonzero(num_targets)
         self._num_lanes = num_lanes
@@ -167,7 +167,7 @@ def _is_known_target(histories: Histories) -> NDArray[np.bool_]:
     return is_known & histories.is_target
 
 
-def _targets_after_the_first(histories: Histories) -> NDArray[np.int64]:
+def targets_after_the_first(histories: Histories) -> NDArray[np.int64]:
     """Return how many targets each user, (U,), has that something comes before."""
     before = offsets_of(_is_known_target(histories) & (histories.places > 0))
     return np.diff(before[histories.offsets])

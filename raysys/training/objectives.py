@@ -8,12 +8,14 @@ from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
 from raysys.models.gru import Gru
+from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
 from raysys.training.objective import Objective
 from raysys.training.pair_objective import PairObjective
 from raysys.training.segment_objective import SegmentObjective
+from raysys.training.window_objective import WindowObjective
 
 
 def build_objective(
@@ -32,6 +34,8 @@ def build_objective(
     lanes = _share_of(config.training.batch_size, comm)
     if isinstance(model, Gru):
         return SegmentObjective(model, train, choose, config, lanes, comm)
+    if isinstance(model, Transformer):
+        return WindowObjective(model, train, choose, config, lanes, comm)
     if not isinstance(model, TwoTower):
         raise TrainingError(f"There is no objective for a {type(model).__name__} yet.")
     if user_nums is None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from raysys.config import GruConfig, ModelConfig, TwoTowerConfig
+from raysys.config import GruConfig, ModelConfig, TransformerConfig, TwoTowerConfig
 from raysys.errors import ReleaseMismatchError
 from raysys.models.base import EmbeddingModel, QueryBatch
 from raysys.models.build import build_model
@@ -12,9 +12,12 @@ from raysys.models.encode import encode_catalogue
 from raysys.models.extension import extended, place_new_items, place_new_users
 
 GRU = GruConfig(hidden_dimension=8)
+TRANSFORMER = TransformerConfig(hidden_dimension=16)
 TWO_TOWER = TwoTowerConfig(embedding_dim=5)
 
-each_kind = pytest.mark.parametrize("config", [GRU, TWO_TOWER], ids=["gru", "two_tower"])
+each_kind = pytest.mark.parametrize(
+    "config", [GRU, TRANSFORMER, TWO_TOWER], ids=["gru", "transformer", "two_tower"]
+)
 
 
 def trained(config: ModelConfig) -> EmbeddingModel:

@@ -3,12 +3,16 @@ import json
 import pytest
 import torch
 
-from raysys.config import GruConfig, TwoTowerConfig
+from raysys.config import GruConfig, TransformerConfig, TwoTowerConfig
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError
 from raysys.models.build import build_model
 from raysys.models.weights import load_model, save_model
 
-CONFIGS = [GruConfig(hidden_dimension=8), TwoTowerConfig(embedding_dim=4, temperature=0.5)]
+CONFIGS = [
+    GruConfig(hidden_dimension=8),
+    TransformerConfig(hidden_dimension=16),
+    TwoTowerConfig(embedding_dim=4, temperature=0.5),
+]
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda config: config.kind)

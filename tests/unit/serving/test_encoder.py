@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.random_release import publish_random_release
-from raysys.config import GruConfig
+from raysys.config import GruConfig, TransformerConfig
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError
 from raysys.models.encode import encode_histories
 from raysys.models.weights import load_model
@@ -21,15 +21,21 @@ from raysys.serving.exchange import EncodeRequest
 from raysys.serving.release_parts import ReleaseParts
 
 
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    model = GruConfig(hidden_dimension=20, history_length=6)
+@pytest.fixture(
+    scope="module",
+    params=[
+        GruConfig(hidden_dimension=20, history_length=6),
+        TransformerConfig(hidden_dimension=20, history_length=6),
+    ],
+    ids=lambda model: model.kind,
+)
+def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Release:
     return publish_random_release(
         tmp_path_factory.mktemp("releases"),
         num_items=40,
         num_users=12,
         mean_length=9,
-        model=model,
+        model=request.param,
     )
 
 

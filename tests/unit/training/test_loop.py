@@ -11,7 +11,9 @@ from raysys.config import (
     FeedbackConfig,
     GruConfig,
     PipelineConfig,
+    SequenceConfig,
     TrainingConfig,
+    TransformerConfig,
     TwoTowerConfig,
 )
 from raysys.dataset.histories import Histories
@@ -51,6 +53,19 @@ def gru_config(**training: object) -> PipelineConfig:
     )
 
 
+def transformer_config(window: int = 16, **training: object) -> PipelineConfig:
+    settings = {"learning_rate": 0.02, "batch_size": 4, "max_epochs": 12} | training
+    return PipelineConfig(
+        model=TransformerConfig(hidden_dimension=16, window=window, num_layers=1, dropout=0.0),
+        training=TrainingConfig(**settings),
+    )
+
+
+def uncut_transformer_config(**training: object) -> PipelineConfig:
+    """One row holds all that a worker reads, so it does not matter where histories are cut."""
+    return transformer_config(window=200, **training)
+
+
 def two_tower_config(**training: object) -> PipelineConfig:
     settings = {"learning_rate": 0.05, "batch_size": 32, "max_epochs": 20} | training
     return PipelineConfig(
@@ -67,8 +82,9 @@ def weights_of(model) -> list[torch.Tensor]:
     return [weight.detach().clone() for weight in model.parameters()]
 
 
-def test_a_gru_learns_what_comes_next():
-    config = gru_config()
+@pytest.mark.parametrize("make_config", [gru_config, transformer_config])
+def test_a_sequential_model_learns_what_comes_next(make_config):
+    config = make_config()
     model = model_for(config)
     results = fit(model, rings(), config=config)
     assert results[-1].loss < 0.3 < results[0].loss
@@ -160,8 +176,9 @@ def test_the_loss_is_the_weighted_mean_over_the_epochs_examples():
     assert result.loss == pytest.approx(math.log(12), rel=1e-5)
 
 
-def test_the_same_call_gives_the_same_weights():
-    config = gru_config(max_epochs=2)
+@pytest.mark.parametrize("make_config", [gru_config, transformer_config])
+def test_the_same_call_gives_the_same_weights(make_config):
+    config = make_config(max_epochs=2)
     config = config.model_copy(update={"model": config.model.model_copy(update={"dropout": 0.5})})
     models = [model_for(config), model_for(config)]
     for model in models:
@@ -179,11 +196,11 @@ def test_training_leaves_the_global_random_numbers_as_they_were():
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("make_config", [gru_config, two_tower_config])
+@pytest.mark.parametrize("make_config", [gru_config, transformer_config, two_tower_config])
 def test_a_training_taken_up_from_its_checkpoint_ends_as_if_never_stopped(tmp_path, make_config):
     user_nums = np.arange(1, 25)
     config = make_config(max_epochs=4, warmup_steps=9, ema_decay=0.9, accumulate_steps=2)
-    if isinstance(config.model, GruConfig):
+    if isinstance(config.model, SequenceConfig):
         model_config = config.model.model_copy(update={"dropout": 0.3})
         config = config.model_copy(update={"model": model_config})
 
@@ -436,7 +453,7 @@ def fit_in_ranks(parts: list[Histories], config: PipelineConfig, user_nums: list
 
 
 @pytest.mark.parametrize("full_softmax_up_to", [NUM_ITEMS, NUM_ITEMS - 1])
-@pytest.mark.parametrize("make_config", [gru_config, two_tower_config])
+@pytest.mark.parametrize("make_config", [gru_config, uncut_transformer_config, two_tower_config])
 def test_workers_together_learn_what_one_learns_from_the_same_batches(
     make_config, full_softmax_up_to
 ):

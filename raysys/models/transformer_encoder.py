@@ -1,0 +1,72 @@
+"""A trained transformer that encodes histories, bit for bit the same in any batch.
+
+A history is padded to a multiple of 16 positions, and histories of one padded length go through the
+layers together, as many as `_TILE_POSITIONS` hold: so the shape of every product follows from the
+length of the history alone. Of the last layer only the newest position is worked out.
+
+Letters for shapes:
+    B  histories
+    L  positions of a tile's histories
+    D  width of an embedding
+"""
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raysys.dataset.histories import Histories
+from raysys.models.tiles import WIDTH_MULTIPLE
+from raysys.models.transformer import Transformer, distance_buckets
+from raysys.tables import UNKNOWN_NUM
+
+_TILE_POSITIONS = 256
+
+
+class TransformerEncoder:
+    """The layers of `Transformer`, in tiles of a shape that a history's own length gives."""
+
+    def __init__(self, model: Transformer, device: torch.device) -> None:
+        self._model = copy.deepcopy(model).to(device).eval()
+        self._device = device
+        self._window = model.config.window
+
+    def encode(self, histories: Histories, length: int) -> NDArray[np.float32]:
+        """Return (B, D); zeros for an empty history.
+
+        Args:
+            length: the newest interactions that are read.
+        """
+        lengths = np.minimum(histories.lengths, length)
+        padded = lengths + -lengths % WIDTH_MULTIPLE
+        encoded = np.zeros((len(histories), self._model.embedding_dim), dtype=np.float32)
+        for num_positions in np.unique(padded[padded > 0]).tolist():
+            rows = np.flatnonzero(padded == num_positions)
+            buckets = distance_buckets(num_positions, self._window, self._device)
+            tile = max(1, _TILE_POSITIONS // num_positions)
+            for start in range(0, len(rows), tile):
+                chosen = rows[start : start + tile]
+                newest, _ = histories.padded(chosen, min(num_positions, length))
+                items = np.zeros((tile, num_positions), dtype=np.int64)
+                items[: len(chosen), -newest.shape[1] :] = newest
+                queries = self._tile(torch.from_numpy(items).to(self._device), buckets)
+                encoded[chosen] = queries.cpu().numpy()[: len(chosen)]
+        return encoded
+
+    def _tile(self, item_nums: Tensor, buckets: Tensor) -> Tensor:
+        """Return the queries, (B, D), of left-padded histories, (B, L)."""
+        model = self._model
+        is_padding = item_nums == UNKNOWN_NUM
+        is_hidden = (is_padding[:, :, None] != is_padding[:, None, :]) | (buckets < 0)
+        mask = torch.zeros(is_hidden.shape, device=self._device)
+        mask = mask.masked_fill_(is_hidden, -torch.inf)[:, None]  # (B, 1, L, L)
+        buckets = buckets.clamp(min=0)
+        states = model.items(item_nums)
+        *layers, last = model.layers
+        for layer in layers:
+            states = layer(states, buckets, mask)
+        states = last(states, buckets[-1:], mask[:, :, -1:])[:, 0]
+        queries: Tensor = model.norm(states) / model.temperature
+        return queries

@@ -1,0 +1,140 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raysys.dataset.histories import Histories
+from raysys.training.window_batches import WindowBatches
+
+
+def histories_of(lists: list[list[int]]) -> Histories:
+    names = [f"user-{row}" for row in range(len(lists))]
+    return Histories.from_lists(names, lists, [range(len(items)) for items in lists])
+
+
+def numbered(lengths: list[int]) -> Histories:
+    """Histories in which no two interactions share an item, so that an item names its place."""
+    begins = np.cumsum([1, *lengths])
+    return histories_of([list(range(b, b + n)) for b, n in zip(begins, lengths, strict=False)])
+
+
+def windows(histories: Histories, rows: int = 2, window: int = 4, half_life=None, seed=(0,)):
+    return WindowBatches(histories, num_rows=rows, window=window, half_life=half_life, seed=seed)
+
+
+def with_weights(*weights: float) -> Histories:
+    """One history of the items 1, 2, … with these weights."""
+    items = range(1, len(weights) + 1)
+    given = [np.array(weights, np.float32)]
+    return Histories.from_lists(["ann"], [items], [range(len(weights))], weights=given)
+
+
+LENGTHS = st.lists(st.integers(0, 40), max_size=30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LENGTHS, st.integers(1, 8), st.integers(2, 9), st.integers(0, 5))
+def test_every_interaction_but_the_first_is_learnt_once_per_epoch(lengths, rows, window, epoch):
+    histories = numbered(lengths)
+    batches = list(windows(histories, rows, window).epoch(epoch))
+    learnt = Counter(
+        (int(before), int(after))
+        for batch in batches
+        for before, after in zip(batch.inputs.flat, batch.targets.flat, strict=True)
+        if after
+    )
+    expected = Counter(
+        (int(before), int(after))
+        for row in range(len(histories))
+        for before, after in zip(histories.of(row)[0][:-1], histories.of(row)[0][1:], strict=True)
+    )
+    assert learnt == expected
+    assert windows(histories, rows, window).num_examples == sum(expected.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(LENGTHS, st.integers(1, 8), st.integers(2, 9))
+def test_a_piece_is_a_stretch_of_one_history_and_of_a_row_at_most_one_piece(lengths, rows, window):
+    histories = numbered(lengths)
+    owner = {
+        int(item): row for row in range(len(histories)) for item in histories.of(row)[0].tolist()
+    }
+    for batch in windows(histories, rows, window).epoch(0):
+        for inputs, pieces in zip(batch.inputs, batch.pieces, strict=True):
+            is_item = pieces > 0
+            owners = [owner[int(item)] for item in inputs[is_item]]
+            for place in range(1, len(owners)):
+                is_same = pieces[place] == pieces[place - 1]
+                assert is_same == (owners[place] == owners[place - 1])
+                if is_same:
+                    assert inputs[place] == inputs[place - 1] + 1
+            assert [batch.users[piece - 1] for piece in pieces[is_item]] == owners
+
+
+@settings(max_examples=30, deadline=None)
+@given(LENGTHS, st.integers(1, 8), st.integers(2, 9))
+def test_only_the_end_of_the_last_batch_is_padding(lengths, rows, window):
+    batches = list(windows(numbered(lengths), rows, window).epoch(0))
+    for batch in batches[:-1]:
+        assert batch.inputs.shape == (rows, window)
+        assert batch.inputs.all()
+    for batch in batches[-1:]:
+        pieces = batch.pieces.ravel()
+        num_filled = int((pieces > 0).sum())
+        assert pieces[:num_filled].all()
+        assert len(pieces) - num_filled < window
+        assert not batch.inputs.ravel()[num_filled:].any()
+        assert not batch.targets.ravel()[num_filled:].any()
+
+
+def test_a_history_longer_than_a_window_goes_on_in_the_next_row():
+    (batch,) = windows(histories_of([[1, 2, 3, 4, 5, 6]]), rows=2, window=3).epoch(0)
+    assert batch.inputs.tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert batch.targets.tolist() == [[2, 3, 4], [5, 6, 0]]
+    assert batch.pieces.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert batch.weights.tolist() == [[1, 1, 1], [1, 1, 0]]
+
+
+def test_recency_halves_the_weight_every_half_life_back_from_the_newest():
+    # Ages of the targets 2, 3, 4, 5 are 3, 2, 1, 0; half-life 2.
+    (batch,) = windows(histories_of([[1, 2, 3, 4, 5]]), half_life=2.0).epoch(0)
+    assert batch.weights[0].tolist() == pytest.approx([0.5**1.5, 0.5, 0.5**0.5, 1.0])
+
+
+def test_age_is_counted_from_the_newest_also_in_later_rows():
+    (batch,) = windows(histories_of([[1, 2, 3, 4, 5]]), window=3, half_life=1.0).epoch(0)
+    assert batch.weights.ravel().tolist() == pytest.approx([1 / 8, 1 / 4, 1 / 2, 1, 0, 0])
+
+
+def test_an_unknown_item_is_read_but_never_learnt():
+    (batch,) = windows(histories_of([[1, 0, 2]])).epoch(0)
+    assert batch.inputs[0].tolist() == [1, 0, 0, 0]
+    assert batch.targets[0].tolist() == [0, 2, 0, 0]
+    assert batch.weights[0].tolist() == [0, 1, 0, 0]
+    assert batch.pieces[0].tolist() == [1, 1, 0, 0]
+
+
+def test_what_weighs_nothing_is_read_but_never_learnt():
+    batches = windows(with_weights(1, 0, 0.25))
+    (batch,) = batches.epoch(0)
+    assert batch.inputs[0].tolist() == [1, 2, 0, 0]
+    assert batch.targets[0].tolist() == [0, 3, 0, 0]
+    assert batch.weights[0].tolist() == [0, 0.25, 0, 0]
+    assert batches.num_examples == 1
+
+
+def test_a_history_without_a_target_is_not_read():
+    assert list(windows(with_weights(1, 0, 0)).epoch(0)) == []
+    assert list(windows(histories_of([[1, 0, 0], [5], []])).epoch(0)) == []
+
+
+def test_an_epoch_is_the_same_on_every_run_and_differs_from_the_next():
+    def order(epoch: int, seed: int = 0) -> list[int]:
+        batches = windows(numbered([3] * 20), seed=(seed,)).epoch(epoch)
+        return [int(item) for batch in batches for item in batch.inputs.flat]
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+    assert order(0) != order(0, seed=1)
