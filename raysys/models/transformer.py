@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from raysys.config import TransformerConfig
 from raysys.models.base import EmbeddingModel, QueryBatch
+from raysys.models.dropout import Dropout
 from raysys.models.tiles import round_up
 from raysys.tables import UNKNOWN_NUM
 
@@ -44,7 +45,7 @@ class Transformer(EmbeddingModel):
         self.num_items = num_items
         self.embedding_dim = width
         self.items = nn.Embedding(num_items + 1, width, padding_idx=UNKNOWN_NUM)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width)
         for module in self.modules():
@@ -89,7 +90,7 @@ class Transformer(EmbeddingModel):
 
 
 class TransformerLayer(nn.Module):
-    """Attention, then two linear maps with a GELU between them; each is added to what it read."""
+    """Attention, then two linear maps with a ReLU between them; each is added to what it read."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class TransformerLayer(nn.Module):
         self.wide_norm = nn.LayerNorm(width)
         self.into_wide = nn.Linear(width, 4 * width)
         self.out_of_wide = nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, states: Tensor, buckets: Tensor, mask: Tensor) -> Tensor:
         """Return the newest Q positions after this layer, (B, Q, D).
@@ -120,7 +121,7 @@ class TransformerLayer(nn.Module):
         gathered = attention(queries[:, :, -num_queries:], keys, values, bias)
         states = states[:, -num_queries:]
         states = states + self.dropout(self.out_of_heads(gathered.transpose(1, 2).flatten(2)))
-        wide = F.gelu(self.into_wide(self.wide_norm(states)), approximate="tanh")
+        wide = F.relu(self.into_wide(self.wide_norm(states)))
         following: Tensor = states + self.dropout(self.out_of_wide(wide))
         return following
 
