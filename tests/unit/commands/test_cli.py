@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from raysys.cli import main
 from raysys.commands.arguments import COMMANDS
 
 TUNE = ["tune", "d", "--releases", "r", "--search", "s"]
+JOBS = sorted(Path(raysys.__file__).parents[1].glob("jobs/*.py"))
 IMPORT = ["import", "--interactions", "l.csv", "--to", "d"]
 
 
@@ -116,9 +118,21 @@ def test_the_version_is_that_of_the_package(capsys) -> None:
     assert capsys.readouterr().out == f"raysys {raysys.__version__}\n"
 
 
-@pytest.mark.parametrize("job", sorted(Path(raysys.__file__).parents[1].glob("jobs/*.py")))
-def test_every_job_is_a_command_by_another_door(job: Path) -> None:
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
+def test_every_job_is_a_command_by_another_door(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(job), "--help"])
+    monkeypatch.syspath_prepend(str(job.parent))  # as `python jobs/x.py` has it
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(job), run_name="__main__")
+    assert stopped.value.code == 0
+    command = "import" if job.stem == "import_log" else job.stem.replace("_", "-")
+    assert capsys.readouterr().out.startswith(f"usage: raysys {command} ")
+
+
+def test_a_job_runs_as_a_program_of_its_own() -> None:
     done = subprocess.run(
-        [sys.executable, str(job), "--help"], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, str(JOBS[0]), "--help"], check=True, capture_output=True, text=True
     )
     assert done.stdout.startswith("usage: raysys ")

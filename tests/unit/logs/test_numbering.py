@@ -19,6 +19,7 @@ from raysys.logs.numbering import Wanted, write_vocabularies, write_without
 from tests.unit.dataset.builders import extended, numbered
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3)
+shards = st.lists(st.lists(ids, max_size=8), max_size=4)  # each of them is a file
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def test_what_is_imported_again_changes_no_byte(tmp_path: Path) -> None:
 @settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.lists(st.lists(ids)), st.lists(st.lists(ids)), st.integers(1, 9))
+@given(shards, shards, st.integers(1, 9))
 def test_ids_of_all_kinds_are_numbered_as_in_one_memory(
     tmp_path_factory: pytest.TempPathFactory, old, new, ids_per_range
 ) -> None:
