@@ -85,10 +85,12 @@ def _show(findings: list[Finding], verdict: Verdict, console: Console) -> None:
     for finding in findings:
         style = _STYLES[finding.verdict]
         line = f"{finding.check:{width}}  {finding.found}"
-        console.say(f"  [{style}]{finding.verdict}[/{style}]  {escape(line)}")
+        console.say(f"  [{style}]{finding.verdict}[/{style}]  {escape(line)}", markup=True)
         if finding.hint:
-            console.say(f"  {'':{width + 6}}  [dim]{escape(finding.hint)}[/dim]")
+            console.say(f"  {'':{width + 6}}  [dim]{escape(finding.hint)}[/dim]", markup=True)
     counts = [
         f"{sum(finding.verdict is one for finding in findings)} {one}" for one in reversed(Verdict)
     ]
-    console.say(f"\n  [{_STYLES[verdict]}]{verdict}[/{_STYLES[verdict]}]: {', '.join(counts)}")
+    console.say(
+        f"\n  [{_STYLES[verdict]}]{verdict}[/{_STYLES[verdict]}]: {', '.join(counts)}", markup=True
+    )

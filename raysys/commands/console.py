@@ -38,9 +38,13 @@ class Console:
             self._out.width = _WIDTH_OF_A_LOG
         self._progress = rich.console.Console(stderr=True, highlight=False)
 
-    def say(self, *things: Any, style: str | None = None) -> None:
-        """Print for people: text with rich markup, or a table."""
-        self._out.print(*things, style=style)
+    def say(self, *things: Any, style: str | None = None, markup: bool = False) -> None:
+        """Print for people: text, or a table.
+
+        With `markup`, [bold] and the like in a text are styles; what comes from a user, such as a
+        path, must be escaped then, or brackets in it are lost.
+        """
+        self._out.print(*things, style=style, markup=markup)
 
     def verbatim(self, text: str) -> None:
         """Print text as it is: no markup, nothing wrapped, fit to be copied."""
@@ -48,7 +52,7 @@ class Console:
 
     def step(self, text: str) -> None:
         """Print the headline of a step."""
-        self._out.print(f"\n[bold]▸ {text}[/bold]")
+        self._out.print(f"\n▸ {text}", style="bold", markup=False)
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Advance]:

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         )
         served = _serve_and_ask(release, config, arguments, cluster, console)
         seconds = time.monotonic() - started
-        console.say(f"\n[bold]Everything took {seconds:.0f} s.[/bold]")
+        console.say(f"\n[bold]Everything took {seconds:.0f} s.[/bold]", markup=True)
         if not arguments.exit:
             stay_up(cluster, console)
     return {

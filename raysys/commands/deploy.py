@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         job_page.add({"url": deployer.url, "deploy_seconds": seconds})
         console.say(
             f"  [bold]{deployer.url}[/bold] on the head node answers from release {release.name}, "
-            f"ready after {seconds:.1f} s; OpenAPI: {deployer.url}/openapi.json"
+            f"ready after {seconds:.1f} s; OpenAPI: {deployer.url}/openapi.json",
+            markup=True,
         )
     return {"url": deployer.url, "release": release.name, "deploy_seconds": round(seconds, 3)}
 

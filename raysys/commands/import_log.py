@@ -2,9 +2,11 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
@@ -14,6 +16,7 @@ from raysys.commands.origins import origins_told
 from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.logs.layout import Layout
 from raysys.logs.manifest import DatasetManifest, ImportMode
+from raysys.logs.reasons import Reason
 from raysys.logs.schema import Kind
 from raysys.logs.sources import Given
 
@@ -69,7 +72,8 @@ def import_and_report(
             on_progress=advance,
         )
     seconds = time.perf_counter() - started
-    _show(manifest, destination, seconds, console)
+    table_rows = _table_rows(manifest, destination)
+    _show(manifest, destination, table_rows, seconds, console)
     record = manifest.imports[-1]
     return {
         "dataset": str(destination),
@@ -88,29 +92,51 @@ def import_and_report(
         "notices": manifest.notices,
         "users": manifest.num_users,
         "items": manifest.num_items,
+        "table_rows": table_rows,
         "seconds": round(seconds, 3),
     }
 
 
-def _show(manifest: DatasetManifest, destination: Path, seconds: float, console: Console) -> None:
+def _table_rows(manifest: DatasetManifest, destination: Path) -> dict[str, int]:
+    """Return how many rows the tables of items and users have, of those that there are."""
+    files = {"items": manifest.items_file, "users": manifest.users_file}
+    return {
+        name: pq.read_metadata(destination / file).num_rows
+        for name, file in files.items()
+        if file is not None
+    }
+
+
+def _show(
+    manifest: DatasetManifest,
+    destination: Path,
+    table_rows: Mapping[str, int],
+    seconds: float,
+    console: Console,
+) -> None:
     record = manifest.imports[-1]
     suppressed = f", {record.rows_suppressed:,} suppressed" if record.rows_suppressed else ""
     console.say(
         f"  {record.rows_in:,} rows in {seconds:.1f} s: {record.rows_accepted:,} accepted, "
         f"{record.rows_quarantined:,} quarantined, {record.rows_duplicate:,} duplicates{suppressed}"
     )
+    for reason, count in sorted(record.quarantined_by_reason.items()):
+        console.say(f"    {count:,} {reason}: {Reason(reason).sentence}")
+    if record.rows_quarantined:
+        folder = destination / record.import_id / "quarantine"
+        console.say(f"  what was quarantined, with file, row and reason: {folder}/*.parquet")
     if manifest.import_id != record.import_id:
         console.say(f"  nothing of it is new: {destination} holds what it held before")
     console.say(
         f"  {manifest.rows_accepted:,} rows of {manifest.num_users:,} users, "
         f"{manifest.num_items:,} items in {destination}"
     )
+    for name, rows in table_rows.items():
+        console.say(f"  {rows:,} rows in the table of {name}")
     if manifest.impressions.rows:
         console.say(
             f"  {manifest.impressions.rows:,} of these rows say which items were shown: "
             f"{manifest.impressions.items:,} in all"
         )
-    for reason, count in sorted(record.quarantined_by_reason.items()):
-        console.say(f"    quarantined as {reason}: {count:,}")
     for notice in manifest.notices:
         console.say(f"  note: {notice}", style="yellow")

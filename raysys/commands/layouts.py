@@ -5,15 +5,14 @@ from typing import Any
 
 from raysys.errors import ConfigError
 from raysys.logs.avro import read_schema
-from raysys.logs.layout import Layout, declared, parse_called, undeclared
+from raysys.logs.layout import NAMING_OPTIONS, Layout, declared, parse_called, undeclared
 from raysys.logs.schema import Kind
 
-OPTIONS = {
-    Kind.INTERACTIONS: ("--schema", "--column"),
-    Kind.ITEMS: ("--items-schema", "--item-column"),
-    Kind.USERS: ("--users-schema", "--user-column"),
+SCHEMA_OPTIONS = {
+    Kind.INTERACTIONS: "--schema",
+    Kind.ITEMS: "--items-schema",
+    Kind.USERS: "--users-schema",
 }
-"""By kind of table: what tells its schema, and what its columns are called."""
 
 
 def layouts_told(arguments: argparse.Namespace, *, tables: set[Kind]) -> list[Layout]:
@@ -27,13 +26,13 @@ def layouts_told(arguments: argparse.Namespace, *, tables: set[Kind]) -> list[La
         ConfigError: something is told of a table that is not there, or of an unknown column.
     """
     found = []
-    for kind, (schema_option, column_option) in OPTIONS.items():
+    for kind, schema_option in SCHEMA_OPTIONS.items():
         path = _given(arguments, schema_option)
         called = names_told(arguments, kind)
         if path is None and not called:
             continue
         if kind not in tables:
-            told = column_option if path is None else schema_option
+            told = NAMING_OPTIONS[kind] if path is None else schema_option
             raise ConfigError(
                 f"{told} tells of a table of {kind}, but none is given: add --{kind}."
             )
@@ -46,7 +45,7 @@ def layouts_told(arguments: argparse.Namespace, *, tables: set[Kind]) -> list[La
 
 def names_told(arguments: argparse.Namespace, kind: Kind) -> dict[str, str]:
     """Return what the arguments say columns of a table are called (ConfigError)."""
-    option = OPTIONS[kind][1]
+    option = NAMING_OPTIONS[kind]
     return parse_called(_given(arguments, option), option)
 
 

@@ -73,7 +73,8 @@ def show_a_new_item_that_rises(
         console.say(
             f"  user {user_id} is shown [bold]{_NEW_ITEMS[_ITEM_ID]}[/bold] at place "
             f"{before.place} of {_LENGTH}, reason Exploration, logged propensity "
-            f"{before.propensity:.4f}"
+            f"{before.propensity:.4f}",
+            markup=True,
         )
         other = _another_user(model, user_id)
         clicked = watch.find(other, lambda _: True)
@@ -87,7 +88,8 @@ def show_a_new_item_that_rises(
         )
     console.say(
         f"  user {other} is shown it too, and clicks it; user {user_id} with the same seed again: "
-        f"[bold]place {after.place}[/bold], propensity {after.propensity:.4f}"
+        f"[bold]place {after.place}[/bold], propensity {after.propensity:.4f}",
+        markup=True,
     )
     return Risen(heard_after_s, before, after)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from raysys.commands.console import Console
-from raysys.commands.layouts import OPTIONS, names_told
+from raysys.commands.layouts import SCHEMA_OPTIONS, names_told
 from raysys.commands.origins import origins_told
 from raysys.errors import ConfigError
 from raysys.logs.avro import to_avro
 from raysys.logs.first_rows import first_rows
 from raysys.logs.inference import Inferred, infer_schema
+from raysys.logs.layout import NAMING_OPTIONS
 from raysys.logs.sampling import SAMPLED_ROWS
 from raysys.logs.schema import Kind
 from raysys.logs.sources import find_sources, find_table
@@ -38,10 +39,9 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     for kind, inferred in found.items():
         _write(paths[kind], inferred)
         _show(paths[kind], inferred, console)
-        schema_option, column_option = OPTIONS[kind]
-        options += [schema_option, str(paths[kind])]
+        options += [SCHEMA_OPTIONS[kind], str(paths[kind])]
         for name, told in inferred.called.items():
-            options += [column_option, f"{name}={told}"]
+            options += [NAMING_OPTIONS[kind], f"{name}={told}"]
     console.say("  Edit what is not so, then import with:")
     console.verbatim(f"    {shlex.join(options)}")
     return {

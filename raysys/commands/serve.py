@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         seconds = deployer.deploy(application_config(config), ready_path="/readyz")
         console.say(
             f"  [bold]{deployer.url}[/bold] answers from release {release.name}, "
-            f"ready after {seconds:.1f} s; OpenAPI: {deployer.url}/openapi.json"
+            f"ready after {seconds:.1f} s; OpenAPI: {deployer.url}/openapi.json",
+            markup=True,
         )
         stay_up(cluster, console)
     return {"url": deployer.url, "release": release.name, "deploy_seconds": round(seconds, 3)}

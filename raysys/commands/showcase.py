@@ -41,7 +41,8 @@ def show_a_list_that_moves(
     before = ask()
     console.say(
         f"  {taste.share_of_history:.0%} of what user {user_id} watched is "
-        f"[bold]{taste.genre}[/bold]. Now they watch:"
+        f"[bold]{taste.genre}[/bold]. Now they watch:",
+        markup=True,
     )
     for item_id in taste.item_ids:
         console.verbatim(f"    {catalogue.title(item_id)}")
@@ -60,7 +61,8 @@ def show_a_list_that_moves(
     console.say(
         f"  answered in {before.milliseconds:.1f} ms; three events stored in "
         f"{events.milliseconds:.1f} ms; answered again in {after.milliseconds:.1f} ms: "
-        f"[bold]{num_new} of {_LENGTH} items are new[/bold]"
+        f"[bold]{num_new} of {_LENGTH} items are new[/bold]",
+        markup=True,
     )
     if not num_new:
         raise ServingError(f"The list of user {user_id} did not move after three events.")

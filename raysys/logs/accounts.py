@@ -152,7 +152,7 @@ def check_usable(sources: Sequence[SourceReport], base: DatasetManifest | None) 
     more = f" and {len(sources) - 3} more files" if len(sources) > 3 else ""
     if not rows_in:
         raise NothingUsableError(
-            f"{names}{more}: there is a header, but no row below it. Nothing was written."
+            f"{names}{more}: there are columns, but there is no row. Nothing was written."
         )
     reasons: Counter[Any] = sum((report.quarantined for report in sources), Counter())
     counts = [f"{count:,} {reason}" for reason, count in reasons.most_common()]

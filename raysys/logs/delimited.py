@@ -122,10 +122,12 @@ def _read_header(
     first = next(pieces, None)
     if first and first.data[:2] == b"\x1f\x8b":
         raise SourceError(f"{name} is a gzip file: unpack it, or let its name end with .gz.")
-    if isinstance(first, Broken) or (first and first.data[:2] in (b"\xff\xfe", b"\xfe\xff")):
+    if first and first.data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise SourceError(f"{name} is a text in UTF-16. Save it as UTF-8.")
+    if isinstance(first, Broken):
         raise SourceError(
             f"{name} has no header line that can be read. It must be a text file in UTF-8 whose "
-            f"first line names the columns; save it as UTF-8 if it is in another encoding."
+            f"first line names the columns."
         )
     if first is None:
         raise SourceError(f"{name} holds no header line, only empty lines. Write it again.")

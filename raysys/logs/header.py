@@ -52,6 +52,7 @@ def find_columns(
     aliases: Mapping[str, str] | None = None,
     called: Mapping[str, str] | None = None,
     is_open: bool = False,
+    option: str = "--column",
 ) -> Header:
     """Find the columns of a source by name.
 
@@ -62,6 +63,7 @@ def find_columns(
         called: what a known column is called in the source, where that is told. It wins over the
             column's own name.
         is_open: whether rows may have columns that `names` does not show.
+        option: what tells on the command line what a column is called, for messages.
 
     Raises:
         SchemaError: a required column, or one that was told by name, is missing, or a known one is
@@ -89,7 +91,7 @@ def find_columns(
     positions = {name: canonical.index(name) for name in known if name in canonical}
     missing = [name.upper() for name in required if name not in positions]
     if missing:
-        raise SchemaError(_explain_missing(missing, names, source, required, bool(positions)))
+        raise SchemaError(_explain_missing(missing, names, source, bool(positions), option))
     unused = tuple(
         name for name, found in zip(names, canonical, strict=True) if name and found not in known
     )
@@ -114,29 +116,31 @@ def _places_told(names: Sequence[str], source: str, called: Mapping[str, str]) -
 
 
 def _explain_missing(
-    missing: Sequence[str],
-    names: Sequence[str],
-    source: str,
-    required: Sequence[str],
-    any_found: bool,
+    missing: Sequence[str], names: Sequence[str], source: str, any_found: bool, option: str
 ) -> str:
-    wanted = ", ".join(name.upper() for name in required)
-    message = (
-        f"{source} has no column {' and no column '.join(missing)}, but {wanted} are needed "
-        f"(the case of the letters is free). Its columns are: {_list(names)}."
-    )
+    if any(not letter.isprintable() for name in names for letter in name.replace("\t", " ")):
+        return (
+            f"{source} seems to be no text: it begins with {names[0][:40]!r}. It must be a text "
+            f"file in UTF-8 whose first line names the columns."
+        )
+    message = f"{source} has no column {_either(missing)}. Its columns are: {_list(names)}."
     if len(names) == 1 and (separator := _other_separator(names[0])):
         return (
             f"{message} Columns seem to be separated by {separator}; "
             f"in a .csv file they must be separated by commas."
         )
     if not any_found and any(name.strip().replace(".", "").isdigit() for name in names):
-        return f"{message} The first line looks like data: put the line {wanted} above it."
+        return (
+            f"{message} The first line looks like data: put a line above it that names the columns."
+        )
     meant = "".join(_meant(name, names) for name in missing)
-    return (
-        f"{message}{meant} Rename or add the column, or tell the import what it is called here: "
-        f"--column {missing[0]}=NAME (--item-column, --user-column for the other tables)."
-    )
+    told = " ".join(f"{option} {name}=..." for name in missing)
+    return f"{message}{meant} Tell what they are called there, in any case of letters: {told}"
+
+
+def _either(names: Sequence[str]) -> str:
+    """Return names as "A", "A or B", "A, B or C"."""
+    return " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def _meant(name: str, names: Sequence[str]) -> str:

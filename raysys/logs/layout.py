@@ -7,6 +7,13 @@ from raysys.errors import ConfigError
 from raysys.logs.header import Header, find_columns
 from raysys.logs.schema import RESERVED, Field, Kind, Schema, schema_of
 
+NAMING_OPTIONS = {
+    Kind.INTERACTIONS: "--column",
+    Kind.ITEMS: "--item-column",
+    Kind.USERS: "--user-column",
+}
+"""What tells, on the command line, what the columns of a table are called."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -64,6 +71,7 @@ class Layout:
             aliases=aliases if self.kind is Kind.INTERACTIONS else None,
             called=self._names_told(),
             is_open=is_open,
+            option=NAMING_OPTIONS[self.kind],
         )
 
     def narrowed(self, headers: Iterable[Header]) -> "Layout":

@@ -51,7 +51,10 @@ _SENTENCES = {
     ),
     Reason.ID_TOO_LONG: f"The id has more than {MAX_ID_LENGTH} characters.",
     Reason.NULL_TIMESTAMP: "The time is missing.",
-    Reason.BAD_TIMESTAMP: "The time is not a number of seconds since 1970-01-01 UTC.",
+    Reason.BAD_TIMESTAMP: (
+        "The time is not a number of seconds since 1970-01-01 UTC. (In a Parquet file or a query, "
+        "a column of timestamps may hold it.)"
+    ),
     Reason.NEGATIVE_TIMESTAMP: "The time lies before 1970-01-01 UTC.",
     Reason.TIMESTAMP_OUT_OF_RANGE: "The time lies after the year 2099.",
     Reason.EVENT_TYPE_TOO_LONG: f"The event type has more than {MAX_ID_LENGTH} characters.",

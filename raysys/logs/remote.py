@@ -172,8 +172,8 @@ def _told(url: str, attempt: Callable[[], T]) -> T:
     except Exception as error:  # of any library
         kind = FileNotFoundError if isinstance(error, FileNotFoundError) else OSError
         said = str(error) or type(error).__name__
-        if error.__cause__ is not None:  # fsspec calls every failure of a web server "not found"
-            said += f" ({error.__cause__})"
+        if error.__cause__ is not None:  # fsspec says but the URL, whatever a web server answered
+            said = str(error.__cause__) if said == url else f"{said} ({error.__cause__})"
         raise kind(_without_secrets(said, url)) from None
 
 

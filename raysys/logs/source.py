@@ -105,7 +105,12 @@ class Source:
             try:
                 with gzip.GzipFile(fileobj=file) as unpacked:
                     yield cast(BinaryIO, unpacked), file.tell
-            except (EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
+            except gzip.BadGzipFile as error:
+                raise SourceError(
+                    f"{self.name} is no gzip file, or not to its end: {error}. If it is not "
+                    f"packed, take {PACKED} off its name."
+                ) from error
+            except (EOFError, zlib.error) as error:
                 raise self._unreadable(error) from error
 
     def sha256(self) -> str:
@@ -137,7 +142,10 @@ class Source:
             )
 
     def _unreadable(self, error: Exception) -> SourceError:
-        return SourceError(f"{self.name} cannot be read to its end: {error}")
+        return SourceError(
+            f"{self.name} cannot be read to its end: {error}. It may have been cut off or damaged "
+            f"on its way here; fetch or write it again."
+        )
 
 
 def local_source(path: Path, name: str, formats: Formats) -> Source:

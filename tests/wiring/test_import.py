@@ -210,7 +210,7 @@ def test_an_import_in_which_nothing_is_usable_says_so_and_leaves_nothing(tmp_pat
     assert "bad.csv, row 1 (null_id): ',i,1'" in message
     assert "row 2 (bad_timestamp)" in message
     header = write(tmp_path / "header.csv", "USER_ID,ITEM_ID,TIMESTAMP\n")
-    with pytest.raises(NothingUsableError, match="no row below it"):
+    with pytest.raises(NothingUsableError, match="there is no row"):
         import_log([header], tmp_path / "data")
     assert {path.name for path in tmp_path.iterdir()} == {"bad.csv", "header.csv"}
 

@@ -34,3 +34,14 @@ def test_a_table_in_a_log_is_not_squeezed_into_a_terminal_s_width(
         table.add_column(name)
     Console().say(table)
     assert ("a" * 35) in capsys.readouterr().out.splitlines()[1]
+
+
+def test_brackets_are_told_as_they_are_unless_they_are_meant_as_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console = Console()
+    console.say("  3 rows in logs/[2026].csv and [bold]", style="yellow")
+    console.step("Import logs[a]")
+    console.say("[bold]done[/bold]", markup=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["  3 rows in logs/[2026].csv and [bold]", "", "▸ Import logs[a]", "done"]

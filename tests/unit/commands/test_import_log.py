@@ -1,6 +1,8 @@
 """`raysys import` hands on what it is asked for; `--movielens-100k` needs a place to write only."""
 
 import contextlib
+import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 from raysys.cli import main
 from raysys.commands import import_log, origins
 from raysys.errors import DatasetError
+from raysys.logs import importing
+from raysys.logs.call import run_here
 from raysys.logs.manifest import ImportMode
 from raysys.logs.movielens import LogFiles
 
@@ -60,3 +64,27 @@ def test_the_mode_is_handed_on_and_no_other_is_known(
     assert asked == [mode]
     with pytest.raises(SystemExit):
         main(["import", "--interactions", "log.csv", "--to", "data", "--mode", "some"])
+
+
+def test_every_row_is_told_of_with_what_is_wrong_and_where_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(import_log, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(import_log.job_page, "add", lambda _: None)
+    here = functools.partial(importing.import_log, run=run_here)
+    monkeypatch.setattr(importing, "import_log", here)
+    log, to = tmp_path / "log.csv", tmp_path / "[bold]data[/bold]"
+    log.write_text("USER_ID,ITEM_ID,TIMESTAMP\na,x,1\na,x,1\na,y,noon\nb,y,2\n")
+    (tmp_path / "items.csv").write_text("ITEM_ID,GENRES\nx,Drama\ny,War\nz,War\n")
+    words = ["import", "--interactions", str(log), "--items", str(tmp_path / "items.csv")]
+    assert main([*words, "--to", str(to), "--json"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out.splitlines()[-1])
+    assert result["table_rows"] == {"items": 3}
+    lines = captured.err.splitlines()
+    assert ": 2 accepted, 1 quarantined, 1 duplicates" in lines[-5]
+    assert lines[-4].startswith("    1 bad_timestamp: The time is not a number of seconds")
+    found = lines[-3].removeprefix("  what was quarantined, with file, row and reason: ")
+    (quarantine,) = to.glob("import-*/quarantine/*.parquet")
+    assert found == f"{quarantine.parent}/*.parquet"
+    assert lines[-2:] == [f"  2 rows of 2 users, 2 items in {to}", "  3 rows in the table of items"]

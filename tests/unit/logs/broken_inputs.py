@@ -70,7 +70,7 @@ PACKED = gzip.compress(HEADER + b"".join(b"u%d,i%d,%d\n" % (n * 7919, n, n) for 
 
 ENCODINGS = {
     "a byte order mark": csv(b"\xef\xbb\xbf" + HEADER + b"a,x,1\n", good={1: ("a", "x", 1)}),
-    "UTF-16": csv((HEADER + b"a,x,1\n").decode().encode("utf-16"), error="UTF-8"),
+    "UTF-16": csv((HEADER + b"a,x,1\n").decode().encode("utf-16"), error="a text in UTF-16"),
     "UTF-16 without a mark": csv(
         (HEADER + b"a,x,1\n").decode().encode("utf-16-le"), error="no col"
     ),
@@ -207,7 +207,7 @@ HEADERS = {
     "fewer columns than the rows have": csv(
         HEADER + b"a,x,1,note\nb,y,2,note\n", error="none of 2 rows.*wrong_column_count"
     ),
-    "a header alone": csv(HEADER, error="no row below it"),
+    "a header alone": csv(HEADER, error="there is no row"),
     "an open quote in the header": csv(b'"USER_ID,ITEM_ID,TIMESTAMP\na,x,1\n', error="header line"),
     "nothing": csv(b"", error="is empty"),
     "empty lines only": csv(b"\n\r\n\n", error="only empty lines"),
@@ -237,10 +237,12 @@ PACKINGS = {
     "gzip with a wrong byte": Broken(
         "log.csv.gz", PACKED[:900] + b"\x55" * 30 + PACKED[930:], error="cannot be read to its end"
     ),
-    "no gzip in spite of the name": Broken("log.csv.gz", HEADER + b"a,x,1\n", error="log.csv.gz"),
+    "no gzip in spite of the name": Broken(
+        "log.csv.gz", HEADER + b"a,x,1\n", error="take .gz off its name"
+    ),
     "gzip without the name": Broken("log.csv", PACKED, error="log.csv is a gzip file"),
     "gzip followed by garbage": Broken(
-        "log.csv.gz", PACKED + b"garbage", error="cannot be read to its end"
+        "log.csv.gz", PACKED + b"garbage", error="no gzip file, or not to its end"
     ),
     "two gzip files put together": Broken(
         "log.csv.gz", gzip.compress(HEADER + b"a,x,1\n") + gzip.compress(b"b,y,2\n"), good=TWO
@@ -264,7 +266,7 @@ PARQUET = {
             ITEM_ID=pa.array([], pa.string()),
             TIMESTAMP=pa.array([], pa.int64()),
         ),
-        error="no row below it",
+        error="there is no row",
     ),
     "nulls everywhere": Broken(
         "log.parquet",

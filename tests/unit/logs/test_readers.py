@@ -11,7 +11,7 @@ from raysys.logs.columnar import read_parquet
 from raysys.logs.delimited import read_text
 from raysys.logs.formats import CSV
 from raysys.logs.readers import inspect_source, read_source
-from tests.unit.logs.tools import LOG, log_at, read_and_check, write
+from tests.unit.logs.tools import ITEMS, LOG, log_at, read_and_check, table_at, write
 
 HEADER = "USER_ID,ITEM_ID,TIMESTAMP\n"
 
@@ -143,8 +143,16 @@ def test_parquet_row_numbers_cross_row_groups(tmp_path):
 UNREADABLE = {
     "empty.csv": (b"", "is empty"),
     "blank.csv": (b"\n\n\n", "no header line, only empty lines"),
-    "wide.csv": ("USER_ID,ITEM_ID,TIMESTAMP\na,b,1\n".encode("utf-16"), "UTF-8"),
-    "missing.csv": (b"USER_ID,ITEM\na,b\n", "no column ITEM_ID and no column TIMESTAMP"),
+    "wide.csv": (
+        "USER_ID,ITEM_ID,TIMESTAMP\na,b,1\n".encode("utf-16"),
+        "is a text in UTF-16. Save it as UTF-8",
+    ),
+    "missing.csv": (
+        b"USER_ID,ITEM\na,b\n",
+        r"no column ITEM_ID or TIMESTAMP\. .*--column ITEM_ID=\.\.\. --column TIMESTAMP=\.\.\.$",
+    ),
+    "three.csv": (b"who,what\na,b\n", "no column USER_ID, ITEM_ID or TIMESTAMP"),
+    "book.csv": (b"PK\x03\x04\x14\xff\n\x00", r"seems to be no text: it begins with 'PK\\x03"),
     "semicolons.csv": (b"USER_ID;ITEM_ID;TIMESTAMP\na;b;1\n", "separated by semicolons"),
     "headless.csv": (b"196,242,881250949\n", "first line looks like data"),
     "twice.csv": (b"USER_ID,user_id,ITEM_ID,TIMESTAMP\na,a,b,1\n", "USER_ID 2 times"),
@@ -162,6 +170,12 @@ def test_a_source_that_cannot_be_read_is_named_with_what_is_wrong(tmp_path, name
         with pytest.raises(SourceError, match=message) as caught:
             attempt(log_at(path), LOG)
         assert name in str(caught.value)
+
+
+def test_a_missing_column_is_told_with_the_option_of_its_table(tmp_path):
+    path = write(tmp_path / "items.csv", "sku,GENRES\nx,War\n")
+    with pytest.raises(SourceError, match=r"no column ITEM_ID\. .*: --item-column ITEM_ID=\.\.\.$"):
+        inspect_source(table_at(path), ITEMS)
 
 
 def test_a_missing_file_is_a_source_error(tmp_path):
