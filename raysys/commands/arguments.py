@@ -62,7 +62,7 @@ COMMANDS = {
         "raysys.commands.train",
         "train on a dataset, evaluate, publish a release",
         declarations.declare_train,
-        outputs=("releases",),
+        outputs=("releases", "checkpoints", "tensorboard"),
     ),
     "tune": Command(
         "raysys.commands.tune",

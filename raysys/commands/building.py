@@ -9,7 +9,8 @@ from another one.
 import importlib.metadata
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.measuring import MakeValidate, measure
 from raysys.commands.released_model import embedding_retriever
+from raysys.commands.training_progress import training_shown
 from raysys.config import IndexConfig, PipelineConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table
@@ -46,10 +48,12 @@ from raysys.release import (
     Release,
     publishing,
 )
-from raysys.training.checkpoint import EpochResult
+from raysys.training.place import Place
+from raysys.training.run_files import RunFiles
 from raysys.training.trainer import train_on_ray
 from raysys.training.warm_start import WarmStart
 
+_CHECKPOINTS = "checkpoints"
 _LIBRARIES = ("ray", "torch", "faiss-cpu", "faiss-gpu", "pyarrow", "numpy")
 
 WriteModel = Callable[[Material, Path], None]
@@ -57,29 +61,50 @@ WriteModel = Callable[[Material, Path], None]
 
 
 def training_now(
-    config: PipelineConfig, console: Console, *, warm_start: WarmStart | None = None
+    config: PipelineConfig,
+    console: Console,
+    *,
+    warm_start: WarmStart | None = None,
+    checkpoints: Path | str | None = None,
+    tensorboard: Path | None = None,
 ) -> WriteModel:
-    """Return what trains a model on the Ray that runs, with a bar of its epochs."""
-    metric = config.evaluation.metric_name
+    """Return what trains a model on the Ray that runs, with a bar of its epochs.
+
+    Args:
+        checkpoints: a path or URL where they are kept until the model is written, so that a
+            training that was stopped goes on from there. None: in the draft.
+        tensorboard: see `training_shown`.
+    """
 
     def write(material: Material, draft: Path) -> None:
         users = draft / USER_VOCABULARY
-        with console.progress("training") as advance:
-            advance(0, config.training.max_epochs, "workers start")
+        kept = _checkpoints_at(checkpoints, draft)
+        with kept as place, training_shown(console, config, tensorboard) as shown:
             train_on_ray(
                 material.dataset.path,
                 draft / ITEM_VOCABULARY,
                 users,
                 config,
                 directory=draft / MODEL_DIRECTORY,
+                storage=place,
                 make_validate=MakeValidate(config.evaluation, users),
                 warm_start=warm_start,
-                on_epoch=lambda result: advance(
-                    result.epoch, config.training.max_epochs, _words_on(result, metric)
-                ),
+                on_epoch=shown.on_epoch,
+                on_step=shown.on_step,
             )
 
     return write
+
+
+@contextmanager
+def _checkpoints_at(asked: Path | str | None, draft: Path) -> Iterator[str | Path]:
+    """Give the place for checkpoints; they leave it when the block has gone well."""
+    if asked is not None:
+        yield asked
+        RunFiles(Place.of(asked)).remove()
+        return
+    yield draft / _CHECKPOINTS
+    storage.remove_tree(draft / _CHECKPOINTS)
 
 
 def trained_before(directory: Path) -> WriteModel:
@@ -168,11 +193,6 @@ def reindexed(release: Release, releases: Path, index: IndexConfig) -> Release:
         fields = {name: getattr(manifest, name) for name in type(manifest).model_fields}
         kept = {name: value for name, value in fields.items() if name not in given_by_publish}
         return draft.publish(**kept | changed)
-
-
-def _words_on(result: EpochResult, metric: str) -> str:
-    value = result.metrics.get(metric, float("nan"))
-    return f"loss {result.loss:.3f}, {metric} {value:.4f}, {result.examples_per_s:,.0f}/s"
 
 
 def _write_index(

@@ -198,8 +198,26 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="YAML", help="every setting, instead of a recipe"
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="training workers (default: the settings')"
+        "--workers",
+        metavar="N|MIN-MAX",
+        help="training workers; with 2-4, as many of them as there is room for, and training goes "
+        "on with fewer when a node dies (default: the settings')",
     )
+    parser.add_argument(
+        "--checkpoints",
+        type=lambda text: text if "://" in text else Path(text),
+        metavar="DIR|URL",
+        help="keep checkpoints there, on a path that every node sees or in a cloud's storage, so "
+        "that the same command goes on when it was stopped; they are removed at the end (default: "
+        "beside the release, for the time of training)",
+    )
+    parser.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="write loss, validation metrics, learning rate and speed there for TensorBoard",
+    )
+    _may_have_little_data(parser)
     _must_be_of_group(parser)
 
 
@@ -234,6 +252,7 @@ def declare_tune(parser: argparse.ArgumentParser) -> None:
         help="what to search, also NAME=VALUE,VALUE; may be repeated (default: all of the recipe)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="default: the settings'")
+    _may_have_little_data(parser)
     _must_be_of_group(parser)
 
 
@@ -286,6 +305,14 @@ def _has_recipe(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default=USER_PERSONALIZATION.name,
         help=f"one of {', '.join(RECIPES)} (default: %(default)s)",
+    )
+
+
+def _may_have_little_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-little-data",
+        action="store_true",
+        help="learn also from fewer than 1,000 interactions, or fewer than 25 users with two",
     )
 
 

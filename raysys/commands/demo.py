@@ -13,6 +13,7 @@ from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
 from raysys.commands.deployment import Deployer, application_config, empty_application_config
 from raysys.commands.import_log import import_and_report
+from raysys.commands.material import Material
 from raysys.commands.new_item import show_a_new_item_that_rises
 from raysys.commands.parity import compare_served_with_ranked
 from raysys.commands.released_model import ReleasedModel
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         console.step("Train with Ray Train, evaluate, build the index, publish a release")
         config = USER_PERSONALIZATION.configure({})
         release, trained = train_and_report(
-            arguments.workdir / "dataset",
+            Material.of(arguments.workdir / "dataset", config),
             arguments.workdir / "releases",
             config,
             console,

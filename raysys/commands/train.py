@@ -1,6 +1,7 @@
 """`raysys train`: train on a dataset, evaluate, build the index, publish a release."""
 
 import argparse
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from raysys.errors import ConfigError
 from raysys.evaluation.report import Report
 from raysys.recipes import recipe_named
 from raysys.release import Release
+from raysys.training.sufficiency import check_sufficient
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -26,26 +28,45 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     recipe, config = _settings(arguments)
     dataset = open_dataset(arguments.dataset)
     dataset.check_dataset_group(arguments.dataset_group)
+    material = Material.of(arguments.dataset, config)
+    check_sufficient(material.histories, config.training)
     shown = {"dataset": arguments.dataset, "dataset_group": dataset.manifest.dataset_group}
     with ray_cluster(console, metadata={"command": "train", "recipe": recipe, **shown}):
         _say_if_busy(config.training, console)
         _, result = train_and_report(
-            arguments.dataset, arguments.releases, config, console, recipe=recipe
+            material,
+            arguments.releases,
+            config,
+            console,
+            recipe=recipe,
+            checkpoints=arguments.checkpoints,
+            tensorboard=arguments.tensorboard,
         )
     return result
 
 
 def train_and_report(
-    dataset: Path, releases: Path, config: PipelineConfig, console: Console, *, recipe: str
+    material: Material,
+    releases: Path,
+    config: PipelineConfig,
+    console: Console,
+    *,
+    recipe: str,
+    checkpoints: Path | str | None = None,
+    tensorboard: Path | None = None,
 ) -> tuple[Release, dict[str, Any]]:
-    """Build a release on the Ray that runs, print its report, return it with the JSON line."""
+    """Build a release on the Ray that runs, print its report, return it with the JSON line.
+
+    Args:
+        checkpoints, tensorboard: see `training_now`.
+    """
     started = time.perf_counter()
     release, report = build_release(
-        Material.of(dataset, config),
+        material,
         releases,
         config,
         recipe=recipe,
-        write_model=training_now(config, console),
+        write_model=training_now(config, console, checkpoints=checkpoints, tensorboard=tensorboard),
         console=console,
     )
     show_published(release, report, releases, console)
@@ -81,7 +102,7 @@ def show_report(report: Report, console: Console) -> None:
 
 def _say_if_busy(training: TrainingConfig, console: Console) -> None:
     """Say why training will wait, where others use the CPUs that its workers need."""
-    needed = training.num_workers * training.cpus_per_worker
+    needed = training.min_workers * training.cpus_per_worker
     free = ray.available_resources().get("CPU", 0.0)  # type: ignore[no-untyped-call]
     if free < needed:
         console.say(
@@ -101,11 +122,30 @@ def _settings(arguments: argparse.Namespace) -> tuple[str, PipelineConfig]:
         chosen = recipe_named(arguments.recipe)
         recipe, config = chosen.name, chosen.configure(values)
     if arguments.workers is not None:
-        if arguments.workers < 1:
-            raise ConfigError(f"--workers must be at least 1, but got {arguments.workers}.")
-        training = config.training.model_copy(update={"num_workers": arguments.workers})
+        training = config.training.model_copy(
+            update={"num_workers": _num_workers(arguments.workers)}
+        )
         config = config.model_copy(update={"training": training})
-    return recipe, config
+    return recipe, allowing_little_data(config, arguments)
+
+
+def allowing_little_data(config: PipelineConfig, arguments: argparse.Namespace) -> PipelineConfig:
+    """Return the settings, which allow little data where the arguments do."""
+    if not arguments.allow_little_data:
+        return config
+    training = config.training.model_copy(update={"allow_little_data": True})
+    return config.model_copy(update={"training": training})
+
+
+def _num_workers(text: str) -> int | tuple[int, int]:
+    """Return what `--workers` asks for: 4, or 2-4 for any number from 2 to 4."""
+    found = re.fullmatch(r"([1-9]\d*)(?:-([1-9]\d*))?", text)
+    if found is None or (found[2] and int(found[2]) < int(found[1])):
+        raise ConfigError(
+            f"--workers takes how many, such as 4, or the fewest and the most, such as 2-4, each "
+            f"at least 1, but got {text!r}."
+        )
+    return (int(found[1]), int(found[2])) if found[2] else int(found[1])
 
 
 def _hyperparameters(assignments: list[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from raysys.commands.console import Advance, Console
 from raysys.commands.material import Material
 from raysys.commands.measuring import MakeValidate
 from raysys.commands.release import release_of_search
-from raysys.commands.train import show_published
+from raysys.commands.train import allowing_little_data, show_published
 from raysys.config import PipelineConfig, load_config
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.splits import SplitBlocks
@@ -24,6 +24,7 @@ from raysys.recipes import Recipe, recipe_named
 from raysys.training.proposals import DEFAULTS
 from raysys.training.search_files import SearchFiles, Trial, best_of
 from raysys.training.space import Space
+from raysys.training.sufficiency import check_sufficient
 from raysys.training.tuner import Search, search_on_ray
 
 
@@ -109,8 +110,8 @@ def _alone(files: SearchFiles) -> Iterator[None]:
 def _settings(arguments: argparse.Namespace) -> tuple[Recipe, PipelineConfig]:
     recipe = recipe_named(arguments.recipe)
     if arguments.config is None:
-        return recipe, recipe.configure({})
-    config = load_config(arguments.config, PipelineConfig)
+        return recipe, allowing_little_data(recipe.configure({}), arguments)
+    config = allowing_little_data(load_config(arguments.config, PipelineConfig), arguments)
     if config.model.kind != recipe.base.model.kind:
         raise ConfigError(
             f"{arguments.config} sets up a {config.model.kind} model, but recipe {recipe.name} "
@@ -128,6 +129,7 @@ def _begun(
     seed: int,
 ) -> Search:
     """Make the directory the search's, or find it to be that of the same one."""
+    check_sufficient(material.histories, config.training)
     if not any(len(part.validation) for part in SplitBlocks.of(material.histories, config.split)):
         raise ConfigError(
             "A search compares trials on the validation part, but this split leaves nobody in it. "

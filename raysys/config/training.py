@@ -1,10 +1,12 @@
 """How a model is learnt."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from raysys.config.base import Config
+
+_NumWorkers = Annotated[int, Field(ge=1)]
 
 
 class TrainingConfig(Config):
@@ -37,9 +39,32 @@ class TrainingConfig(Config):
     """Of products while learning; weights and sums stay float32. auto: bfloat16 on GPUs only."""
     full_softmax_up_to: int = Field(50_000, ge=1)
     """Catalogues up to this size are scored whole; larger ones against in-batch negatives."""
-    num_workers: int = Field(1, ge=1)
+    num_workers: _NumWorkers | tuple[_NumWorkers, _NumWorkers] = 1
+    """How many learn together; or the fewest and the most, where training is to go on with those
+    that are left when a node dies, and to take in more when one comes."""
     cpus_per_worker: float = Field(1.0, gt=0)
     threads_per_worker: int = Field(1, ge=1)
     """Of torch. Several are faster only where no other program wants their cores."""
     use_gpu: bool = False
     seed: int = Field(42, ge=0)
+    allow_little_data: bool = False
+    """Learn also from fewer than 1,000 interactions, or fewer than 25 users with two."""
+
+    @property
+    def min_workers(self) -> int:
+        """The fewest workers that learn together."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """The most workers that learn together."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    @model_validator(mode="after")
+    def _has_an_order_of_workers(self) -> Self:
+        if self.min_workers > self.max_workers:
+            raise ValueError(
+                f"num_workers is the fewest and the most workers, but {self.min_workers} is more "
+                f"than {self.max_workers}"
+            )
+        return self

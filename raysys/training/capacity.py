@@ -17,13 +17,13 @@ def num_workers_held(nodes: Sequence[Mapping[str, Any]], training: TrainingConfi
 
 
 def check_workers_fit(nodes: Sequence[Mapping[str, Any]], training: TrainingConfig) -> None:
-    """Raise ConfigError when not even the empty cluster could run all workers at a time."""
+    """Raise ConfigError when not even the empty cluster could run the fewest workers at a time."""
     held = num_workers_held(nodes, training)
-    if held >= training.num_workers:
+    if held >= training.min_workers:
         return
     needs = f"{training.cpus_per_worker:g} CPUs{' and a GPU' if training.use_gpu else ''}"
     raise ConfigError(
-        f"{training.num_workers} training workers were asked for, each with {needs}, but the nodes "
+        f"{training.min_workers} training workers were asked for, each with {needs}, but the nodes "
         f"of this cluster have room for {held}. Workers learn together, so training would wait for "
         f"ever. Ask for fewer workers (--workers), make them smaller (cpus_per_worker, use_gpu), "
         f"or add nodes; those that an autoscaler could start count once they are up."

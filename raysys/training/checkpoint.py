@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The tensors are the training's own: save them before the next epoch, or copy them."""
+    """The tensors are the training's own: save them before the next epoch, or take a copy."""
 
     weights: dict[str, Tensor]
     """Those that the next step changes, also where the model has their average meanwhile."""
@@ -56,11 +56,18 @@ class Checkpoint:
     results: list[EpochResult]
     """Of every epoch so far."""
 
-    def save(self, path: Path) -> None:
+    def copy(self) -> "Checkpoint":
+        """Return one that the training does not change any more, in the memory of the CPU."""
+        weights, optimizer, best_weights = (
+            _copied(part) for part in (self.weights, self.optimizer, self.best_weights)
+        )
+        return Checkpoint(weights, optimizer, best_weights, list(self.results))
+
+    def save(self, file: Path | IO[bytes]) -> None:
         """Write one file."""
         results = [asdict(result) for result in self.results]
         parts = (self.weights, self.optimizer, self.best_weights, results)
-        torch.save(dict(zip(_PARTS, parts, strict=True)), path)
+        torch.save(dict(zip(_PARTS, parts, strict=True)), file)
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device | None = None) -> "Checkpoint":
@@ -78,6 +85,17 @@ class Checkpoint:
                 f"Training cannot go on from {path}: it is not a whole checkpoint of this version "
                 f"({error}). Start again without it."
             ) from error
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of nested dicts and lists with all tensors in them."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_copied(each) for each in value]
+    return value
 
 
 _PARTS = ("weights", "optimizer", "best_weights", "results")

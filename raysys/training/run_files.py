@@ -1,141 +1,115 @@
-"""What a training run leaves in its storage directory, beside Ray Train's checkpoints.
+"""What a training run leaves in its storage, and where Ray Train's checkpoints lie.
 
 STORAGE/
-    run.json         what is trained: settings and data. Another training is refused here
-    progress.jsonl   one line per finished epoch, written by worker 0, read by the driver
-    results.json     every epoch's result, once the model is written
-    failure.json     why the run cannot succeed, however often it is tried again
+    run/            the checkpoints
+    run.json        what is trained: settings and data. Another training is refused here
+    progress.json   every epoch that has ended, and how far the one is that is learnt now
+    model/          the model, once it is learnt
+    results.json    every epoch's result, once the model is written
+    failure.json    why the run cannot succeed, however often it is tried again
 """
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raysys import errors, storage
+from raysys import errors
 from raysys.errors import RaysysError, TrainingError
-from raysys.training.checkpoint import EpochResult
+from raysys.training.checkpoint import EpochResult, StepResult
+from raysys.training.place import Place
 
-_POLL_S = 0.2
+_RUN, _PROGRESS, _RESULTS, _FAILURE = "run.json", "progress.json", "results.json", "failure.json"
+_MODEL = "model"
+CHECKPOINTS = "run"
+"""The directory for Ray Train's own files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    results: list[EpochResult]
+    """Of every epoch that has ended."""
+    step: StepResult | None
+    """The newest, of the epoch that is learnt now; None between two epochs."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The files of one run; all workers and the driver see the same directory."""
+    """The files of one run; all workers and the driver see the same place."""
 
-    directory: Path
+    place: Place
 
     def claim(self, run: dict[str, Any]) -> None:
-        """Make the directory this run's, or go on with the run that it holds.
+        """Make the place this run's, or go on with the run that it holds.
 
         Raises:
             TrainingError: it holds the run of other settings or other data.
         """
-        path = self.directory / "run.json"
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if path.exists() and storage.read_json(path) != run:
+        found = self._read(_RUN)
+        if found is not None and found != run:
             raise TrainingError(
-                f"{self.directory} holds a training with other settings or other data, and its "
-                f"checkpoints do not fit this one. Choose another directory, or remove it."
+                f"{self.place.name} holds a training with other settings or other data, and its "
+                f"checkpoints do not fit this one. Choose another place for checkpoints, or remove "
+                f"what is there."
             )
-        storage.write_json(path, run)
-        for path in (self._progress, self._results, self._failure):
-            path.unlink(missing_ok=True)
+        self._write(_RUN, run)
+        for name in (_PROGRESS, _RESULTS, _FAILURE, _MODEL):
+            self.place.remove(name)
 
-    def add_progress(self, result: EpochResult) -> None:
-        """Append one epoch's line."""
-        with self._progress.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
+    def tell(self, progress: Progress) -> None:
+        """Say how far the run is, instead of what was said before."""
+        self._write(_PROGRESS, asdict(progress))
 
-    def progress(self) -> list[EpochResult]:
-        """Return the epochs whose lines are whole.
+    def progress(self) -> Progress:
+        """Return what `tell` was given last."""
+        found = self._read(_PROGRESS)
+        if found is None:
+            return Progress([], None)
+        step = None if found["step"] is None else StepResult(**found["step"])
+        return Progress([EpochResult(**result) for result in found["results"]], step)
 
-        After a worker died, an epoch that was learnt again has more than one line.
-        """
-        try:
-            text = self._progress.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return []
-        whole, _, _ = text.rpartition("\n")
-        return [EpochResult(**json.loads(line)) for line in whole.splitlines()]
+    def finish(self, model: Path, results: list[EpochResult]) -> None:
+        """Bring the model, a directory of this node, and say what led to it."""
+        self.place.below(_MODEL).send(model)
+        self._write(_RESULTS, [asdict(result) for result in results])
 
-    def finish(self, results: list[EpochResult]) -> None:
-        """Say that the model is written, and what led to it."""
-        storage.write_json(self._results, [asdict(result) for result in results])
-
-    def results(self) -> list[EpochResult]:
-        """Return what `finish` was given.
+    def fetch_model(self, directory: Path) -> list[EpochResult]:
+        """Put the finished model into an empty directory; return what led to it.
 
         Raises:
             TrainingError: the run ended without it.
         """
-        try:
-            return [EpochResult(**result) for result in storage.read_json(self._results)]
-        except FileNotFoundError as error:
+        results = self._read(_RESULTS)
+        if results is None:
             raise TrainingError(
-                f"The training in {self.directory} ended without a model. Its log is in the Ray "
+                f"The training in {self.place.name} ended without a model. Its log is in the Ray "
                 f"dashboard; the same call goes on from the newest checkpoint."
-            ) from error
+            )
+        self.place.below(_MODEL).fetch(directory)
+        return [EpochResult(**result) for result in results]
 
     def fail(self, error: RaysysError) -> None:
         """Say why no further try can succeed."""
-        named = {"error": type(error).__name__, "message": str(error)}
-        storage.write_json(self._failure, named)
+        self._write(_FAILURE, {"error": type(error).__name__, "message": str(error)})
 
     def failure(self) -> RaysysError | None:
         """Return the error that `fail` was given, if it was."""
-        try:
-            named = storage.read_json(self._failure)
-        except FileNotFoundError:
+        named = self._read(_FAILURE)
+        if named is None:
             return None
         error: RaysysError = getattr(errors, named["error"])(named["message"])
         return error
 
-    @property
-    def _progress(self) -> Path:
-        return self.directory / "progress.jsonl"
+    def remove(self) -> None:
+        """Remove all of this, and the checkpoints."""
+        for name in (_RUN, _PROGRESS, _RESULTS, _FAILURE, _MODEL, CHECKPOINTS):
+            self.place.remove(name)
 
-    @property
-    def _results(self) -> Path:
-        return self.directory / "results.json"
+    def _write(self, name: str, value: Any) -> None:
+        self.place.write_text(name, json.dumps(value))
 
-    @property
-    def _failure(self) -> Path:
-        return self.directory / "failure.json"
-
-
-@contextmanager
-def followed(
-    files: RunFiles, on_epoch: Callable[[EpochResult], None], abort: Callable[[], None]
-) -> Iterator[list[BaseException]]:
-    """Call `on_epoch` for each epoch that ends in the block; what it raises ends the training."""
-    stopped = threading.Event()
-    errors: list[BaseException] = []
-
-    def follow() -> None:
-        num_seen = 0
-        is_last = False
-        while not is_last:
-            is_last = stopped.wait(_POLL_S)
-            results = files.progress()
-            try:
-                for result in results[num_seen:]:
-                    on_epoch(result)
-            except BaseException as error:
-                errors.append(error)
-                abort()
-                return
-            num_seen = len(results)
-
-    thread = threading.Thread(target=follow, name="raysys-training-progress", daemon=True)
-    thread.start()
-    try:
-        yield errors
-    finally:
-        stopped.set()
-        thread.join()
-    if errors:
-        raise errors[0]
+    def _read(self, name: str) -> Any:
+        text = self.place.read_text(name)
+        return None if text is None else json.loads(text)

@@ -109,12 +109,12 @@ def allowed_parallel(
         parallel: how many were asked for; None: as many as there is room for.
     """
     check_workers_fit(nodes, training)
-    room = num_workers_held(nodes, training) // training.num_workers
+    room = max(1, num_workers_held(nodes, training) // training.max_workers)
     if room < (parallel or 1):
         gpus = " and a GPU" if training.use_gpu else ""
         raise ConfigError(
             f"{parallel} trials at a time were asked for, but the cluster has room for {room}: "
-            f"each needs {training.num_workers} workers with {training.cpus_per_worker:g} "
+            f"each needs {training.max_workers} workers with {training.cpus_per_worker:g} "
             f"CPUs{gpus}. The others would wait for ever. Ask for fewer, make the workers smaller, "
             f"or add nodes."
         )
@@ -180,7 +180,7 @@ def _trial(search: Search, number: int, hyperparameters: dict[str, Any]) -> None
             search.files.items,
             search.files.users,
             config,
-            directory=files.run / "model",
+            directory=files.run / "learnt",
             make_validate=search.make_validate,
             watcher=TrialWatcher(search.files, number, compared),
             on_epoch=report,

@@ -32,6 +32,7 @@ training: {{learning_rate: 0.02, batch_size: 8, max_epochs: {MAX_EPOCHS}, patien
 index: {{num_partitions: 2}}
 """
 TUNE = ["tune", "dataset", "--releases", "releases", "--search", "search", "--trials", str(TRIALS)]
+TUNE += ["--allow-little-data"]
 TUNE += ["--config", "settings.yaml", "--space", "recency_mask=true,false", "--space", "bptt=8"]
 
 

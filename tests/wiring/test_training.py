@@ -1,7 +1,12 @@
 """Training on a real Ray: any number of workers learn the same, also when one dies or all stop."""
 
+import json
 import os
+import random
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,19 +86,33 @@ def make_world(directory: Path, *, length: int) -> World:
 
 @dataclass(frozen=True)
 class MeasureNextItem:
-    """Makes the validation; once, at the end of epoch 2, it kills the worker that it runs in."""
+    """Makes the validation of a worker, which may come to harm.
+
+    Attributes:
+        kill_once: once, at the end of its second epoch, the worker is killed; the file says so.
+        kill_after_s: that long after it began, with `kill_once`, instead of then.
+        wait_for: the last epoch ends only when this file is there.
+        seconds: that an epoch takes.
+    """
 
     kill_once: Path | None = None
+    kill_after_s: float | None = None
+    wait_for: Path | None = None
+    seconds: float = 0.0
 
     def __call__(self, held: Held) -> Callable[[EmbeddingModel], dict[str, float]]:
         num_calls = 0
+        if self.kill_after_s is not None:
+            threading.Timer(self.kill_after_s, self.kill).start()
 
         def validate(model: EmbeddingModel) -> dict[str, float]:
             nonlocal num_calls
             num_calls += 1
-            if self.kill_once is not None and num_calls == 2 and not self.kill_once.exists():
-                self.kill_once.touch()
-                os._exit(1)
+            time.sleep(self.seconds)
+            if num_calls == 2 and self.kill_after_s is None:
+                self.kill()
+            while num_calls == EPOCHS and self.wait_for and not self.wait_for.exists():
+                time.sleep(0.05)
             scores = encode_histories(model, held.histories) @ encode_catalogue(model).T
             wanted = scores[np.arange(len(held)), held.relevant.item_nums - 1]
             ranks = 1 + (scores > wanted[:, None]).sum(axis=1)
@@ -101,26 +120,32 @@ class MeasureNextItem:
 
         return validate
 
+    def kill(self) -> None:
+        if self.kill_once is not None and not self.kill_once.exists():
+            self.kill_once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
 
 def train(
     world: World,
     directory: Path,
     *,
+    config: PipelineConfig = CONFIG,
     num_workers: int = 1,
-    kill_once: Path | None = None,
+    measure: MeasureNextItem | None = None,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
-    storage: Path | None = None,
+    storage: Path | str | None = None,
 ) -> TrainedModel:
-    training = CONFIG.training.model_copy(update={"num_workers": num_workers})
+    training = config.training.model_copy(update={"num_workers": num_workers})
     return train_on_ray(
         world.dataset,
         world.items,
         world.users,
-        CONFIG.model_copy(update={"training": training}),
+        config.model_copy(update={"training": training}),
         directory=directory,
-        make_validate=MeasureNextItem(kill_once),
+        make_validate=measure or MeasureNextItem(),
         on_epoch=on_epoch,
-        storage=storage,
+        storage=storage or directory.with_name("storage"),
     )
 
 
@@ -166,29 +191,66 @@ def test_a_worker_that_dies_once_costs_time_but_no_quality(
     world: World, reference: Reference, tmp_path: Path
 ) -> None:
     died = tmp_path / "died"
-    trained = train(world, tmp_path / "model", num_workers=2, kill_once=died)
+    trained = train(
+        world, tmp_path / "model", num_workers=2, measure=MeasureNextItem(kill_once=died)
+    )
     assert died.exists()
     assert_same(trained, reference, world)
+
+
+def test_a_worker_that_is_killed_at_any_moment_learns_the_same_weights_bit_for_bit(
+    world: World, tmp_path: Path
+) -> None:
+    # Several batches an epoch, in an order that is drawn, and dropout: what is random must go on
+    # from where it was.
+    config = CONFIG.model_copy(
+        update={
+            "model": CONFIG.model.model_copy(update={"dropout": 0.3, "bptt": 4}),
+            "training": CONFIG.training.model_copy(update={"batch_size": 5, "max_epochs": 12}),
+        }
+    )
+    undisturbed = train(world, tmp_path / "first" / "model", config=config)
+    died, after_s = tmp_path / "died", random.uniform(0, 3)
+    measure = MeasureNextItem(kill_once=died, kill_after_s=after_s, seconds=0.25)
+    killed = train(world, tmp_path / "second" / "model", config=config, measure=measure)
+    assert died.exists(), f"it was to be killed {after_s} s after it began"
+    for name in ("loss", "metrics"):
+        values = [[getattr(each, name) for each in run.results] for run in (undisturbed, killed)]
+        assert values[0] == values[1], f"killed {after_s} s after it began"
+    vocabulary = Vocabulary.open(world.items).hash
+    models = [load_model(run.directory, vocabulary=vocabulary) for run in (undisturbed, killed)]
+    for weight, expected in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(weight, expected), f"killed {after_s} s after it began"
 
 
 def test_one_worker_that_was_stopped_goes_on_and_learns_what_the_plain_loop_learns(
     world: World, reference: Reference, tmp_path: Path
 ) -> None:
+    known = tmp_path / "storage" / "run" / "checkpoint_manager_snapshot.json"
+    first: list[EpochResult] = []
+
     def stop(result: EpochResult) -> None:
-        # Ray Train has taken an epoch's checkpoint down when the next but one has ended.
-        if result.epoch == 3:
+        first.append(result)
+        if result.epoch == EPOCHS - 1:
+            while not known.exists() or not json.loads(known.read_text())["checkpoint_results"]:
+                time.sleep(0.05)
             raise KeyboardInterrupt
 
-    storage = tmp_path / "storage"
+    go_on = tmp_path / "go-on"
+    storage = f"file://{tmp_path}/storage"
+    measure = MeasureNextItem(wait_for=go_on)
     with pytest.raises(KeyboardInterrupt):
-        train(world, tmp_path / "model", on_epoch=stop, storage=storage)
+        train(world, tmp_path / "model", measure=measure, on_epoch=stop, storage=storage)
     assert not (tmp_path / "model").exists()
 
+    go_on.touch()
     heard: list[EpochResult] = []
-    trained = train(world, tmp_path / "model", on_epoch=heard.append, storage=storage)
+    trained = train(
+        world, tmp_path / "model", measure=measure, on_epoch=heard.append, storage=storage
+    )
     assert_same(trained, reference, world)
-    assert heard == trained.results[-len(heard) :]
-    assert len(heard) < EPOCHS
+    assert heard == trained.results
+    assert heard[0] == first[0]  # also in how long it took, so it was not learnt again
 
 
 def test_what_no_retry_can_mend_is_told_at_once(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ def test_prometheus_finds_imported_rows_and_the_newest_epoch(tmp_path: Path) -> 
             update={"training": CONFIG.training.model_copy(update={"max_epochs": 2})}
         ),
         directory=tmp_path / "model",
+        storage=tmp_path / "storage",
         make_validate=WaitForGauges(
             f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}"
         ),

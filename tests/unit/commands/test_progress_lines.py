@@ -57,3 +57,34 @@ def test_nothing_that_happened_is_no_line() -> None:
     log = Log("rows")
     log.progress.end()
     assert log.lines == []
+
+
+def test_what_moves_on_within_a_step_is_told_every_quarter_of_a_minute() -> None:
+    log = Log("training")
+    log.at(0, 0, 4, "workers start")
+    for second in range(10, 50):
+        log.at(second, (second - 9) / 100, 4, f"loss {second}")
+    assert [line.split(" (")[0] for line in log.lines] == [
+        "  training: 0 of 4, workers start",
+        "  training: 0 of 4, loss 15",
+        "  training: 0 of 4, loss 30",
+        "  training: 0 of 4, loss 45",
+    ]
+
+
+def test_the_time_left_counts_from_when_the_work_began() -> None:
+    log = Log("training")
+    log.at(0, 0, 10, "workers start")
+    log.at(100, 0.5, 10, "loss 9")  # since then 1.5 took 30 s, and 8 are left
+    log.at(130, 2, 10, "loss 5")
+    log.at(1090, 2.5, 10, "loss 4")  # 2 took 990 s, 7.5 are left
+    log.at(13_000, 9, 20, "loss 3")  # 8.5 took 12,900 s, 11 are left
+    log.at(13_001, 20, 20, "loss 2")
+    assert [line.split(" (")[1] for line in log.lines] == [
+        "0 s)",
+        "100 s)",
+        "130 s, 3 min left)",
+        "1090 s, 62 min left)",
+        "13000 s, 4.6 h left)",
+        "13001 s)",
+    ]

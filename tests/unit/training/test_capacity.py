@@ -2,7 +2,7 @@
 
 import pytest
 
-from raysys.config import TrainingConfig
+from raysys.config import TrainingConfig, parse_config
 from raysys.errors import ConfigError
 from raysys.training.capacity import check_workers_fit, num_workers_held
 
@@ -37,3 +37,20 @@ def test_more_workers_than_the_cluster_holds_are_refused_with_how_many_it_holds(
         check_workers_fit(nodes, TrainingConfig(num_workers=5))
     with pytest.raises(ConfigError, match="1 CPUs and a GPU, but .* room for 0"):
         check_workers_fit(nodes, TrainingConfig(num_workers=1, use_gpu=True))
+
+
+def test_as_many_workers_as_the_cluster_holds_are_enough_if_the_fewest_fit() -> None:
+    check_workers_fit([node(2)], TrainingConfig(num_workers=(2, 100)))
+    with pytest.raises(ConfigError, match="3 training workers.*room for 2"):
+        check_workers_fit([node(2)], TrainingConfig(num_workers=(3, 100)))
+
+
+@pytest.mark.parametrize("num_workers", [0, (0, 2), (3, 2), (1, 2, 3)])
+def test_what_is_no_number_of_workers_is_refused(num_workers: object) -> None:
+    with pytest.raises(ConfigError, match="num_workers"):
+        parse_config({"num_workers": num_workers}, TrainingConfig, source="here")
+
+
+def test_a_pair_of_numbers_of_workers_is_read_from_a_list() -> None:
+    config = parse_config({"num_workers": [1, 2]}, TrainingConfig, source="here")
+    assert (config.min_workers, config.max_workers) == config.num_workers == (1, 2)

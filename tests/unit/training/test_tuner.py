@@ -22,6 +22,8 @@ NODES = [node(4), node(3, 1), node(8, alive=False)]
         (TrainingConfig(), 7),
         (TrainingConfig(cpus_per_worker=2), 3),  # 2 on the first node, 1 on the second
         (TrainingConfig(num_workers=2), 3),
+        (TrainingConfig(num_workers=(1, 3)), 2),
+        (TrainingConfig(num_workers=(2, 20)), 1),
         (TrainingConfig(cpus_per_worker=0.5, use_gpu=True), 1),
     ],
 )
