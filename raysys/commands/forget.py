@@ -13,7 +13,7 @@ from raysys.commands.submission import check_output
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.errors import DatasetError, ReleaseError, SourceError
+from raysys.errors import ConfigError, DatasetError, ReleaseError, SourceError
 from raysys.logs.calls import run_calls
 from raysys.logs.catalogue import read_catalogue
 from raysys.logs.forgetting import Receipt, forget_users
@@ -81,9 +81,18 @@ def releases_with(user_ids: Collection[str], directories: Sequence[Path]) -> dic
     """Return, by the path of each release in some directories, whether it holds any of the users.
 
     One that cannot be read may hold them, so it counts as one that does.
+
+    Raises:
+        ConfigError: a directory is not there. To pass over it could mean that a release that
+            holds them is not told of.
     """
     found = {}
     for directory in directories:
+        if not directory.is_dir():
+            raise ConfigError(
+                f"--releases {directory} is no directory, so it cannot be said which releases hold "
+                f"these users. Nobody was forgotten; check the path."
+            )
         is_release = (directory / MANIFEST_NAME).is_file()
         names = [""] if is_release else list_releases(directory)
         for path in (directory / name for name in names):
@@ -109,8 +118,8 @@ def _show(receipt: Receipt, dataset: Path, console: Console) -> None:
         f"interactions: {rows['interactions']:,} of these were taken out of {dataset}, "
         f"{rows['quarantine']:,} rows of quarantine, {rows['users']:,} of the table of users"
     )
-    console.say(f"  {len(receipt.shards_rewritten):,} shards were written again")
+    console.say(f"  shards written again: {len(receipt.shards_rewritten):,}")
     for release in receipt.releases_with_them:
         console.say(f"  release {release} still holds some of them: remove it", style="yellow")
     if not receipt.releases_checked:
-        console.say("  no releases were looked at (--releases)", style="yellow")
+        console.say("  no release was looked at: name them with --releases", style="yellow")

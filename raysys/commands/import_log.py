@@ -127,6 +127,8 @@ def _show(
         console.say(f"  what was quarantined, with file, row and reason: {folder}/*.parquet")
     if manifest.import_id != record.import_id:
         console.say(f"  nothing of it is new: {destination} holds what it held before")
+    if record.mode is ImportMode.INCREMENTAL and len(manifest.imports) == 1:
+        console.say("  note: there was no dataset to add to; this one is new", style="yellow")
     console.say(
         f"  {manifest.rows_accepted:,} rows of {manifest.num_users:,} users, "
         f"{manifest.num_items:,} items in {destination}"

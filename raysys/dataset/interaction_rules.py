@@ -105,8 +105,10 @@ def unit_of_time(statistics: Statistics) -> Finding:
             "Times must be seconds since 1970. These seem to be in a larger unit (minutes, days, "
             "thousands of seconds), or to count from another start. Convert them, and import again."
         )
-    elif large or early:
+    elif early:
         warn = f"They distort what is new and what is old. Correct or drop such rows. {example}"
+    elif large:
+        warn = f"Correct such rows and import again, or do without them. {example}"
     found = "all times are seconds of a plausible size"
     if large or early:
         found = f"times beyond 2099, quarantined: {large:,}; before 1980: {early:,}"

@@ -135,7 +135,10 @@ def _explain_missing(
         )
     meant = "".join(_meant(name, names) for name in missing)
     told = " ".join(f"{option} {name}=..." for name in missing)
-    return f"{message}{meant} Tell what they are called there, in any case of letters: {told}"
+    return (
+        f"{message}{meant} Rename columns (the case of letters does not matter), or tell the "
+        f"import what they are called there: {told}"
+    )
 
 
 def _either(names: Sequence[str]) -> str:

@@ -90,7 +90,9 @@ def import_log(
         NothingUsableError: no row of all the files could be used.
     """
     if num_shards is not None and not 1 <= num_shards <= MOST_SHARDS:
-        raise ConfigError(f"num_shards must be between 1 and {MOST_SHARDS}, but got {num_shards}.")
+        raise ConfigError(
+            f"A dataset has between 1 and {MOST_SHARDS:,} shards, not {num_shards:,}."
+        )
     check_dataset_group_name(dataset_group)
     into = Destination.open(destination, dataset_group, mode)
     origins = find_sources(interactions)

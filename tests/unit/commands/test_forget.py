@@ -13,7 +13,7 @@ from raysys.commands import forget
 from raysys.commands.forget import read_user_ids, releases_with
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.errors import SourceError
+from raysys.errors import ConfigError, SourceError
 from raysys.logs.call import run_here
 from raysys.logs.importing import import_log
 from raysys.release import HISTORIES, USER_VOCABULARY, publishing
@@ -102,3 +102,12 @@ def test_the_command_ends_with_the_receipt(tmp_path: Path, monkeypatch, capsys) 
     assert receipt["releases_with_them"] == [held]
     assert "still holds some of them" in captured.err
     assert "ann" not in captured.out.replace("data", "")
+
+
+def test_a_directory_of_releases_that_is_not_there_is_refused_before_anybody_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="missing is no directory, .*Nobody was forgotten"):
+        releases_with(["ann"], [tmp_path / "empty", tmp_path / "missing"])
+    assert releases_with(["ann"], [tmp_path / "empty"]) == {}

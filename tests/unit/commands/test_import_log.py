@@ -88,3 +88,8 @@ def test_every_row_is_told_of_with_what_is_wrong_and_where_it_is_now(
     (quarantine,) = to.glob("import-*/quarantine/*.parquet")
     assert found == f"{quarantine.parent}/*.parquet"
     assert lines[-2:] == [f"  2 rows of 2 users, 2 items in {to}", "  3 rows in the table of items"]
+    new = str(tmp_path / "new")
+    for note in (["  note: there was no dataset to add to; this one is new"], []):
+        assert main([*words, "--to", new, "--mode", "incremental"]) == 0
+        shown = capsys.readouterr().out.splitlines()
+        assert [line for line in shown if "no dataset" in line] == note

@@ -201,6 +201,7 @@ IMPORTS = [
     ("quarantined rows", refused(null_id=30_000), "WARN", "50.0 % of 60,000 rows"),
     ("quarantined rows", refused(null_id=30_001), "FAIL", "import again"),
     ("unit of time", refused(timestamp_out_of_range=1), "WARN", "beyond 2099, quarantined: 1;"),
+    ("unit of time", refused(timestamp_out_of_range=1), "WARN", "or do without them"),
     ("unit of time", refused(timestamp_out_of_range=30_001), "FAIL", "divide by 1,000"),
     ("duplicates", manifest(rows_duplicate=6_000), "PASS", "10.0 %"),
     ("duplicates", manifest(rows_duplicate=6_001), "WARN", "imported twice"),

@@ -64,7 +64,8 @@ def test_a_report_says_what_became_of_each_row(log, assembly):
     assert [str(row) for row in report.first_quarantined] == [
         "log.csv, row 2 (null_id): ',i,2'. USER_ID: The id is missing.",
         "log.csv, row 5 (bad_timestamp): 'w,j,x'. TIMESTAMP is 'x': The time is not a number of "
-        "seconds since 1970-01-01 UTC.",
+        "seconds since 1970-01-01 UTC. (In a Parquet file or a query, a column of timestamps may "
+        "hold it.)",
     ]
     assert report.notices == [
         "log.csv: 1 ids begin or end with white space; it was kept as a part of them."
@@ -192,5 +193,5 @@ def test_an_import_without_a_listener_is_silent(log):
 def test_a_number_of_shards_out_of_bounds_is_refused_before_anything_starts(
     log, tmp_path, num_shards
 ):
-    with pytest.raises(ConfigError, match="between 1 and 4096"):
+    with pytest.raises(ConfigError, match="between 1 and 4,096"):
         import_log([log], tmp_path / "data", num_shards=num_shards)
