@@ -30,6 +30,22 @@ class Hyperparameter:
     high: int | float | None = None
     tunable: bool = True
 
+    def admits(self, value: Any) -> bool:
+        """Return whether it may have this value."""
+        if self.low is None or self.high is None:
+            return isinstance(value, bool)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        is_whole_enough = isinstance(self.default, float) or isinstance(value, int)
+        return is_number and is_whole_enough and bool(self.low <= value <= self.high)
+
+    @property
+    def rule(self) -> str:
+        """What comes after "it must" where a value is refused."""
+        if self.low is None:
+            return "be true or false"
+        whole = "" if isinstance(self.default, float) else ", whole numbers"
+        return f"lie in [{self.low}, {self.high}]{whole}"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -57,11 +73,10 @@ class Recipe:
                     f"Recipe {self.name} has no hyperparameter {name!r}; it has "
                     f"{', '.join(sorted(known)) or 'none'}."
                 )
-            low, high = known[name].low, known[name].high
-            if low is not None and high is not None and not low <= value <= high:
+            if not known[name].admits(value):
                 raise ConfigError(
-                    f"Hyperparameter {name} of recipe {self.name} must lie in [{low}, {high}], "
-                    f"but got {value!r}."
+                    f"Hyperparameter {name} of recipe {self.name} must {known[name].rule}, but got "
+                    f"{value!r}. Its default is {known[name].default}."
                 )
         merged = self.base.model_dump(mode="json")
         merged["model"].update(values)

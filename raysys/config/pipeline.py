@@ -62,3 +62,25 @@ class PipelineConfig(Config):
                 "'users' asks it for others. Choose another split, or a model that reads histories"
             )
         return self
+
+    @model_validator(mode="after")
+    def _the_loss_has_what_the_model_asks_for(self) -> Self:
+        if not isinstance(self.model, TwoTowerConfig):
+            return self
+        loss = self.training.loss
+        if self.feedback.gives_labels and loss != "auto":
+            raise ValueError(
+                f"explicit feedback learns the values of events by their squared error, so "
+                f"training.loss {loss} has nothing to do. Leave it auto, or use implicit feedback"
+            )
+        options = {
+            "logq_correction": self.model.logq_correction,
+            "remove_accidental_hits": self.model.remove_accidental_hits,
+        }
+        switched_off = [name for name, is_on in options.items() if not is_on]
+        if switched_off and loss not in ("auto", "in_batch_softmax"):
+            raise ValueError(
+                f"{' and '.join(switched_off)} can be switched off for in_batch_softmax only, but "
+                f"training.loss is {loss}"
+            )
+        return self

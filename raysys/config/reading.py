@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from raysys.errors import ConfigError
 
@@ -52,13 +54,33 @@ def parse_config(value: Any, config_class: type[ConfigT], *, source: str) -> Con
 
 def _explain(entry: Any, config_class: type[BaseModel]) -> str:
     location = ".".join(str(part) for part in entry["loc"]) or "(the whole file)"
+    *parents, name = (str(part) for part in entry["loc"] or ("",))
     if entry["type"] != "extra_forbidden":
-        return f"{location}: {entry['msg']}, but got {entry['input']!r}"
-    *parents, unknown = (str(part) for part in entry["loc"])
+        fields = [
+            model.model_fields[name]
+            for model in _models_at(config_class, parents)
+            if name in model.model_fields
+        ]
+        bounds = "".join(_bounds(field) for field in fields[:1])
+        return f"{location}: {entry['msg']}, but got {entry['input']!r}{bounds}"
     known = [key for model in _models_at(config_class, parents) for key in model.model_fields]
-    nearest = difflib.get_close_matches(unknown, known, n=1, cutoff=0.0)
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return f"{location}: unknown key{hint}"
+
+
+def _bounds(field: FieldInfo) -> str:
+    """Return the range of a number and the default, as far as a setting has them."""
+    low, high = "(-inf", "inf)"
+    for bound in field.metadata:
+        if isinstance(bound, Ge | Gt):
+            low = f"[{bound.ge}" if isinstance(bound, Ge) else f"({bound.gt}"
+        elif isinstance(bound, Le | Lt):
+            high = f"{bound.le}]" if isinstance(bound, Le) else f"{bound.lt})"
+    parts = [] if (low, high) == ("(-inf", "inf)") else [f"range {low}, {high}"]
+    if isinstance(field.default, bool | int | float | str | None):
+        parts.append(f"default {'null' if field.default is None else field.default}")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _models_at(config_class: type[BaseModel], location: list[str]) -> list[type[BaseModel]]:

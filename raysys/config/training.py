@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raysys.config.base import Config
+from raysys.config.base import Config, Share
 
 _NumWorkers = Annotated[int, Field(ge=1)]
 
@@ -37,8 +37,24 @@ class TrainingConfig(Config):
     It is the average that is validated and saved; null: the weights as they are."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of products while learning; weights and sums stay float32. auto: bfloat16 on GPUs only."""
+    loss: Literal[
+        "auto", "full_softmax", "sampled_softmax", "in_batch_softmax", "bce", "gbce", "bpr"
+    ] = "auto"
+    """What is learnt of the item that a query led to: its probability among all items, among items
+    drawn for the step or among those of the batch, or its logit against those of drawn items (bce,
+    gbce, bpr). auto: full_softmax up to full_softmax_up_to, then sampled_softmax for models that
+    read histories and in_batch_softmax for two_tower."""
     full_softmax_up_to: int = Field(50_000, ge=1)
-    """Catalogues up to this size are scored whole; larger ones against in-batch negatives."""
+    """Items of a catalogue that is scored whole when the loss is auto."""
+    num_negatives: int = Field(1024, ge=1)
+    """Items drawn for a step, the same for all its queries and workers."""
+    popular_share: Share = 0.5
+    """Of the num_negatives of sampled_softmax, drawn by how often an item is the answer in the log;
+    the others, and those of bce, gbce and bpr, are drawn alike from the whole catalogue."""
+    num_hard_negatives: int | None = Field(None, ge=1)
+    """Only so many negatives with the highest logits count for a query; null: all."""
+    gbce_calibration: Share = 0.75
+    """t of gbce: 0 is bce, 1 gives calibrated probabilities."""
     num_workers: _NumWorkers | tuple[_NumWorkers, _NumWorkers] = 1
     """How many learn together; or the fewest and the most, where training is to go on with those
     that are left when a node dies, and to take in more when one comes."""
@@ -68,3 +84,20 @@ class TrainingConfig(Config):
                 f"than {self.max_workers}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _hard_negatives_are_chosen_from_some(self) -> Self:
+        if self.num_hard_negatives is not None and self.loss not in _WITH_HARD_NEGATIVES:
+            reason = {
+                "auto": "auto may be full_softmax, which has no negatives to choose from",
+                "gbce": "the calibration of gbce counts on negatives that are drawn alike",
+            }.get(self.loss, f"{self.loss} has no negatives to choose from")
+            raise ValueError(
+                f"num_hard_negatives {self.num_hard_negatives} needs one of the losses "
+                f"{', '.join(_WITH_HARD_NEGATIVES)}: {reason}. Name one, or leave "
+                f"num_hard_negatives null"
+            )
+        return self
+
+
+_WITH_HARD_NEGATIVES = ("sampled_softmax", "in_batch_softmax", "bce", "bpr")

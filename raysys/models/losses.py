@@ -65,6 +65,7 @@ def in_batch_softmax_loss(
     remove_accidental_hits: bool = True,
     query_weights: Tensor | None = None,
     temperature: float = 1.0,
+    num_hard_negatives: int | None = None,
 ) -> Tensor:
     """Return how surprised the queries are by their items, among the items of the batch.
 
@@ -85,6 +86,8 @@ def in_batch_softmax_loss(
             other row that holds it, as TensorFlow Recommenders does unless told otherwise.
         query_weights: (B,) float; all 1 when None.
         temperature: divides the logits, before the correction. > 0.
+        num_hard_negatives: only so many other candidates with the highest corrected logits count
+            for a query; None: all.
 
     Returns:
         Scalar in nats; 0 when no query has a negative.
@@ -108,6 +111,7 @@ def in_batch_softmax_loss(
         chosen_shifts,
         query_weights,
         replace_chosen=remove_accidental_hits,
+        num_hard_negatives=num_hard_negatives,
     )
 
 
@@ -141,6 +145,7 @@ def _softmax_loss(
     weights: Tensor | None,
     *,
     replace_chosen: bool = False,
+    num_hard_negatives: int | None = None,
 ) -> Tensor:
     """Return sum_i w_i (log sum_c exp(q_i·c + shift_c) - q_i·c_chosen - chosen_shift_i).
 
@@ -149,9 +154,24 @@ def _softmax_loss(
     if weights is None:
         weights = queries.new_ones(len(queries))
     loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-        queries, candidates, chosen, shifts, chosen_shifts, weights, replace_chosen
+        queries,
+        candidates,
+        chosen,
+        shifts,
+        chosen_shifts,
+        weights,
+        replace_chosen,
+        num_hard_negatives,
     )
     return loss
+
+
+def keep_hardest_(logits: Tensor, num_hard_negatives: int | None) -> None:
+    """Set all but the highest of each row of logits, (B, C), to -inf; None: leave all."""
+    if num_hard_negatives is None or num_hard_negatives >= logits.shape[1]:
+        return
+    hardest = torch.topk(logits, num_hard_negatives, dim=1)
+    logits.fill_(-torch.inf).scatter_(1, hardest.indices, hardest.values)
 
 
 class _SoftmaxLoss(torch.autograd.Function):
@@ -170,6 +190,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         chosen_shifts: Tensor,
         weights: Tensor,
         replace_chosen: bool,
+        num_hard_negatives: int | None,
     ) -> Tensor:
         dtype = product_dtype(candidates)
         ctx.dtypes = queries.dtype, candidates.dtype
@@ -186,6 +207,10 @@ class _SoftmaxLoss(torch.autograd.Function):
                 logits = logits_of(queries[rows], factors, shifts)  # (block, C)
                 if replace_chosen:
                     logits.scatter_add_(1, column, extra[rows, None])
+                if num_hard_negatives is not None:
+                    own = logits.gather(1, column)
+                    keep_hardest_(logits.scatter_(1, column, -torch.inf), num_hard_negatives)
+                    logits.scatter_(1, column, own)
                 logits = torch.log_softmax(logits, dim=1)
                 losses[rows] -= logits.gather(1, column)[:, 0]
                 weight = weights[rows, None]
@@ -199,9 +224,9 @@ class _SoftmaxLoss(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: Any, grad_loss: Tensor
-    ) -> tuple[Tensor, Tensor, None, None, None, None, None]:
+    ) -> tuple[Tensor, Tensor, None, None, None, None, None, None]:
         grads = [
             (grad * grad_loss).to(dtype)
             for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         ]
-        return grads[0], grads[1], None, None, None, None, None
+        return grads[0], grads[1], None, None, None, None, None, None

@@ -1,4 +1,6 @@
-"""How surprised queries are by the items they led to."""
+"""How surprised queries are by the items they led to, for each `training.loss`."""
+
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,54 +11,103 @@ from raysys.dataset.histories import Histories
 from raysys.models.base import EmbeddingModel
 from raysys.models.losses import full_softmax_loss, in_batch_softmax_loss
 from raysys.training.communication import Communicator
+from raysys.training.drawn_items import AmongDrawnItems
 
 
-class ChosenItems:
-    """How surprised queries are by the items they led to: among all items, or those of the batch.
+class ChosenItems(Protocol):
+    """The loss of all workers together does not depend on their number."""
 
-    The batch is that of all workers together, so that the loss does not depend on their number.
-    """
-
-    def __init__(
-        self,
-        model: EmbeddingModel,
-        train: Histories,
-        config: PipelineConfig,
-        comm: Communicator,
-    ) -> None:
-        self._model = model
-        self._comm = comm
-        self._options: dict[str, bool] = {"remove_accidental_hits": True}
-        device = next(model.parameters()).device
-        self._all_items: Tensor | None = None
-        self._sampling_probability: Tensor | None = None
-        if model.num_items <= config.training.full_softmax_up_to:
-            self._all_items = torch.arange(1, model.num_items + 1, device=device)
-            return
-        logq_correction = True
-        if isinstance(config.model, TwoTowerConfig):
-            logq_correction = config.model.logq_correction
-            self._options["remove_accidental_hits"] = config.model.remove_accidental_hits
-        if logq_correction:
-            counts = np.zeros(model.num_items + 1, np.int64)
-            for block in train.blocks():
-                counts += np.bincount(block.targets().item_nums, minlength=len(counts))
-            frequency = torch.from_numpy(counts).to(device, torch.float64)
-            frequency[0] = 0.0
-            comm.sum_([frequency])
-            self._sampling_probability = (frequency / frequency.sum()).float()
+    def begin(self, epoch: int) -> None:
+        """Be told that an epoch begins, before its first batch; what is drawn follows from it."""
 
     def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
         """Return the summed loss of (B, D) queries that led to (B,) items, (B,) weights."""
-        temperature = self._model.temperature
-        if self._all_items is not None:
-            return full_softmax_loss(
-                queries,
-                self._model.encode_candidates(self._all_items),
-                item_nums - 1,
-                query_weights=weights,
-                temperature=temperature,
-            )
+
+
+def build_chosen_items(
+    model: EmbeddingModel, train: Histories, config: PipelineConfig, comm: Communicator
+) -> ChosenItems:
+    """Return the loss that the settings name.
+
+    Args:
+        train: this worker's users.
+    """
+    name = loss_name(config, model.num_items)
+    if name == "full_softmax":
+        return AmongAllItems(model)
+    if name == "in_batch_softmax":
+        return AmongItemsOfTheBatch(model, train, config, comm)
+    share = config.training.popular_share if name == "sampled_softmax" else 0.0
+    probability = None if share == 0 else answer_probability(model, train, comm)
+    return AmongDrawnItems(model, name, probability, config.training)
+
+
+def loss_name(config: PipelineConfig, num_items: int) -> str:
+    """Return the loss that a catalogue of this size is learnt with."""
+    if config.training.loss != "auto":
+        return config.training.loss
+    if num_items <= config.training.full_softmax_up_to:
+        return "full_softmax"
+    return "in_batch_softmax" if isinstance(config.model, TwoTowerConfig) else "sampled_softmax"
+
+
+def answer_probability(model: EmbeddingModel, train: Histories, comm: Communicator) -> Tensor:
+    """Return how often each item number is the answer in the log of all workers, (N + 1,) float64.
+
+    It sums to 1; number 0, what the vocabulary does not hold, has 0.
+    """
+    counts = np.zeros(model.num_items + 1, np.int64)
+    for block in train.blocks():
+        counts += np.bincount(block.targets().item_nums, minlength=len(counts))
+    device = next(model.parameters()).device
+    frequency = torch.from_numpy(counts).to(device, torch.float64)
+    frequency[0] = 0.0
+    comm.sum_([frequency])
+    return frequency / frequency.sum()
+
+
+class AmongAllItems:
+    """The whole catalogue is scored."""
+
+    def __init__(self, model: EmbeddingModel) -> None:
+        self._model = model
+        device = next(model.parameters()).device
+        self._all_items = torch.arange(1, model.num_items + 1, device=device)
+
+    def begin(self, epoch: int) -> None:
+        """Nothing is drawn."""
+
+    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
+        return full_softmax_loss(
+            queries,
+            self._model.encode_candidates(self._all_items),
+            item_nums - 1,
+            query_weights=weights,
+            temperature=self._model.temperature,
+        )
+
+
+class AmongItemsOfTheBatch:
+    """The items of all workers' queries are scored."""
+
+    def __init__(
+        self, model: EmbeddingModel, train: Histories, config: PipelineConfig, comm: Communicator
+    ) -> None:
+        self._model = model
+        self._comm = comm
+        self._num_hard_negatives = config.training.num_hard_negatives
+        self._remove_accidental_hits = logq_correction = True
+        if isinstance(config.model, TwoTowerConfig):
+            logq_correction = config.model.logq_correction
+            self._remove_accidental_hits = config.model.remove_accidental_hits
+        self._sampling_probability: Tensor | None = None
+        if logq_correction:
+            self._sampling_probability = answer_probability(model, train, comm).float()
+
+    def begin(self, epoch: int) -> None:
+        """Nothing is drawn but the batches themselves."""
+
+    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
         distinct, counts = torch.unique(self._comm.gather(item_nums), return_counts=True)
         probability = self._sampling_probability
         return in_batch_softmax_loss(
@@ -65,7 +116,8 @@ class ChosenItems:
             torch.searchsorted(distinct, item_nums),
             counts.float(),
             sampling_probability=None if probability is None else probability[distinct],
+            remove_accidental_hits=self._remove_accidental_hits,
             query_weights=weights,
-            temperature=temperature,
-            **self._options,
+            temperature=self._model.temperature,
+            num_hard_negatives=self._num_hard_negatives,
         )

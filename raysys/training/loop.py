@@ -19,6 +19,7 @@ from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
 from raysys.training.checkpoint import Checkpoint, EpochResult, StepResult
+from raysys.training.chosen_items import build_chosen_items
 from raysys.training.communication import Communicator, SingleProcess
 from raysys.training.objective import Objective
 from raysys.training.objectives import build_objective
@@ -94,7 +95,10 @@ class _Fit:
         self._calls = calls
         self._comm = comm
         comm.broadcast_(list(model.parameters()))
-        self._objective: Objective = build_objective(model, train, user_nums, config, comm)
+        self._chosen_items = build_chosen_items(model, train, config, comm)
+        self._objective: Objective = build_objective(
+            model, train, user_nums, self._chosen_items, config, comm
+        )
         self._steps = Steps(model, self._objective, config.training, comm)
         self._num_examples = self._sum_of(self._objective.num_examples)
         if not self._num_examples:
@@ -139,6 +143,7 @@ class _Fit:
         self._model.train()
         totals = np.zeros(2)  # loss, weight
         num_seen = num_steps = 0
+        self._chosen_items.begin(epoch)
         batches = self._objective.batches(epoch)
         while True:
             num_steps += 1

@@ -22,6 +22,7 @@ def build_objective(
     model: EmbeddingModel,
     train: Histories,
     user_nums: NDArray[np.integer] | None,
+    chosen_items: ChosenItems,
     config: PipelineConfig,
     comm: Communicator,
 ) -> Objective:
@@ -30,12 +31,11 @@ def build_objective(
     Raises:
         TrainingError: a two-tower model was given no user numbers.
     """
-    choose = ChosenItems(model, train, config, comm)
     lanes = _share_of(config.training.batch_size, comm)
     if isinstance(model, Gru):
-        return SegmentObjective(model, train, choose, config, lanes, comm)
+        return SegmentObjective(model, train, chosen_items, config, lanes, comm)
     if isinstance(model, Transformer):
-        return WindowObjective(model, train, choose, config, lanes, comm)
+        return WindowObjective(model, train, chosen_items, config, lanes, comm)
     if not isinstance(model, TwoTower):
         raise TrainingError(f"There is no objective for a {type(model).__name__} yet.")
     if user_nums is None:
@@ -43,7 +43,7 @@ def build_objective(
             "A two-tower model learns one embedding per user, but no user numbers were given. "
             "Pass user_nums: the user vocabulary's numbers of train.user_ids."
         )
-    return PairObjective(model, train, user_nums, choose, config, lanes, comm)
+    return PairObjective(model, train, user_nums, chosen_items, config, lanes, comm)
 
 
 def _share_of(batch_size: int, comm: Communicator) -> int:

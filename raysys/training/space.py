@@ -128,21 +128,15 @@ def _value(recipe: Recipe, hyperparameter: Hyperparameter, text: str) -> Value:
     wanted = type(hyperparameter.default)
     if isinstance(value, int | float):
         as_wanted = float(value) if wanted is float and type(value) is int else value
-        if type(as_wanted) is wanted and as_wanted in _whole(hyperparameter):
+        if hyperparameter.admits(as_wanted):
             return as_wanted
     raise _refused(recipe, hyperparameter, text)
 
 
 def _refused(recipe: Recipe, hyperparameter: Hyperparameter, text: str) -> ConfigError:
-    allowed = (
-        "true or false"
-        if hyperparameter.low is None
-        else f"in [{hyperparameter.low}, {hyperparameter.high}]"
-        + ("" if isinstance(hyperparameter.default, float) else ", whole numbers")
-    )
     return ConfigError(
         f"A search over {hyperparameter.name} cannot take {text!r}: of recipe {recipe.name} it "
-        f"must be {allowed}."
+        f"must {hyperparameter.rule}. Its default is {hyperparameter.default}."
     )
 
 

@@ -37,6 +37,61 @@ def test_a_value_outside_its_range_is_refused_with_the_value() -> None:
         parse_config({"release": "r", "num_shards": 0}, ServingConfig, source="test")
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            {"model": {"kind": "gru", "hidden_dimension": 4}},
+            r"hidden_dimension: .* but got 4 \(range \[8, 1024\], default 149\)",
+        ),
+        ({"model": {"kind": "gru", "dropout": 1}}, r"but got 1 \(range \[0, 1\), default 0\.5\)"),
+        (
+            {"training": {"learning_rate": 0}},
+            r"but got 0 \(range \(0, inf\), default 0\.004\)",
+        ),
+        ({"training": {"num_hard_negatives": 0}}, r"but got 0 \(range \[1, inf\), default null\)"),
+        (
+            {"training": {"loss": "hinge"}},
+            r"loss: Input should be 'auto', .*'bpr', but got 'hinge' \(default auto\)",
+        ),
+        ({"training": {"use_gpu": "perhaps"}}, r"but got 'perhaps' \(default False\)"),
+        ([], r"\(the whole file\): .* but got \[\]$"),
+    ],
+)
+def test_a_refused_value_is_told_with_its_range_and_default(value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(value, PipelineConfig, source="test")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "auto"}, "auto may be full_softmax"),
+        ({"loss": "full_softmax"}, "full_softmax has no negatives to choose from"),
+        ({"loss": "gbce"}, "calibration of gbce"),
+        ({"loss": "bpr"}, None),
+    ],
+)
+def test_hard_negatives_need_a_loss_that_has_some(settings, message) -> None:
+    given = {"training": {"num_hard_negatives": 3, **settings}}
+    if message is None:
+        parse_config(given, PipelineConfig, source="test")
+    else:
+        with pytest.raises(ConfigError, match=rf"num_hard_negatives 3 needs one of .*{message}"):
+            parse_config(given, PipelineConfig, source="test")
+
+
+def test_a_loss_that_does_not_read_a_two_towers_settings_is_refused() -> None:
+    two_tower = {"kind": "two_tower", "remove_accidental_hits": False}
+    given = {"model": two_tower, "training": {"loss": "bpr"}}
+    with pytest.raises(ConfigError, match=r"remove_accidental_hits can .* for in_batch_softmax"):
+        parse_config(given, PipelineConfig, source="test")
+    given = {"model": {"kind": "two_tower"}, "feedback": {"kind": "explicit"}}
+    parse_config(given, PipelineConfig, source="test")
+    with pytest.raises(ConfigError, match=r"squared error, so training\.loss bpr has nothing"):
+        parse_config(given | {"training": {"loss": "bpr"}}, PipelineConfig, source="test")
+
+
 @pytest.mark.parametrize("num_gpus", [-1, 1.5])
 def test_gpus_are_a_share_of_one_or_whole_ones(num_gpus: float) -> None:
     with pytest.raises(ConfigError, match="gpus_per_shard"):
@@ -94,7 +149,18 @@ def test_a_recipe_is_found_by_name_and_by_arn() -> None:
 def test_a_hyperparameter_outside_its_range_or_unknown_is_refused() -> None:
     recipe = recipe_named("aws-user-personalization")
     assert recipe.configure({"bptt": 2}).model.bptt == 2
-    with pytest.raises(ConfigError, match=r"bptt .* must lie in \[2, 32\], but got 33"):
+    with pytest.raises(
+        ConfigError, match=r"bptt .* must lie in \[2, 32\], whole numbers, but got 33"
+    ):
         recipe.configure({"bptt": 33})
+    with pytest.raises(ConfigError, match=r"whole numbers, but got 'many'\. Its default is 32"):
+        recipe.configure({"bptt": "many"})
+    for value in (True, 8.0, None):
+        with pytest.raises(ConfigError, match="whole numbers, but got"):
+            recipe.configure({"bptt": value})
+    with pytest.raises(
+        ConfigError, match=r"must be true or false, but got 1\. Its default is True"
+    ):
+        recipe.configure({"recency_mask": 1})
     with pytest.raises(ConfigError, match="no hyperparameter 'depth'"):
         recipe.configure({"depth": 3})

@@ -124,6 +124,20 @@ def test_two_towers_learn_who_likes_what(full_softmax_up_to):
     assert all(set(best[row]) == set(lists[row]) for row in range(10))
 
 
+LOSSES = ["full_softmax", "sampled_softmax", "in_batch_softmax", "bce", "gbce", "bpr"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_teaches_a_gru_what_comes_next(loss):
+    config = gru_config(loss=loss, num_negatives=8)
+    model = model_for(config)
+    results = fit(model, rings(), config=config)
+    assert results[-1].loss < results[0].loss
+    histories = Histories.from_lists(["a", "b"], [[1, 2, 3], [10, 11, 12]], [[0, 1, 2]] * 2)
+    scores = encode_histories(model, histories) @ encode_catalogue(model).T
+    assert (scores.argmax(axis=1) + 1).tolist() == [4, 1]
+
+
 def test_two_towers_learn_the_values_of_explicit_feedback() -> None:
     # Even users value items 1 to 4 at 5 and the others at 1, odd users the other way round; nobody
     # has valued item 1 + (user mod 8), which is ranked by what others say of it.
@@ -196,10 +210,15 @@ def test_training_leaves_the_global_random_numbers_as_they_were():
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.parametrize("loss", ["full_softmax", "sampled_softmax"])
 @pytest.mark.parametrize("make_config", [gru_config, transformer_config, two_tower_config])
-def test_a_training_taken_up_from_its_checkpoint_ends_as_if_never_stopped(tmp_path, make_config):
+def test_a_training_taken_up_from_its_checkpoint_ends_as_if_never_stopped(
+    tmp_path, make_config, loss
+):
     user_nums = np.arange(1, 25)
-    config = make_config(max_epochs=4, warmup_steps=9, ema_decay=0.9, accumulate_steps=2)
+    config = make_config(
+        max_epochs=4, warmup_steps=9, ema_decay=0.9, accumulate_steps=2, loss=loss, num_negatives=8
+    )
     if isinstance(config.model, SequenceConfig):
         model_config = config.model.model_copy(update={"dropout": 0.3})
         config = config.model_copy(update={"model": model_config})
@@ -452,15 +471,13 @@ def fit_in_ranks(parts: list[Histories], config: PipelineConfig, user_nums: list
     return list(zip(models, results, strict=True))
 
 
-@pytest.mark.parametrize("full_softmax_up_to", [NUM_ITEMS, NUM_ITEMS - 1])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("make_config", [gru_config, uncut_transformer_config, two_tower_config])
-def test_workers_together_learn_what_one_learns_from_the_same_batches(
-    make_config, full_softmax_up_to
-):
+def test_workers_together_learn_what_one_learns_from_the_same_batches(make_config, loss):
     # One batch holds everything, so that it does not matter who reads what: 7 users against 17,
     # and for the GRU one worker is out of batches long before the other.
     config = make_config(
-        batch_size=400, max_epochs=3, full_softmax_up_to=full_softmax_up_to, learning_rate=0.01
+        batch_size=400, max_epochs=3, loss=loss, num_negatives=6, learning_rate=0.01
     )
     train, user_nums = rings(), np.arange(1, 25)
     alone = model_for(config)
