@@ -101,7 +101,14 @@ TRANSFORMER = Recipe(
     description="Causal attention over each user's history; the list answers what they just did.",
     base=PipelineConfig(
         model=TransformerConfig(),
-        training=TrainingConfig(learning_rate=2e-3, batch_size=16, max_epochs=40, patience=8),
+        training=TrainingConfig(
+            learning_rate=1.5e-3,
+            warmup_steps=100,
+            batch_size=8,
+            max_epochs=20,
+            patience=5,
+            ema_decay=0.99,
+        ),
     ),
     hyperparameters=(
         Hyperparameter("hidden_dimension", 64, 32, 256),
@@ -111,7 +118,7 @@ TRANSFORMER = Recipe(
         Hyperparameter("dropout", 0.4, 0.0, 0.8),
         Hyperparameter("recency_mask", False),
         Hyperparameter("min_user_history_length_percentile", 0.0, 0.0, 1.0, tunable=False),
-        Hyperparameter("max_user_history_length_percentile", 0.99, 0.0, 1.0, tunable=False),
+        Hyperparameter("max_user_history_length_percentile", 1.0, 0.0, 1.0, tunable=False),
     ),
 )
 

@@ -47,6 +47,9 @@ class TransformerConfig(SequenceConfig):
     """The sequential model of causal attention: each position looks back at what came before."""
 
     kind: Literal["transformer"] = "transformer"
+    max_user_history_length_percentile: Share = 1.0
+    """Nobody is too long: a window bounds what is read at a time, and on MovieLens-100K the longest
+    hundredth of the users has a twentieth of the interactions."""
     hidden_dimension: int = Field(64, ge=8, le=1024)
     """Width of the embeddings, which are tied to the output, and of what passes between layers; the
     model rounds it up to a multiple of 16, as vectors are kept anyway."""

@@ -37,7 +37,8 @@ class TransformerEncoder:
         """Return (B, D); zeros for an empty history.
 
         Args:
-            length: the newest interactions that are read.
+            length: the newest interactions that are read. How many came before those is not known
+                where histories are cut before they come here, so it is left out everywhere.
         """
         lengths = np.minimum(histories.lengths, length)
         padded = lengths + -lengths % WIDTH_MULTIPLE
@@ -63,7 +64,8 @@ class TransformerEncoder:
         mask = torch.zeros(is_hidden.shape, device=self._device)
         mask = mask.masked_fill_(is_hidden, -torch.inf)[:, None]  # (B, 1, L, L)
         buckets = buckets.clamp(min=0)
-        states = model.items(item_nums)
+        depths = ((~is_padding).cumsum(1) - 1).clamp(min=0)  # of what is read: see `encode`
+        states = model.embedded(item_nums, depths)
         *layers, last = model.layers
         for layer in layers:
             states = layer(states, buckets, mask)

@@ -14,7 +14,7 @@ from raysys.models.base import QueryBatch
 from raysys.models.build import build_model
 from raysys.models.encode import HistoryEncoder, encode_catalogue
 from raysys.models.transformer import (
-    NUM_DISTANCES,
+    NUM_BUCKETS,
     Transformer,
     TransformerLayer,
     attention,
@@ -58,10 +58,16 @@ def random_histories(seed: int, count: int, longest: int) -> Histories:
     return histories_of([random.integers(1, NUM_ITEMS + 1, n).tolist() for n in lengths])
 
 
-def read(model: Transformer, items: list[int], pieces: list[int] | None = None) -> torch.Tensor:
+def read(
+    model: Transformer,
+    items: list[int],
+    pieces: list[int] | None = None,
+    depths: list[int] | None = None,
+) -> torch.Tensor:
     pieces = pieces or [1] * len(items)
+    depths = depths or [*range(len(items))]
     with torch.inference_mode():
-        return model.read(torch.tensor([items]), torch.tensor([pieces]))[0]
+        return model.read(*(torch.tensor([part]) for part in (items, pieces, depths)))[0]
 
 
 def test_attention_is_worked_out_by_hand():
@@ -137,8 +143,8 @@ def test_distances_have_their_own_bucket_up_to_16_and_share_beyond():
     back = buckets[-1].flip(0)  # by distance from the newest
     assert back[:17].tolist() == [*range(16), 16]
     assert (back.diff() >= 0).all()
-    assert back[127] == back[199] == NUM_DISTANCES - 1
-    assert back[60] < NUM_DISTANCES - 1
+    assert back[127] == back[199] == NUM_BUCKETS - 1
+    assert back[60] < NUM_BUCKETS - 1
     # 64 is two doublings of the three from 16 to 128: 16 + 2/3 * 16 = 26.7
     assert back[64] == 26
     assert (buckets.triu(1)[buckets.triu(1) != 0] == -1).all()
@@ -153,7 +159,7 @@ def test_a_position_sees_what_is_before_it_and_nothing_after(model):
 
 
 def test_a_position_sees_its_own_piece_alone(model):
-    together = read(model, [1, 2, 3, 7, 8, 4], [1, 1, 1, 2, 2, 3])
+    together = read(model, [1, 2, 3, 7, 8, 4], [1, 1, 1, 2, 2, 3], [0, 1, 2, 0, 1, 0])
     for items, span in (([1, 2, 3], slice(0, 3)), ([7, 8], slice(3, 5)), ([4], slice(5, 6))):
         torch.testing.assert_close(together[span], read(model, items))
 
@@ -162,10 +168,16 @@ def test_the_order_of_a_history_matters(model):
     assert not torch.allclose(read(model, [1, 2, 3])[-1], read(model, [2, 1, 3])[-1])
 
 
+def test_how_much_came_before_a_piece_matters(model):
+    shallow, deep = (read(model, [1, 2, 3], depths=d) for d in ([0, 1, 2], [20, 21, 22]))
+    assert not torch.allclose(shallow, deep)
+
+
 def test_no_gradient_is_lost_and_none_is_no_number():
     model = transformer(num_layers=3, num_heads=3, hidden_dimension=17).train()
     items, pieces = torch.randint(1, NUM_ITEMS, (4, 9)), torch.tensor([[1] * 5 + [0] * 4] * 4)
-    model.read(items, pieces).square().sum().backward()
+    depths = torch.tensor([[0, 1, 2, 3, 4, 0, 0, 0, 0]] * 4)
+    model.read(items, pieces, depths).square().sum().backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
