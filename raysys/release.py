@@ -9,7 +9,7 @@
         histories.arrow          every user's interactions, up to the watermark
         popularity.npy           interactions by item number
         created_at.npy           when each item came to be, by item number, in microseconds
-        cold_start/              from what is known of an item to its vector
+        cold_start/              from what is known of a new item to its vector
         model/, index/           weights; partitions of the index
 
 A release is written beside its place and published by one rename, so that a directory with a
@@ -44,6 +44,8 @@ POPULARITY = "popularity.npy"
 CREATED_AT = "created_at.npy"
 COLD_START_FEATURES = "cold_start/features.arrow"
 COLD_START_WEIGHTS = "cold_start/weights.npy"
+COLD_START_ENCODER = "cold_start/encoder.json"
+COLD_START_TOWER = "cold_start/tower.safetensors"
 MODEL_DIRECTORY = "model"
 INDEX_DIRECTORY = "index"
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import raysys
 from raysys import storage
 from raysys.commands.console import Console
+from raysys.commands.feature_tables import feature_tables
 from raysys.commands.material import Material
 from raysys.commands.measuring import MakeValidate, measure
 from raysys.commands.released_model import embedding_retriever
@@ -32,6 +33,7 @@ from raysys.evaluation.report import Report
 from raysys.index.build import build_partitions
 from raysys.index.cold_start import fit_cold_start
 from raysys.index.files import IndexNote
+from raysys.index.new_items import ItemTower
 from raysys.models.base import EmbeddingModel
 from raysys.models.encode import encode_catalogue, encode_histories
 from raysys.models.weights import load_model
@@ -77,7 +79,9 @@ def training_now(
     """
 
     def write(material: Material, draft: Path) -> None:
-        users = draft / USER_VOCABULARY
+        users, features = draft / USER_VOCABULARY, draft / "features"
+        if warm_start is None:  # else the model that it begins with knows its features
+            feature_tables(material, config.model).save(features)
         kept = _checkpoints_at(checkpoints, draft)
         with kept as place, training_shown(console, config, tensorboard) as shown:
             train_on_ray(
@@ -87,11 +91,13 @@ def training_now(
                 config,
                 directory=draft / MODEL_DIRECTORY,
                 storage=place,
+                features=features,
                 make_validate=MakeValidate(config.evaluation, users),
                 warm_start=warm_start,
                 on_epoch=shown.on_epoch,
                 on_step=shown.on_step,
             )
+        storage.remove_tree(features)  # the model has its own
 
     return write
 
@@ -144,7 +150,7 @@ def build_release(
             report = measure(retriever, kind, material.histories, len(items), config, advance)
         vectors = encode_catalogue(model)
         note = _write_index(draft.path, model, vectors, config.index)
-        _write_cold_start(draft.path, vectors)
+        _write_cold_start(draft.path, model, vectors)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
         storage.write_json(draft.path / METRICS, report.to_json())
         release = draft.publish(
@@ -219,8 +225,12 @@ def _write_index(
     )
 
 
-def _write_cold_start(draft: Path, vectors: NDArray[np.float32]) -> None:
-    """Learn from the other files of a draft where items lie that nobody has interacted with."""
+def _write_cold_start(draft: Path, model: EmbeddingModel, vectors: NDArray[np.float32]) -> None:
+    """Write where items lie that nobody has interacted with: the model knows, or it is learnt."""
+    tower, known = model.item_tower, model.features.items
+    if tower is not None and tower.projection is not None and known is not None:
+        ItemTower(known.encoder, tower.projection.as_arrays()).save(draft)
+        return
     table = open_item_table(draft / ITEM_TABLE)
     counts = np.load(draft / POPULARITY)[1:]
     fit_cold_start(vectors, table, counts).save(draft)

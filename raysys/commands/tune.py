@@ -12,6 +12,7 @@ from rich.table import Table
 from raysys import storage
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Advance, Console
+from raysys.commands.feature_tables import feature_tables
 from raysys.commands.material import Material
 from raysys.commands.measuring import MakeValidate
 from raysys.commands.release import release_of_search
@@ -149,6 +150,7 @@ def _begun(
     )
     material.items.save(files.items)
     material.users.save(files.users)
+    feature_tables(material, config.model).save(files.features)
     make_validate = MakeValidate(config.evaluation, files.users)
     return Search(dataset, files, config, space, seed, make_validate)
 

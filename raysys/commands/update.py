@@ -12,6 +12,7 @@ import torch
 from raysys.commands.building import WriteModel, build_release, training_now
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
+from raysys.commands.feature_tables import grown_feature_tables
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
 from raysys.config import LeaveLastOut, PipelineConfig, SequenceConfig, TimeSplit
@@ -165,10 +166,12 @@ def carried_over(update: Update) -> WriteModel:
         known = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
         torch.manual_seed(update.config.training.seed)
         num_items, num_users = len(material.items), len(material.users)
-        model = extended(known, num_items=num_items, num_users=num_users)
-        table = open_item_table(draft / ITEM_TABLE)
-        new_items = table.slice(update.num_known_items).to_pylist()
-        place_new_items(model, ColdStart.open(release).vectors(new_items))
+        features = grown_feature_tables(known.features, material)
+        model = extended(known, num_items=num_items, num_users=num_users, features=features)
+        if features.items is None:
+            table = open_item_table(draft / ITEM_TABLE)
+            new_items = table.slice(update.num_known_items).to_pylist()
+            place_new_items(model, ColdStart.open(release).vectors(new_items))
         if known.num_user_buckets:
             new_users = material.users.ids.slice(update.num_known_users)
             users = Vocabulary.open(release.file(USER_VOCABULARY))

@@ -66,10 +66,25 @@ class TransformerConfig(SequenceConfig):
 
 
 class TwoTowerConfig(Config):
-    """Two towers over ids: a user embedding and an item embedding, scored by dot product."""
+    """Two towers: a vector of the user and one of the item, scored by their dot product."""
 
     kind: Literal["two_tower"] = "two_tower"
     embedding_dim: int = Field(32, ge=1, le=1024)
+    item_features: bool = True
+    """Read what the table of items says, if there is one: new items lie where their kind lies."""
+    user_features: bool = True
+    """Read what the table of users says, if there is one."""
+    hidden_layers: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field((), max_length=8)
+    """Widths of the layers between the features and the vector, in each tower. None: the vector is
+    a sum of one vector per feature."""
+    id_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the ids that a step does without, so that features learn to speak for themselves.
+    Where there are no features it does nothing."""
+    retrieval_weight: float = Field(0.0, ge=0)
+    """With explicit feedback: what it counts to find an item, beside predicting its value. Above 0
+    the score ranks, and a head of its own predicts the value; at 0 the score is the value."""
+    rating_weight: float = Field(1.0, ge=0)
+    """With explicit feedback and a retrieval_weight: what it counts to predict the value."""
     temperature: float = Field(1.0, gt=0)
     logq_correction: bool = True
     remove_accidental_hits: bool = True

@@ -45,6 +45,11 @@ class Dataset:
         name = self.manifest.items_file
         return None if name is None else self.path / name
 
+    def users_path(self) -> Path | None:
+        """Return the Parquet table of users, or None where the import had none."""
+        name = self.manifest.users_file
+        return None if name is None else self.path / name
+
     def schema(self, kind: Kind) -> Schema | None:
         """Return the schema that a table follows, declared or found; None: there is no table."""
         return schema_in(self.manifest, kind)

@@ -1,4 +1,4 @@
-"""What is known of items, in the order of their numbers, whatever their number."""
+"""What is known of items, or of users, in the order of their numbers, whatever their number."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.parquet_file import read_batches, read_schema
 
-ITEMS_PER_BATCH = 1 << 16
+ROWS_PER_BATCH = 1 << 16
 
-_ID = "item_id"
 _UNTITLED = pa.schema([pa.field("title", pa.string())])
 
 
@@ -28,15 +27,24 @@ def write_item_table(given: Path | None, items: Vocabulary, target: Path, work: 
     Raises:
         DatasetError: the given table cannot be read.
     """
-    mapped = None if given is None else _mapped(given, work / "items.arrow")
+    _write(given, "item_id", items, target, work)
+
+
+def write_user_table(given: Path | None, users: Vocabulary, target: Path, work: Path) -> None:
+    """Write what `write_item_table` writes, of users, from a table with `user_id`."""
+    _write(given, "user_id", users, target, work)
+
+
+def _write(given: Path | None, id_column: str, known: Vocabulary, target: Path, work: Path) -> None:
+    mapped = None if given is None else _mapped(given, work / "given.arrow")
     schema = _UNTITLED if mapped is None else mapped.schema.remove_metadata()
-    others = [field.with_nullable(True) for field in schema if field.name != _ID]
-    written = pa.schema([pa.field(_ID, items.ids.type), *others])
-    places = np.full(len(items), -1) if mapped is None else _places(mapped[_ID], items)
+    others = [field.with_nullable(True) for field in schema if field.name != id_column]
+    written = pa.schema([pa.field(id_column, known.ids.type), *others])
+    places = np.full(len(known), -1) if mapped is None else _places(mapped[id_column], known)
     with pa.ipc.new_file(str(target), written) as sink:
-        for start in range(0, len(items), ITEMS_PER_BATCH):
-            rows = places[start : start + ITEMS_PER_BATCH]
-            columns = [items.ids.slice(start, ITEMS_PER_BATCH)]
+        for start in range(0, len(known), ROWS_PER_BATCH):
+            rows = places[start : start + ROWS_PER_BATCH]
+            columns = [known.ids.slice(start, ROWS_PER_BATCH)]
             for field in others:
                 if mapped is None:
                     columns.append(pa.nulls(len(rows), field.type))
@@ -60,13 +68,13 @@ def _mapped(given: Path, copy: Path) -> pa.Table:
     return open_item_table(copy)
 
 
-def _places(ids: pa.ChunkedArray, items: Vocabulary) -> NDArray[np.int64]:
-    """Return the first row of each item of the vocabulary, (N,); -1 where it has none."""
-    places = np.full(len(items) + 1, -1, np.int64)
+def _places(ids: pa.ChunkedArray, known: Vocabulary) -> NDArray[np.int64]:
+    """Return the first row of each id of the vocabulary, (N,); -1 where it has none."""
+    places = np.full(len(known) + 1, -1, np.int64)
     end = len(ids)
     for chunk in reversed(ids.chunks):  # so that of two rows the first is written last
         start = end - len(chunk)
-        numbers = items.numbers(chunk)
+        numbers = known.numbers(chunk)
         places[numbers[::-1]] = np.arange(end - 1, start - 1, -1)
         end = start
     return places[1:]

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
 from raysys.hashing import stable_hashes
-from raysys.index.cold_start import ColdStart
 from raysys.index.drawing import FreshItems, KeyLists, Settings, draw_candidates
 from raysys.index.home import Home, keys_of_new_items
+from raysys.index.new_items import vectors_of_new_items
 from raysys.policy.candidates import FreshBatch
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release
 from raysys.state.items import Changes, ItemCount, StoredItem
@@ -96,7 +96,7 @@ class FreshPool:
         interactions = _by_item(release, POPULARITY, len(vocabulary))
         home = Home(
             vocabulary,
-            ColdStart.open(release).vectors,
+            vectors_of_new_items(release),
             num_partitions=release.manifest.num_partitions,
             shard=shard,
             num_shards=num_shards,

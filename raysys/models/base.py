@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from raysys.config import ModelConfig
+from raysys.dataset.feature_table import FeatureTables
+from raysys.models.features import FeatureTower
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class EmbeddingModel(nn.Module, ABC):
     num_user_buckets: int = 0
     """Of the users without a number of their own, see `Vocabulary.numbers`."""
     temperature: float = 1.0
+    features: FeatureTables = FeatureTables()
+    """What its towers read of items and users beside their ids."""
+
+    @property
+    def item_tower(self) -> FeatureTower | None:
+        """What makes the vectors of items; None: a model whose items are ids alone."""
+        return None
 
     @property
     def history_length(self) -> int:

@@ -1,20 +1,28 @@
 """From settings to a model."""
 
 from raysys.config import GruConfig, ModelConfig, TransformerConfig
+from raysys.dataset.feature_table import FeatureTables
 from raysys.models.base import EmbeddingModel
 from raysys.models.gru import Gru
 from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 
 
-def build_model(config: ModelConfig, *, num_items: int, num_users: int) -> EmbeddingModel:
+def build_model(
+    config: ModelConfig,
+    *,
+    num_items: int,
+    num_users: int,
+    features: FeatureTables | None = None,
+) -> EmbeddingModel:
     """Return an untrained model; its weights come from torch's global random generator.
 
     Args:
         num_items, num_users: known ids of the vocabularies, without the unknown row.
+        features: what is known of them, by number. Models that do not read it leave it aside.
     """
     if isinstance(config, GruConfig):
         return Gru(config, num_items=num_items)
     if isinstance(config, TransformerConfig):
         return Transformer(config, num_items=num_items)
-    return TwoTower(config, num_items=num_items, num_users=num_users)
+    return TwoTower(config, num_items=num_items, num_users=num_users, features=features)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
 from raysys.models.base import EmbeddingModel
+from raysys.models.features import ROWS_AT_ONCE
 from raysys.models.gru import Gru
 from raysys.models.gru_encoder import GruEncoder
 from raysys.models.tiles import one_thread, padded_width
@@ -48,7 +49,7 @@ class HistoryEncoder:
             elif isinstance(model, Transformer):
                 self._of_histories = TransformerEncoder(model, device)
             elif isinstance(model, TwoTower):
-                users = model.query_tower.weight.detach().cpu() / model.temperature
+                users = model.query_tower.all_rows().cpu() / model.temperature
                 self._users = padded_width(users).numpy()
             else:
                 raise TypeError(f"A {type(model).__name__} cannot be encoded yet.")
@@ -85,6 +86,9 @@ def encode_histories(
 def encode_catalogue(model: EmbeddingModel) -> NDArray[np.float32]:
     """Return the vectors of items 1 to N, (N, D) float32."""
     device = next(model.parameters()).device
-    with torch.inference_mode():
-        vectors = model.encode_candidates(torch.arange(1, model.num_items + 1, device=device))
+    nums = torch.arange(1, model.num_items + 1, device=device)
+    with torch.inference_mode(), one_thread():
+        vectors = torch.cat(
+            [model.encode_candidates(each) for each in torch.split(nums, ROWS_AT_ONCE)]
+        )
     return padded_width(vectors.cpu()).numpy()

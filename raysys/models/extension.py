@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from raysys.dataset.feature_table import FeatureTables
 from raysys.errors import ReleaseMismatchError
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
@@ -17,10 +18,16 @@ from raysys.models.gru import Gru
 from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 
-_USER_TABLE = "query_tower.weight"
+_USER_TABLE = "query_tower.ids.weight"
 
 
-def extended(model: EmbeddingModel, *, num_items: int, num_users: int) -> EmbeddingModel:
+def extended(
+    model: EmbeddingModel,
+    *,
+    num_items: int,
+    num_users: int,
+    features: FeatureTables | None = None,
+) -> EmbeddingModel:
     """Return a model that is the same for every known id, and untrained for those that follow.
 
     Buckets of users stay what they are, at the end of the table.
@@ -30,11 +37,12 @@ def extended(model: EmbeddingModel, *, num_items: int, num_users: int) -> Embedd
     Args:
         num_items, num_users: known ids of vocabularies that go on from the model's own: known ids
             keep their numbers.
+        features: of these ids, made by the encoders of the model's own.
 
     Raises:
         ReleaseMismatchError: the vocabularies are smaller than those of the model.
     """
-    larger = build_model(model.config, num_items=num_items, num_users=num_users)
+    larger = build_model(model.config, num_items=num_items, num_users=num_users, features=features)
     weights = larger.state_dict()
     for name, trained in model.state_dict().items():
         target = weights[name]
@@ -68,13 +76,14 @@ def place_new_users(
     """
     if not isinstance(larger, TwoTower) or not isinstance(smaller, TwoTower):
         return  # no table of users
-    table, end = larger.query_tower.weight, larger.num_users + 1
+    table, end = larger.query_tower.ids.weight, larger.num_users + 1
+    known = smaller.query_tower.ids.weight
     with torch.no_grad():
-        table[end - len(rows) : end] = smaller.query_tower.weight[torch.from_numpy(rows).long()]
+        table[end - len(rows) : end] = known[torch.from_numpy(rows).long()]
 
 
 def _item_embedding(model: EmbeddingModel) -> nn.Embedding:
     if isinstance(model, Gru | Transformer):
         return model.items
     assert isinstance(model, TwoTower)
-    return model.candidate_tower
+    return model.candidate_tower.ids

@@ -2,6 +2,7 @@
 
 DIR/
     weights.safetensors   the parameters
+    features/             what is known of items and users, if the model reads it
     model.json            settings, numbers of items and users, the hash of the vocabulary
 """
 
@@ -14,13 +15,15 @@ from safetensors.torch import load_file, save_file
 
 from raysys import storage
 from raysys.config import ModelConfig
-from raysys.errors import DamagedReleaseError, ReleaseMismatchError
+from raysys.dataset.feature_table import FeatureTables
+from raysys.errors import DamagedReleaseError, DatasetError, ReleaseMismatchError
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS_NAME = "weights.safetensors"
 DESCRIPTION_NAME = "model.json"
+FEATURES_NAME = "features"
 
 
 class Description(BaseModel):
@@ -51,6 +54,7 @@ def save_model(model: EmbeddingModel, directory: Path, *, num_users: int, vocabu
         name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()
     }
     save_file(weights, directory / WEIGHTS_NAME)
+    model.features.save(directory / FEATURES_NAME)
     storage.write_json(directory / DESCRIPTION_NAME, description.model_dump(mode="json"))
 
 
@@ -74,9 +78,19 @@ def load_model(directory: Path, *, vocabulary: str) -> EmbeddingModel:
             f"{description.vocabulary[:12]}…, but is to be used with {vocabulary[:12]}…. Item "
             f"numbers would point at the wrong items. Train it again for this vocabulary."
         )
+    try:
+        features = FeatureTables.open(directory / FEATURES_NAME)
+    except (OSError, ValueError, ValidationError, DatasetError) as error:
+        raise DamagedReleaseError(
+            f"The model in {directory} cannot be loaded: what it knows of items and users cannot "
+            f"be read ({error}). Copy it again, or train it again."
+        ) from error
     with torch.device("meta"):
         model = build_model(
-            description.config, num_items=description.num_items, num_users=description.num_users
+            description.config,
+            num_items=description.num_items,
+            num_users=description.num_users,
+            features=features,
         )
     try:
         weights = load_file(directory / WEIGHTS_NAME)

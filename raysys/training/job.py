@@ -29,6 +29,8 @@ class Job:
     shards: list[Path]
     items: Path
     users: Path
+    features: Path | None
+    """A directory of `FeatureTables`; nothing is known where there is none."""
     config: PipelineConfig
     files: RunFiles
     make_validate: MakeValidate | None

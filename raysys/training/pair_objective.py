@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from raysys.config import PipelineConfig
+from raysys.config import PipelineConfig, TwoTowerConfig
 from raysys.dataset.histories import Histories
 from raysys.models.base import QueryBatch
 from raysys.models.losses import squared_error_loss
@@ -18,7 +19,11 @@ from raysys.training.objective import StepLoss
 
 
 class PairObjective:
-    """Every interaction asks its user's embedding for its item or, if it has a label, for that."""
+    """Every interaction asks its user's vector for its item or, if it has a label, for that.
+
+    Where the settings give both a weight, it asks for both: the score for the item, and the model's
+    rating head for the label.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,11 @@ class PairObjective:
         comm.sum_([totals])
         self._predicts_labels = bool(totals[1] > 0)
         self._mean_label = float(totals[0] / totals[1].clamp(min=1))
+        settings = config.model
+        assert isinstance(settings, TwoTowerConfig)
+        self._settings = settings
+        if self._predicts_labels and model.rating_head is not None:
+            model.rating_head.start_at(self._mean_label)
 
     def batches(self, epoch: int) -> Iterator[PairBatch]:
         return self._batches.epoch(epoch)
@@ -60,16 +70,29 @@ class PairObjective:
         items = torch.from_numpy(batch.item_nums).to(self._device)
         weights = torch.from_numpy(batch.weights).to(self._device)
         if self._predicts_labels:
-            total = squared_error_loss(
-                queries,
-                self._model.encode_candidates(items),
-                torch.from_numpy(batch.labels).to(self._device) - self._mean_label,
-                query_weights=weights,
-                temperature=self._model.temperature,
-            )
+            labels = torch.from_numpy(batch.labels).to(self._device)
+            total = self._loss_of_labels(queries, items, labels, weights)
         else:
             total = self._chosen_items.loss(queries, items, weights)
         return StepLoss(total, float(batch.weights.sum()), len(items))
+
+    def _loss_of_labels(
+        self, queries: Tensor, items: Tensor, labels: Tensor, weights: Tensor
+    ) -> Tensor:
+        candidates = self._model.encode_candidates(items)
+        if self._model.rating_head is None:
+            return squared_error_loss(
+                queries,
+                candidates,
+                labels - self._mean_label,
+                query_weights=weights,
+                temperature=self._model.temperature,
+            )
+        values: Tensor = self._model.rating_head(queries, candidates)
+        of_values = (weights * (values - labels).square()).sum()
+        of_items = self._chosen_items.loss(queries, items, weights)
+        settings = self._settings
+        return settings.retrieval_weight * of_items + settings.rating_weight * of_values
 
 
 _NO_FLOATS = np.zeros(0, np.float32)

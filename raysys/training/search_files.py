@@ -4,6 +4,7 @@ be stopped at any time and go on.
 SEARCH/
     search.json            what is searched: settings and data. Another search is refused here
     items.arrow, users.arrow   the vocabularies
+    features/              what is known of items and users, where the model reads it
     trials/0001/
         trial.json         hyperparameters; how it ended, once it has
         results.json       every epoch so far
@@ -156,6 +157,11 @@ class SearchFiles:
     @property
     def users(self) -> Path:
         return self.directory / "users.arrow"
+
+    @property
+    def features(self) -> Path:
+        """What is known of items and users, where the model reads it."""
+        return self.directory / "features"
 
     @property
     def tune(self) -> Path:

@@ -56,6 +56,7 @@ def train_on_ray(
     *,
     directory: Path,
     storage: Path | str,
+    features: Path | None = None,
     make_validate: MakeValidate | None = None,
     watcher: Watcher | None = None,
     warm_start: WarmStart | None = None,
@@ -73,6 +74,8 @@ def train_on_ray(
         directory: made by this call, here; what it held before is replaced.
         storage: a path, or a URL that `Place` opens, where checkpoints are kept, so that the same
             call goes on after it was stopped.
+        features: where `FeatureTables.save` wrote what is known of items and users; None, or a
+            directory that is not there: nothing. A warm start has its own.
         make_validate: called in each worker with the held-out users that it has, returns what
             measures a model on them; metrics are averaged over the users of all workers. It is
             sent to the workers, so it must be picklable.
@@ -103,6 +106,7 @@ def train_on_ray(
         shards=[path.absolute() for path in opened.shard_paths()],
         items=items.absolute(),
         users=users.absolute(),
+        features=None if features is None else features.absolute(),
         config=config,
         files=files,
         make_validate=make_validate,

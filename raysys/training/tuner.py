@@ -185,6 +185,7 @@ def _trial(search: Search, number: int, hyperparameters: dict[str, Any]) -> None
             watcher=TrialWatcher(search.files, number, compared),
             on_epoch=report,
             storage=files.run,
+            features=search.files.features,
         )
     except RaysysError as error:
         files.end("failed", str(error))

@@ -7,6 +7,7 @@ from typing import Any
 import ray.train.torch
 import torch
 
+from raysys.dataset.feature_table import FeatureTables
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import RaysysError
@@ -42,7 +43,10 @@ def _train(job: Job, workers: Workers) -> None:
     pieces = _own_pieces(job, workers)
     torch.manual_seed(settings.seed)
     if job.warm_start is None:
-        model = build_model(job.config.model, num_items=len(items), num_users=len(users))
+        features = FeatureTables() if job.features is None else FeatureTables.open(job.features)
+        model = build_model(
+            job.config.model, num_items=len(items), num_users=len(users), features=features
+        )
     else:
         model = job.warm_start.load(items.hash)
     model.to(workers.device)

@@ -162,4 +162,4 @@ def test_a_user_who_did_enough_leaves_their_bucket(tmp_path: Path) -> None:
     )
     assert made.manifest.num_users == len(USERS) + 1
     table = load_model(made.path / MODEL_DIRECTORY, vocabulary=made.manifest.vocabulary)
-    assert table.state_dict()["query_tower.weight"].shape == (1 + 5 + 2, 4)
+    assert table.state_dict()["query_tower.ids.weight"].shape == (1 + 5 + 2, 4)

@@ -60,7 +60,11 @@ def extended(vocabulary: Vocabulary, ids: Iterable[str]) -> Vocabulary:
 
 
 def write_dataset(
-    path: Path, shards: Sequence[Sequence[Row]], items: pa.Table | None = None, **manifest: object
+    path: Path,
+    shards: Sequence[Sequence[Row]],
+    items: pa.Table | None = None,
+    users: pa.Table | None = None,
+    **manifest: object,
 ) -> Path:
     """Write one shard for each list of rows, in its order; `manifest` replaces what it says."""
     folder = path / "import-1"
@@ -69,6 +73,8 @@ def write_dataset(
         pq.write_table(interactions(rows), folder / f"interactions/shard-{number:05d}.parquet")
     if items is not None:
         pq.write_table(items, folder / "items.parquet")
+    if users is not None:
+        pq.write_table(users, folder / "users.parquet")
     rows = [row for shard in shards for row in shard]
     times = [datetime.fromtimestamp(time / 1e6, UTC) for _, _, time in rows]
     (folder / "vocabulary").mkdir()
@@ -98,6 +104,7 @@ def write_dataset(
             for file in folder.rglob("*.*")
         },
         "items_file": None if items is None else "import-1/items.parquet",
+        "users_file": None if users is None else "import-1/users.parquet",
         "vocabulary": {kind: f"import-1/vocabulary/{kind}.arrow" for kind in ("items", "users")},
     }
     (path / "manifest.json").write_text(json.dumps({**written, **manifest}))

@@ -14,7 +14,7 @@ from raysys.errors import DatasetError
 
 @pytest.fixture(params=[1 << 16, 3])
 def _batch_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(item_table, "ITEMS_PER_BATCH", request.param)
+    monkeypatch.setattr(item_table, "ROWS_PER_BATCH", request.param)
 
 
 def written(directory: Path, given: pa.Table | None, *ids: str) -> pa.Table:
@@ -62,7 +62,7 @@ def test_without_a_table_nothing_but_the_ids_is_known(tmp_path: Path) -> None:
 def test_items_of_a_large_catalogue_come_in_several_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(item_table, "ITEMS_PER_BATCH", 100)
+    monkeypatch.setattr(item_table, "ROWS_PER_BATCH", 100)
     ids = [f"{n:04}" for n in range(1000)]
     given = pa.table({"item_id": ids[::-1], "year": range(1000)})
     found = written(tmp_path, given, *ids)

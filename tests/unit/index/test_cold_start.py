@@ -1,6 +1,5 @@
 """Vectors of items from what is known of them: planted truths, values by hand, hostile input."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import pytest
 
 from raysys.errors import DamagedReleaseError
 from raysys.index.cold_start import ColdStart, fit_cold_start
-from raysys.release import COLD_START_WEIGHTS, Release, publishing
+from raysys.release import COLD_START_WEIGHTS
+from tests.unit.index.releases import publish
 
 DIM = 16
 MANY = 1_000_000  # interactions that make a vector certain: weight 0.99999
@@ -158,25 +158,6 @@ def test_without_any_interaction_every_vector_is_zero() -> None:
 def test_tables_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="2 vectors, 3 rows of the item table and 2 counts"):
         fit_cold_start(np.zeros((2, DIM), np.float32), table(genres=["x"] * 3), np.ones(2))
-
-
-def publish(releases: Path, cold: ColdStart, *, embedding_dim: int = DIM) -> Release:
-    with publishing(releases) as draft:
-        cold.save(draft.path)
-        return draft.publish(
-            recipe="r",
-            model_kind="gru",
-            embedding_dim=embedding_dim,
-            history_length=8,
-            vocabulary="hash",
-            num_items=9,
-            num_users=1,
-            num_partitions=2,
-            index_factory="Flat",
-            watermark=datetime(2026, 1, 1, tzinfo=UTC),
-            metrics={},
-            lineage={},
-        )
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_a_two_tower_query_is_the_users_row_over_the_temperature():
     config = TwoTowerConfig(embedding_dim=16, temperature=0.5)
     model = build_model(config, num_items=4, num_users=3)
     found = encode_histories(model, histories_of([[1], [1]]), user_nums=np.array([2, 0]))
-    assert np.array_equal(found[0], 2 * model.query_tower.weight[2].detach().numpy())
+    assert np.array_equal(found[0], 2 * model.query_tower.ids.weight[2].detach().numpy())
     assert not found[1].any()
 
 

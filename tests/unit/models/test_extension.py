@@ -79,11 +79,11 @@ def test_buckets_of_users_stay_at_the_end_and_new_users_stand_before_them() -> N
     config = TwoTowerConfig(embedding_dim=2, num_user_buckets=3)
     torch.manual_seed(1)
     model = build_model(config, num_items=4, num_users=2)
-    table = model.state_dict()["query_tower.weight"]  # (1 + 2 + 3, 2)
+    table = model.state_dict()["query_tower.ids.weight"]  # (1 + 2 + 3, 2)
     assert table.shape == (6, 2)
     assert not table[3:].any()  # as an unknown user, until somebody is in the bucket
     table[3:] = torch.arange(6.0).reshape(3, 2)
-    larger = extended(model, num_items=4, num_users=7).state_dict()["query_tower.weight"]
+    larger = extended(model, num_items=4, num_users=7).state_dict()["query_tower.ids.weight"]
     assert larger.shape == (11, 2)
     assert torch.equal(larger[:3], table[:3])
     assert torch.equal(larger[-3:], table[-3:])
@@ -93,11 +93,11 @@ def test_buckets_of_users_stay_at_the_end_and_new_users_stand_before_them() -> N
 def test_a_new_user_begins_as_the_bucket_that_was_theirs() -> None:
     config = TwoTowerConfig(embedding_dim=2, num_user_buckets=3)
     model = build_model(config, num_items=4, num_users=2)
-    table = model.state_dict()["query_tower.weight"]
+    table = model.state_dict()["query_tower.ids.weight"]
     table[3:] = torch.arange(6.0).reshape(3, 2)
     larger = extended(model, num_items=4, num_users=4)
     place_new_users(larger, model, np.array([5, 3]))
-    found = larger.state_dict()["query_tower.weight"]
+    found = larger.state_dict()["query_tower.ids.weight"]
     assert found[3:5].tolist() == [[4.0, 5.0], [0.0, 1.0]]
     assert torch.equal(found[:3], table[:3])
     assert torch.equal(found[-3:], table[-3:])

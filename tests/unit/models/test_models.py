@@ -81,6 +81,6 @@ def test_an_unknown_user_is_the_zero_query(two_tower):
 
 
 def test_two_tower_embeddings_begin_as_keras_fills_them(two_tower):
-    weights = build_model(TwoTowerConfig(), num_items=500, num_users=500).candidate_tower.weight
+    weights = build_model(TwoTowerConfig(), num_items=500, num_users=500).candidate_tower.ids.weight
     assert weights.abs().max() <= 0.05
     assert weights.std().item() == pytest.approx(0.1 / 12**0.5, rel=0.02)

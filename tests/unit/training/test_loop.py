@@ -1,8 +1,10 @@
+import copy
 import math
 import threading
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -16,9 +18,12 @@ from raysys.config import (
     TransformerConfig,
     TwoTowerConfig,
 )
+from raysys.dataset.feature_table import FeatureTable, FeatureTables
+from raysys.dataset.features import fit_features
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
+from raysys.logs.schema import Field, ValueType
 from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue, encode_histories
 from raysys.training.checkpoint import Checkpoint, StepResult
@@ -299,7 +304,7 @@ def test_what_was_best_before_the_loss_was_no_number_is_kept():
     def poison(result, checkpoint):
         saved.append(weights_of(model))
         if result.epoch == 2:
-            model.query_tower.weight.data[3] = math.inf
+            model.query_tower.ids.weight.data[3] = math.inf
 
     model = model_for(config)
     with pytest.raises(TrainingError, match=r"of epoch 3 is (nan|inf)"):
@@ -516,3 +521,93 @@ def test_a_worker_whose_batches_end_early_waits_for_the_others():
     first, second = together
     assert all(map(torch.equal, weights_of(first[0]), weights_of(second[0])))
     assert [r.loss for r in first[1]] == [r.loss for r in second[1]]
+
+
+def worlds_of_genres() -> tuple[Histories, FeatureTables]:
+    """Items 1 to 6 are of genre a, 7 to 12 of b; users of even rows take a. Item 12 is new."""
+    lists = [list(range(1, 7)) if row % 2 == 0 else list(range(7, 12)) for row in range(10)]
+    times = [range(len(items)) for items in lists]
+    train = Histories.from_lists([f"u{row}" for row in range(10)], lists, times)
+    genre = Field("GENRE", ValueType.STRING, is_categorical=True)
+    table = pa.table({"genre": ["a"] * 6 + ["b"] * 6})
+    encoder = fit_features([table], [genre])
+    return train, FeatureTables(items=FeatureTable.of(table, encoder))
+
+
+@pytest.mark.parametrize("full_softmax_up_to", [NUM_ITEMS, NUM_ITEMS - 1])
+def test_who_likes_a_genre_finds_an_item_of_it_that_nobody_has_met(full_softmax_up_to):
+    train, features = worlds_of_genres()
+    config = two_tower_config(full_softmax_up_to=full_softmax_up_to)
+    torch.manual_seed(0)
+    model = build_model(config.model, num_items=NUM_ITEMS, num_users=10, features=features)
+    fit(model, train, config=config, user_nums=np.arange(1, 11))
+    queries = encode_histories(model, train, user_nums=np.arange(1, 11))
+    scores = queries @ encode_catalogue(model).T
+    of_the_new, of_a = scores[:, 11], scores[:, :6].max(axis=1)
+    assert (of_the_new > of_a).tolist() == [row % 2 == 1 for row in range(10)]
+
+
+def test_training_with_features_is_the_same_when_it_is_cut_off_and_taken_up_again():
+    train, features = worlds_of_genres()
+    config = two_tower_config(max_epochs=4)
+    config = config.model_copy(
+        update={"model": config.model.model_copy(update={"hidden_layers": (4,)})}
+    )
+
+    def trained(**options):
+        torch.manual_seed(0)
+        model = build_model(config.model, num_items=NUM_ITEMS, num_users=10, features=features)
+        fit(model, train, config=config, user_nums=np.arange(1, 11), **options)
+        return weights_of(model)
+
+    kept: list[Checkpoint] = []
+    whole = trained(on_epoch=lambda _, checkpoint: kept.append(copy.deepcopy(checkpoint)))
+    again = trained(start=kept[1])
+    assert all(torch.equal(*pair) for pair in zip(whole, again, strict=True))
+
+
+def test_a_joint_loss_is_the_weighted_sum_of_finding_items_and_of_predicting_values():
+    lists, labels = [[1, 2], [3]], [5.0, 1.0, 3.0]
+    train = replace(
+        Histories.from_lists(["a", "b"], lists, [range(2), range(1)]),
+        labels=np.array(labels, np.float32),
+    )
+    settings = TwoTowerConfig(embedding_dim=2, retrieval_weight=2.0, rating_weight=0.5)
+    training = TrainingConfig(batch_size=3, max_epochs=1, learning_rate=1e-9)
+    feedback = FeedbackConfig(kind="explicit")
+    config = PipelineConfig(model=settings, training=training, feedback=feedback)
+    model = model_for(config, num_users=2)
+    with torch.no_grad():
+        for weight in (model.query_tower.ids.weight, model.candidate_tower.ids.weight):
+            weight.zero_()
+    # All scores are equal: finding one of 12 items costs log 12. All predictions are the mean, 3:
+    # (5 - 3)^2 + (1 - 3)^2 + 0.
+    expected = (2.0 * 3 * math.log(12) + 0.5 * 8) / 3
+    results = fit(model, train, config=config, user_nums=np.array([1, 2]))
+    assert results[0].loss == pytest.approx(expected)
+
+
+def test_a_joint_model_ranks_what_is_taken_and_predicts_what_it_is_worth():
+    # Everybody takes items of their genre and values the first half of them 5, the others 1.
+    train, _ = worlds_of_genres()
+    values = np.where((train.item_nums - 1) % 6 < 3, 5.0, 1.0).astype(np.float32)
+    train = replace(train, labels=values)
+    config = two_tower_config(max_epochs=60)
+    joint = config.model.model_copy(update={"retrieval_weight": 1.0})
+    config = config.model_copy(update={"model": joint, "feedback": FeedbackConfig(kind="explicit")})
+    model = model_for(config, num_users=10)
+    user_nums = np.arange(1, 11)
+    fit(model, train, config=config, user_nums=user_nums)
+    queries = encode_histories(model, train, user_nums=user_nums)
+    candidates = encode_catalogue(model)
+    best = np.argsort(-(queries @ candidates.T), axis=1) + 1
+    for row in range(10):
+        taken = train.of(row)[0]
+        assert set(best[row, : len(taken)]) == set(taken)
+    users = np.repeat(np.arange(10), train.lengths)
+    with torch.no_grad():
+        predicted = model.rating_head(
+            torch.from_numpy(queries[users, :8]),
+            torch.from_numpy(candidates[train.item_nums - 1, :8]),
+        ).numpy()
+    np.testing.assert_allclose(predicted, values, atol=0.5)
