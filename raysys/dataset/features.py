@@ -1,6 +1,6 @@
 """What is known of items or users in numbers: declared columns become features, each with a value.
 
-    categorical, truth value   one feature for each frequent value; those of a cell share 1
+    categorical, truth value   one feature for each frequent value
     number                     one for each range of numbers, and its distance from the mean
     time of creation           one for each range of times
     prose, item name           one for each common n-gram of it, rare ones weigh more

@@ -39,7 +39,7 @@ def test_a_feature_table_stands_in_the_order_of_the_numbers():
     bags = TABLE.bags
     assert bags.offsets.tolist() == [0, 0, 1, 3, 4, 5]  # the unknown has none
     assert bags.nums.tolist() == [1, 1, 2, 0, 2]
-    assert bags.values.tolist() == [1.0, 0.5, 0.5, 1.0, 1.0]
+    assert bags.values.tolist() == [1.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_vector_is_the_row_of_the_id_plus_those_of_its_features():
@@ -47,10 +47,10 @@ def test_a_vector_is_the_row_of_the_id_plus_those_of_its_features():
     ids, features = made.ids.weight, made.projection.features
     expected = torch.stack(
         [
-            ids[2] + 0.5 * features[1] + 0.5 * features[2],
+            ids[2] + features[1] + features[2],
             torch.zeros(2),
             ids[3] + features[0],
-            ids[2] + 0.5 * features[1] + 0.5 * features[2],
+            ids[2] + features[1] + features[2],
         ]
     )
     found = made(torch.tensor([[2, 0], [3, 2]]))
@@ -61,7 +61,7 @@ def test_hidden_layers_stand_between_features_and_vector():
     made = tower(hidden_layers=(3, 4))
     first, bias, second, second_bias, third, third_bias = made.projection.as_arrays()
     assert [each.shape for each in (first, second, third)] == [(3, 3), (3, 4), (4, 16)]
-    hidden = np.maximum(0.5 * first[1] + 0.5 * first[2] + bias, 0)
+    hidden = np.maximum(first[1] + first[2] + bias, 0)
     hidden = np.maximum(hidden @ second + second_bias, 0)
     assert not third[:, 2:].any()
     expected = made.ids.weight[2].detach().numpy() + (hidden @ third + third_bias)[:2]
