@@ -12,10 +12,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format bench-tfrs bench-serve bench-import bench-examples constraints clean
+.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples constraints clean
 
 help:  ## list what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make .venv with everything in it (EXTRA=gpu for faiss-gpu)
 
@@ -49,6 +49,15 @@ format: $(READY)  ## let ruff put the code into shape
 
 bench-tfrs: $(READY)  ## two-tower against the TFRS retrieval tutorial; ends with one JSON line
 	$(BIN)/python benchmarks/tfrs_retrieval.py $(ARGS)
+
+bench-tfrs-sequential: $(READY)  ## a GRU on the TFRS sequential tutorial's examples; one JSON line
+	$(BIN)/python benchmarks/tfrs_sequential.py $(ARGS)
+
+bench-quality: $(READY)  ## every model on MovieLens-100K, leave-last-out; a JSON line per model
+	$(BIN)/python benchmarks/quality.py $(ARGS)
+
+bench-train: $(READY)  ## CPU seconds to a quality, rows/s through Ray; ends with one JSON line
+	$(BIN)/python benchmarks/train.py $(ARGS)
 
 bench-serve: $(READY)  ## served requests/s against an empty route; ends with one JSON line
 	$(BIN)/python benchmarks/serve.py $(ARGS)

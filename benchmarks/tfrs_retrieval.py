@@ -16,18 +16,15 @@ is made here and stays the same, whatever the product's split becomes.
 """
 
 import argparse
-import csv
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 import torch
+from movielens_100k import Log, read_log, title_with_year
 from numpy.typing import NDArray
+from plain_training import calibration, timed, train_here
 
 from raysys.config import (
     EvaluationConfig,
@@ -37,17 +34,13 @@ from raysys.config import (
 )
 from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
-from raysys.dataset.vocabulary import Vocabulary
-from raysys.logs.movielens import fetch_movielens_100k
-from raysys.models.build import build_model
+from raysys.models.base import EmbeddingModel
 from raysys.models.encode import encode_catalogue, encode_histories
-from raysys.training.loop import fit
 
 SPLIT_SEED = 42
 SEEDS = (1, 2, 3, 4, 5)
 KS = (1, 5, 10, 50, 100)
 BARS = {"top_10": 0.0215, "top_100": 0.240, "cpu_s": 9.5}
-Value = TypeVar("Value")
 
 
 def config(seed: int) -> PipelineConfig:
@@ -70,51 +63,20 @@ def config(seed: int) -> PipelineConfig:
     )
 
 
-def read_pairs(interactions: Path, items: Path) -> tuple[Histories, Vocabulary, Vocabulary]:
-    """Return each user's titles, in the order of the log, and the vocabularies of both sides."""
-    title_of = {
-        row["item_id"]: f"{row['movie_title']} ({row['release_year']})" for row in rows_of(items)
-    }
-    log = rows_of(interactions)
-    titles = Vocabulary.from_ids([title_of[row["item_id"]] for row in log])
-    users = Vocabulary.from_ids([row["user_id"] for row in log])
-    user_nums = users.numbers([row["user_id"] for row in log])
-    title_nums = titles.numbers([title_of[row["item_id"]] for row in log])
-    times = np.array([int(float(row["timestamp"])) for row in log])
-    order = np.lexsort((times, user_nums))  # stable: ties keep the order of the log
-    begins = np.searchsorted(user_nums[order], np.arange(1, len(users) + 2))
-    histories = Histories(
-        pa.array(users.ids), begins, title_nums[order], times[order] * 1_000_000, titles.hash
-    )
-    return histories, titles, users
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a RecBole file; the types in its header are cut off."""
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        names = [name.partition(":")[0] for name in next(reader)]
-        return [dict(zip(names, row, strict=True)) for row in reader]
-
-
-def run(seed: int, histories: Histories, titles: Vocabulary, users: Vocabulary) -> dict[str, float]:
+def run(seed: int, log: Log) -> dict[str, float]:
     """Train once; return the accuracies and what the training took."""
-    settings = config(seed)
-    train_part, test = drawn_apart(histories)
-    user_nums = users.numbers(train_part.user_ids)
-    torch.manual_seed(seed)
+    train_part, test = drawn_apart(log.histories)
+    trained, _, wall_s = timed(lambda: train_here(config(seed), log, train_part))
+    return top_k_accuracies(trained.model, log, test) | {"cpu_s": trained.cpu_s, "wall_s": wall_s}
 
-    def train() -> Any:
-        model = build_model(settings.model, num_items=len(titles), num_users=len(users))
-        fit(model, train_part, config=settings, user_nums=user_nums)
-        return model
 
-    model, cpu_s, wall_s = timed(train)
+def top_k_accuracies(model: EmbeddingModel, log: Log, test: Held) -> dict[str, float]:
+    """Return the share of test pairs whose title is among the k first, for each k."""
     queries = encode_histories(
-        model, test.histories, user_nums=users.numbers(test.histories.user_ids)
+        model, test.histories, user_nums=log.users.numbers(test.histories.user_ids)
     )
     ranks = ranks_of(queries @ encode_catalogue(model).T, test)
-    return {f"top_{k}": float((ranks <= k).mean()) for k in KS} | {"cpu_s": cpu_s, "wall_s": wall_s}
+    return {f"top_{k}": float((ranks <= k).mean()) for k in KS}
 
 
 def drawn_apart(histories: Histories) -> tuple[Histories, Held]:
@@ -134,38 +96,22 @@ def ranks_of(scores: NDArray[np.float32], test: Held) -> NDArray[np.int64]:
     return 1 + (scores[users] > chosen[:, None]).sum(axis=1)
 
 
-def calibration() -> float:
-    """Return the CPU seconds of 200 products of matrices of 1,024 x 1,024, float32."""
-    matrix = torch.ones(1024, 1024)
-
-    def multiply() -> None:
-        for _ in range(200):
-            torch.mm(matrix, matrix)
-
-    return timed(multiply)[1]
-
-
-def timed(action: Callable[[], Value]) -> tuple[Value, float, float]:
-    """Return what the action returns, its CPU seconds and its wall seconds."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    value = action()
-    return value, time.process_time() - cpu, time.perf_counter() - wall
-
-
 def main() -> int:
     """Return 0 when every bar is met."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="where the data is kept")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # a thread that waits for another one burns CPU seconds
-    files = fetch_movielens_100k(arguments.cache)
-    histories, titles, users = read_pairs(files.interactions, files.items)
-    print(f"{histories.num_interactions:,} ratings, {len(users)} users, {len(titles):,} titles")
+    log = read_log(arguments.cache, item_of=title_with_year)
+    print(
+        f"{log.histories.num_interactions:,} ratings, {len(log.users)} users, "
+        f"{len(log.items):,} titles"
+    )
 
     calibration_cpu_s = calibration()
     runs = []
     for seed in SEEDS:
-        runs.append(run(seed, histories, titles, users))
+        runs.append(run(seed, log))
         print(
             f"seed {seed}: " + ", ".join(f"{name} {value:.4f}" for name, value in runs[-1].items())
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DRAWS_AT_ONCE = 1 << 20
+_FEW = 16  # users per value, from which on counting draws costs less than drawing users
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +29,37 @@ def estimated_mean(
     """Return the mean of one value per user, (U,), and how sure it is.
 
     The interval holds the middle 95 % of the means of `num_samples` samples of U users, drawn with
-    replacement (the percentile bootstrap). The same seed gives the same interval. About U * 100
-    microseconds at 10,000 samples.
+    replacement (the percentile bootstrap). The same seed gives the same interval. Where users share
+    few values, as after leave-last-out, it is drawn how many have each one: the same distribution
+    at a cost that does not grow with U. Else it takes about U * 100 microseconds.
 
     Raises:
         ValueError: there is no user.
     """
     if not len(values):
         raise ValueError("A mean was asked over no user. Evaluate a held-out part with users.")
-    num_users = len(values)
     generator = np.random.default_rng(seed)
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) * _FEW <= len(values):
+        drawn = generator.multinomial(len(values), counts / len(values), size=num_samples)
+        means = drawn @ distinct / len(values)
+    else:
+        means = _means_of_samples(values, generator, num_samples)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(float(values.mean()), standard_error(values), float(low), float(high))
+
+
+def _means_of_samples(
+    values: NDArray[np.float64], generator: np.random.Generator, num_samples: int
+) -> NDArray[np.float64]:
+    num_users = len(values)
     means = np.empty(num_samples)
     step = max(1, _DRAWS_AT_ONCE // num_users)
     for start in range(0, num_samples, step):
         count = min(step, num_samples - start)
         draws = generator.integers(num_users, size=(count, num_users))
         means[start : start + count] = values[draws].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(values.mean()), standard_error(values), float(low), float(high))
+    return means
 
 
 def paired_difference(

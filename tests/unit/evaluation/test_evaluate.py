@@ -9,9 +9,10 @@ from raysys.config import EvaluationConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
 from raysys.errors import ConfigError, DatasetError
+from raysys.evaluation import comparison
 from raysys.evaluation import evaluate as evaluate_module
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
-from raysys.evaluation.comparison import paired_difference, standard_error
+from raysys.evaluation.comparison import estimated_mean, paired_difference, standard_error
 from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.report import Report
 
@@ -98,6 +99,22 @@ def test_the_interval_is_about_two_standard_errors_wide_on_each_side():
     )
     assert paired_difference(first, second, seed=1) == difference
     assert paired_difference(first, second, seed=2) != difference
+
+
+def test_an_interval_of_few_values_is_that_of_drawn_users(monkeypatch: pytest.MonkeyPatch):
+    values = np.repeat([0.0, 0.5, 1.0], [600, 300, 100])
+    counted = estimated_mean(values)
+    monkeypatch.setattr(comparison, "_FEW", 1000)
+    drawn = estimated_mean(values)
+    assert (counted.mean, counted.standard_error) == (drawn.mean, drawn.standard_error)
+    assert counted.low == pytest.approx(drawn.low, abs=1e-3)
+    assert counted.high == pytest.approx(drawn.high, abs=1e-3)
+    assert counted.low < 0.23 < counted.mean == 0.25 < 0.27 < counted.high
+
+
+def test_a_mean_over_nobody_is_refused():
+    with pytest.raises(ValueError, match="over no user"):
+        estimated_mean(np.zeros(0))
 
 
 def test_models_of_different_users_are_not_compared():
