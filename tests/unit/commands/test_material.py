@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from raysys.commands.material import Material
-from raysys.config import PipelineConfig, TwoTowerConfig
+from raysys.config import EventType, FeedbackConfig, PipelineConfig, TwoTowerConfig
 from raysys.dataset import dataset as dataset_module
 from raysys.dataset import histories as histories_module
 from raysys.dataset.dataset import shard_histories
@@ -82,3 +82,12 @@ def test_users_with_too_few_interactions_get_no_number_and_keep_their_history(
     assert material.users.ids.to_pylist() == kept
     assert len(material.histories) == 30
     assert Material.of(path, PipelineConfig()).users.hash == Material.of(path).users.hash
+
+
+def test_only_interactions_that_count_earn_a_user_a_number(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "data", SHARDS)
+    buys = FeedbackConfig(event_types=(EventType(event_type="buy"),))  # the log has none
+    config = PipelineConfig(model=TwoTowerConfig(min_user_count=5), feedback=buys)
+    material = Material.of(path, config)
+    assert material.users.ids.to_pylist() == []
+    assert material.histories.num_interactions == sum(len(shard) for shard in SHARDS)

@@ -111,6 +111,8 @@ def test_no_more_rows_than_are_wanted_are_fetched(database, tmp_path, monkeypatc
         table = pq.read_table(source.location)
         assert table["event_value"].to_pylist() == [4.5, None, 1.0][:wanted]
         assert source.name == query.name
+    found = [*fetch_query(query, tmp_path / "2.parquet", lambda *_: None, most_rows=2)]
+    assert found[:-1] == [2]  # the third row was never asked for
 
 
 def test_a_result_without_rows_has_columns(database, tmp_path):
