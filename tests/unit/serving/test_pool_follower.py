@@ -39,25 +39,36 @@ class Database:
         self.num_opened = 0
         self.num_closed = 0
         self.asked = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def become(self, items: list[str], failure: Exception | None = None) -> None:
+        """Change, between two looks of the follower, and wait until it has taken one in since."""
+        with self._lock:
+            self.items, self.failure = items, failure
+            self.asked = threading.Semaphore(0)
+        for _ in range(2):  # when it asks again it is done with the first answer
+            assert self.asked.acquire(timeout=10)
 
     def open(self) -> "Database":
-        self._fail()
+        with self._lock:
+            if self.failure is not None:
+                self.asked.release()
+            self._fail()
         self.num_opened += 1
         return self
 
     def changes(self, since: int) -> Changes:
-        self.asked.release()
-        self._fail()
-        return Changes(
-            len(self.items), [StoredItem(name, None, 0) for name in self.items[since:]], []
-        )
+        with self._lock:
+            self.asked.release()
+            self._fail()
+            names = list(self.items)
+        return Changes(len(names), [StoredItem(name, None, 0) for name in names[since:]], [])
 
     def close(self) -> None:
         self.num_closed += 1
 
     def _fail(self) -> None:
         if self.failure is not None:
-            self.asked.release()
             raise self.failure
 
 
@@ -102,10 +113,7 @@ def test_a_pool_stays_as_it_is_while_the_database_is_away(
 
     def scenario(follower: PoolFollower) -> None:
         follower.start()
-        database.failure = StateUnavailableError("it is away")
-        database.items.append("b")
-        for _ in range(5):
-            assert database.asked.acquire(timeout=10)
+        database.become(["a", "b"], StateUnavailableError("it is away"))
         assert follower.pool.version == 1
         database.failure = None
         wait_for(follower, ("a", "b"), database)
@@ -149,9 +157,7 @@ def test_an_item_that_cannot_be_used_does_not_end_the_following(
 
     def scenario(follower: PoolFollower) -> None:
         follower.start()
-        database.items = ["poison"]
-        for _ in range(5):
-            assert database.asked.acquire(timeout=10)
+        database.become(["poison"])
         database.items = ["a"]
         wait_for(follower, ("a",), database)
 
