@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples constraints clean
+.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples bench-update constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ bench-import: $(READY)  ## imported rows/s, memory, against pyarrow alone; ends 
 
 bench-examples: $(READY)  ## examples/s into the training loop, against memory; ends with one JSON line
 	$(BIN)/python benchmarks/examples.py $(ARGS)
+
+bench-update: $(READY)  ## cost and quality of an update, against training anew; ends with one JSON line
+	$(BIN)/python benchmarks/update.py $(ARGS)
 
 constraints: $(READY)  ## pin the versions that are installed now
 	@echo '# The versions that raysys is built and tested with. Made anew by `make constraints`.' > constraints.txt

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ from raysys.training.warm_start import WarmStart, active_rows, learnable_lengths
 # epochs led to a validation NDCG@10 of 0.1168 at the full rate, 0.1190 at 0.3 and 0.1208 at 0.1 of
 # it; test went from 0.1030 without learning to 0.1009, 0.1042 and 0.1047 (trained anew: 0.1071).
 _LEARNING_RATE_SHARE = 0.1
+
+Train = Callable[[PipelineConfig, WarmStart], WriteModel]
+"""Returns what trains a model that begins as another one."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,16 @@ def update_and_report(
     )
     if not is_learnable:
         console.say("  nothing of it can be learnt yet: the weights stay, histories are new")
+
+    def train(config: PipelineConfig, warm_start: WarmStart) -> WriteModel:
+        return training_now(config, console, warm_start=warm_start)
+
     release, report = build_release(
         material,
         releases,
         update.config,
         recipe=update.release.manifest.recipe,
-        write_model=learning_what_is_new(update, console, epochs=epochs)
+        write_model=learning_what_is_new(update, train, epochs=epochs)
         if is_learnable
         else carried_over(update),
         console=console,
@@ -184,7 +192,7 @@ def carried_over(update: Update) -> WriteModel:
     return write
 
 
-def learning_what_is_new(update: Update, console: Console, *, epochs: int) -> WriteModel:
+def learning_what_is_new(update: Update, train: Train, *, epochs: int) -> WriteModel:
     """Return what trains the release's model for a few epochs on the users with something new."""
     training = update.config.training.model_copy(
         update={
@@ -198,7 +206,7 @@ def learning_what_is_new(update: Update, console: Console, *, epochs: int) -> Wr
         carried_over(update)(material, draft)
         # The training puts its model in the place of this one, when it is done.
         warm_start = WarmStart(draft / MODEL_DIRECTORY, update.after_us)
-        training_now(config, console, warm_start=warm_start)(material, draft)
+        train(config, warm_start)(material, draft)
 
     return write
 

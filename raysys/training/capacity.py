@@ -1,6 +1,7 @@
 """Whether a cluster can hold the workers of a training; Ray would wait for ever, silently."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,9 +25,23 @@ def check_workers_fit(nodes: Sequence[Mapping[str, Any]], training: TrainingConf
     needs = f"{training.cpus_per_worker:g} CPUs{' and a GPU' if training.use_gpu else ''}"
     raise ConfigError(
         f"{training.min_workers} training workers were asked for, each with {needs}, but the nodes "
-        f"of this cluster have room for {held}. Workers learn together, so training would wait for "
-        f"ever. Ask for fewer workers (--workers), make them smaller (cpus_per_worker, use_gpu), "
-        f"or add nodes; those that an autoscaler could start count once they are up."
+        f"of this cluster have room for {held}: {_described(nodes)}. A worker lies on one node, "
+        f"and workers learn together, so training would wait for ever. Ask for fewer workers "
+        f"(--workers), make them smaller (cpus_per_worker, use_gpu), or add nodes; those that an "
+        f"autoscaler could start count once they are up."
+    )
+
+
+def _described(nodes: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the nodes have, such as "2 with 8 CPUs, 1 with 8 CPUs and 1 GPUs"."""
+    kinds = Counter(
+        (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in nodes
+        if node["Alive"]
+    )
+    return ", ".join(
+        f"{count} with {cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+        for (cpus, gpus), count in sorted(kinds.items())
     )
 
 

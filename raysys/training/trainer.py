@@ -18,7 +18,7 @@ import ray.train
 import ray.train.torch
 
 from raysys import storage as files_on_storage
-from raysys.config import PipelineConfig
+from raysys.config import PipelineConfig, TrainingConfig
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
@@ -35,9 +35,12 @@ from raysys.training.workers import MakeValidate
 _MAX_FAILURES = 3
 _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # Ray's 2 s are waited for after the last epoch
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",  # Ray gives up after 60 s and starts again
 }
 """For Ray Train's processes, where the user has not set them."""
+_START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+"""For room for all workers, after which Ray counts the nodes again and starts again; 60 s there."""
+_FIXED_TIMEOUT_S, _ELASTIC_TIMEOUT_S = "600", "30"
+"""A worker's death is noticed seconds before its node's, so Ray first waits for the dead node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def _run(
     )
     with followed(job.files, on_epoch, on_step, trainer.abort) as follower_error:
         try:
-            with _environment():
+            with _environment(training):
                 trainer.fit()
         except ray.train.TrainingFailedError as error:
             raise TrainingError(
@@ -183,8 +186,10 @@ class _Trainer(ray.train.torch.TorchTrainer):
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
-    wanted = dict(_ENVIRONMENT)
+def _environment(training: TrainingConfig) -> Iterator[None]:
+    is_fixed = training.min_workers == training.max_workers
+    timeout_s = _FIXED_TIMEOUT_S if is_fixed else _ELASTIC_TIMEOUT_S
+    wanted = _ENVIRONMENT | {_START_TIMEOUT: timeout_s}
     if len(ray.nodes()) == 1:  # type: ignore[no-untyped-call]
         # Its actor, 3 s of one core to start, hears of nodes that are about to be taken away.
         wanted["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"

@@ -9,12 +9,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from raysys.config import PipelineConfig
-from raysys.dataset.histories import Histories
+from raysys.dataset.histories import Histories, offsets_of
 from raysys.dataset.splits import SplitBlocks
 from raysys.hashing import sha256_of_file
 from raysys.models.base import EmbeddingModel
 from raysys.models.weights import WEIGHTS_NAME, load_model
 from raysys.training.pieces import Pieces, usual_lengths
+
+CONTEXT = 32
+"""How many interactions before a user's first new one are learnt again with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class WarmStart:
     Args:
         model: an absolute path of what `save_model` wrote, for the vocabularies of the training.
         after_us: only users with an interaction later than this are learnt from, in microseconds
-            since 1970 UTC. Of them everything is, so that what is new is read in its context.
+            since 1970 UTC. Of them what is later is, and the CONTEXT interactions before it, so
+            that what is new is read in its context, and what was known is not forgotten.
     """
 
     model: Path
@@ -40,7 +44,7 @@ class WarmStart:
         return load_model(self.model, vocabulary=vocabulary).requires_grad_(True)
 
     def narrowed(self, pieces: Pieces, histories: Histories) -> Pieces:
-        """Return the pieces with only the active users to learn from.
+        """Return the pieces with only what is new to the active users to learn from.
 
         Validation stays on all users: what the others lose has to be seen.
 
@@ -49,7 +53,10 @@ class WarmStart:
         """
         active = histories.user_ids.take(active_rows(histories, self.after_us))
         rows = pieces.train.rows_of(active)
-        return Pieces(pieces.train.take(np.sort(rows[rows >= 0])), pieces.validation)
+        train = pieces.train.take(np.sort(rows[rows >= 0]))
+        num_old = np.diff(offsets_of(train.occurred_at_us <= self.after_us)[train.offsets])
+        first = np.repeat(num_old - CONTEXT, train.lengths)
+        return Pieces(train.where(train.places >= first), pieces.validation)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return, fit for JSON, what makes another training of it."""

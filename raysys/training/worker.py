@@ -7,12 +7,10 @@ from typing import Any
 import ray.train.torch
 import torch
 
-from raysys.dataset.feature_table import FeatureTables
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import RaysysError
 from raysys.models.base import EmbeddingModel
-from raysys.models.build import build_model
 from raysys.models.weights import save_model
 from raysys.training.checkpoint import Checkpoint, EpochResult, StepResult
 from raysys.training.checkpoints import Checkpoints
@@ -21,7 +19,7 @@ from raysys.training.job import Job
 from raysys.training.loading import load_users
 from raysys.training.loop import fit
 from raysys.training.metrics import report_epoch
-from raysys.training.pieces import Pieces, pieces_of
+from raysys.training.preparation import prepare
 from raysys.training.workers import OtherWorkerFailed, Workers
 
 
@@ -40,16 +38,18 @@ def _train(job: Job, workers: Workers) -> None:
     settings = job.config.training
     torch.set_num_threads(settings.threads_per_worker)
     items, users = Vocabulary.open(job.items), Vocabulary.open(job.users)
-    pieces = _own_pieces(job, workers)
-    torch.manual_seed(settings.seed)
-    if job.warm_start is None:
-        features = FeatureTables() if job.features is None else FeatureTables.open(job.features)
-        model = build_model(
-            job.config.model, num_items=len(items), num_users=len(users), features=features
-        )
-    else:
-        model = job.warm_start.load(items.hash)
-    model.to(workers.device)
+    histories = workers.together(lambda: _own_histories(job, workers))
+    # Every worker comes to the same errors here, in the same place.
+    prepared = prepare(
+        histories,
+        job.config,
+        items,
+        users,
+        features=job.features,
+        warm_start=job.warm_start,
+        total=workers.total,
+    )
+    model, pieces = prepared.model.to(workers.device), prepared.pieces
     checkpoints = Checkpoints(workers)
     start = checkpoints.newest()
     reports = _Reports(job, model, workers, checkpoints, start)
@@ -57,7 +57,7 @@ def _train(job: Job, workers: Workers) -> None:
         model,
         pieces.train,
         config=job.config,
-        user_nums=users.numbers(pieces.train.user_ids, num_buckets=model.num_user_buckets),
+        user_nums=prepared.user_nums,
         validate=workers.validation(pieces.validation, job.make_validate),
         on_epoch=reports.on_epoch,
         on_step=reports.on_step,
@@ -68,13 +68,6 @@ def _train(job: Job, workers: Workers) -> None:
         with tempfile.TemporaryDirectory(prefix="raysys-model-") as directory:
             save_model(model, Path(directory), num_users=len(users), vocabulary=items.hash)
             job.files.finish(Path(directory), results)
-
-
-def _own_pieces(job: Job, workers: Workers) -> Pieces:
-    histories = workers.together(lambda: _own_histories(job, workers))
-    # Every worker comes to the same errors here, in the same place.
-    pieces = pieces_of(histories, job.config, workers.total)
-    return pieces if job.warm_start is None else job.warm_start.narrowed(pieces, histories)
 
 
 def _own_histories(job: Job, workers: Workers) -> Histories:

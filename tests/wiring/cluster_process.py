@@ -1,5 +1,7 @@
 """A Ray cluster of several nodes on this machine, as a program: it runs until its input ends.
 
+A line of its input with the number of a node, the head node being 0, kills that node.
+
     python -m tests.wiring.cluster_process DIRECTORY DASHBOARD_PORT NODES
 
 NODES is JSON, one object of arguments for `Cluster.add_node` each, the head node first. Every node
@@ -21,6 +23,7 @@ ray._private.utils.reset_ray_address = lambda *_, **__: None
 
 def main(directory: str, dashboard_port: str, nodes: str) -> None:
     cluster = Cluster()
+    started = []
     for number, arguments in enumerate(json.loads(nodes)):
         if number == 0:
             arguments |= {
@@ -28,11 +31,14 @@ def main(directory: str, dashboard_port: str, nodes: str) -> None:
                 "dashboard_host": "127.0.0.1",
                 "dashboard_port": int(dashboard_port),
             }
-        cluster.add_node(
-            node_ip_address=f"127.0.0.{number + 2}", temp_dir=f"{directory}/ray", **arguments
+        started.append(
+            cluster.add_node(
+                node_ip_address=f"127.0.0.{number + 2}", temp_dir=f"{directory}/ray", **arguments
+            )
         )
     print(json.dumps({"address": cluster.address}), flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:
+        cluster.remove_node(started[int(line)], allow_graceful=False)
     cluster.shutdown()
 
 

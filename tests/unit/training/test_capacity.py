@@ -39,6 +39,12 @@ def test_more_workers_than_the_cluster_holds_are_refused_with_how_many_it_holds(
         check_workers_fit(nodes, TrainingConfig(num_workers=1, use_gpu=True))
 
 
+def test_the_refusal_says_what_the_nodes_have() -> None:
+    nodes = [node(8), node(4, gpus=1), node(8), node(16, is_alive=False)]
+    with pytest.raises(ConfigError, match="room for 1: 1 with 4 CPUs and 1 GPUs, 2 with 8 CPUs."):
+        check_workers_fit(nodes, TrainingConfig(num_workers=2, use_gpu=True))
+
+
 def test_as_many_workers_as_the_cluster_holds_are_enough_if_the_fewest_fit() -> None:
     check_workers_fit([node(2)], TrainingConfig(num_workers=(2, 100)))
     with pytest.raises(ConfigError, match="3 training workers.*room for 2"):

@@ -14,7 +14,7 @@ from raysys.models.build import build_model
 from raysys.models.encode import encode_catalogue
 from raysys.models.weights import save_model
 from raysys.training.pieces import Pieces
-from raysys.training.warm_start import WarmStart, active_rows
+from raysys.training.warm_start import CONTEXT, WarmStart, active_rows
 
 HISTORIES = Histories.from_lists(
     ["ann", "bob", "cid", "dan"],
@@ -29,13 +29,28 @@ def test_only_users_with_something_later_than_the_time_are_active() -> None:
     assert active_rows(HISTORIES, 30).tolist() == []
 
 
-def test_all_of_an_active_users_train_part_is_learnt_and_everybody_is_validated() -> None:
+def test_what_is_new_is_learnt_with_some_of_what_was_before_and_everybody_is_validated() -> None:
     parts = split(HISTORIES, LeaveLastOut())
     pieces = Pieces(parts.train, parts.validation)
     narrowed = WarmStart(Path("unused"), 20).narrowed(pieces, HISTORIES)
     assert narrowed.train.user_ids.to_pylist() == ["ann", "dan"]
     assert narrowed.train.item_nums.tolist() == [1, 2, 9, 9]  # ann's last two are held back
     assert narrowed.validation.relevant.user_ids.to_pylist() == ["ann", "cid"]
+
+
+def test_of_a_long_history_only_the_end_of_what_was_known_is_learnt_again() -> None:
+    lengths_old, num_new = [CONTEXT + 5, CONTEXT, 3], 4
+    histories = Histories.from_lists(
+        ["ann", "bob", "cid"],
+        [[*range(1, old + 1), *[100] * num_new] for old in lengths_old],
+        [[*range(old), *range(1000, 1000 + num_new)] for old in lengths_old],
+    )
+    parts = split(histories, LeaveLastOut())  # the last two are held back
+    pieces = Pieces(parts.train, parts.validation)
+    train = WarmStart(Path("unused"), 999).narrowed(pieces, histories).train
+    assert train.lengths.tolist() == [CONTEXT + 2, CONTEXT + 2, 5]
+    assert train.of(0)[0].tolist() == [*range(6, CONTEXT + 6), 100, 100]
+    assert train.of(2)[0].tolist() == [1, 2, 3, 100, 100]
 
 
 def test_the_model_comes_back_as_it_was_and_can_learn(tmp_path: Path) -> None:

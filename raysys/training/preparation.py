@@ -1,0 +1,68 @@
+"""From the histories of a worker's users to what its training begins with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from raysys.config import PipelineConfig
+from raysys.dataset.feature_table import FeatureTables
+from raysys.dataset.histories import Histories
+from raysys.dataset.selection import Total, alone
+from raysys.dataset.vocabulary import Vocabulary
+from raysys.models.base import EmbeddingModel
+from raysys.models.build import build_model
+from raysys.training.pieces import Pieces, pieces_of
+from raysys.training.warm_start import WarmStart
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `loop.fit` takes.
+
+    Attributes:
+        user_nums: (U,) the user vocabulary's numbers of those who are learnt from.
+    """
+
+    model: EmbeddingModel
+    pieces: Pieces
+    user_nums: NDArray[np.integer]
+
+
+def prepare(
+    histories: Histories,
+    config: PipelineConfig,
+    items: Vocabulary,
+    users: Vocabulary,
+    *,
+    features: Path | None = None,
+    warm_start: WarmStart | None = None,
+    total: Total = alone,
+) -> Prepared:
+    """Divide the histories, and make the model that begins: the same on every worker.
+
+    Args:
+        histories: of the caller's users, nothing held back.
+        features: where `FeatureTables.save` wrote what is known of items and users; None, or a
+            directory that is not there: nothing. A warm start has its own.
+        warm_start: go on from a trained model; None: learn all from nothing.
+        total: adds up the counts of all who hold users.
+
+    Raises:
+        ConfigError, DatasetError: the users cannot be split in this way.
+        DamagedReleaseError, ReleaseMismatchError: see `WarmStart.load`.
+    """
+    pieces = pieces_of(histories, config, total)
+    torch.manual_seed(config.training.seed)
+    if warm_start is None:
+        known = FeatureTables() if features is None else FeatureTables.open(features)
+        model = build_model(
+            config.model, num_items=len(items), num_users=len(users), features=known
+        )
+    else:
+        pieces = warm_start.narrowed(pieces, histories)
+        model = warm_start.load(items.hash)
+    user_nums = users.numbers(pieces.train.user_ids, num_buckets=model.num_user_buckets)
+    return Prepared(model, pieces, user_nums)
