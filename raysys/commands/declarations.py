@@ -204,6 +204,11 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
         "on with fewer when a node dies (default: the settings')",
     )
     parser.add_argument(
+        "--wait-for-nodes",
+        action="store_true",
+        help="let workers for whom no node has room wait for one that an autoscaler brings",
+    )
+    parser.add_argument(
         "--checkpoints",
         type=lambda text: text if "://" in text else Path(text),
         metavar="DIR|URL",

@@ -107,7 +107,7 @@ def _say_if_busy(training: TrainingConfig, console: Console) -> None:
     if free < needed:
         console.say(
             f"  The workers need {needed:g} CPUs and {free:g} are free now: training begins when "
-            f"other work on the cluster ends.",
+            f"other work on the cluster ends{' or nodes come' if training.wait_for_nodes else ''}.",
             style="yellow",
         )
 
@@ -121,11 +121,13 @@ def _settings(arguments: argparse.Namespace) -> tuple[str, PipelineConfig]:
     else:
         chosen = recipe_named(arguments.recipe)
         recipe, config = chosen.name, chosen.configure(values)
+    changes: dict[str, Any] = {}
     if arguments.workers is not None:
-        training = config.training.model_copy(
-            update={"num_workers": _num_workers(arguments.workers)}
-        )
-        config = config.model_copy(update={"training": training})
+        changes["num_workers"] = _num_workers(arguments.workers)
+    if arguments.wait_for_nodes:
+        changes["wait_for_nodes"] = True
+    training = config.training.model_copy(update=changes)
+    config = config.model_copy(update={"training": training})
     return recipe, allowing_little_data(config, arguments)
 
 

@@ -58,6 +58,8 @@ class TrainingConfig(Config):
     num_workers: _NumWorkers | tuple[_NumWorkers, _NumWorkers] = 1
     """How many learn together; or the fewest and the most, where training is to go on with those
     that are left when a node dies, and to take in more when one comes."""
+    wait_for_nodes: bool = False
+    """Let workers for whom no node has room wait for one that an autoscaler brings."""
     cpus_per_worker: float = Field(1.0, gt=0)
     threads_per_worker: int = Field(1, ge=1)
     """Of torch. Several are faster only where no other program wants their cores."""

@@ -18,17 +18,20 @@ def num_workers_held(nodes: Sequence[Mapping[str, Any]], training: TrainingConfi
 
 
 def check_workers_fit(nodes: Sequence[Mapping[str, Any]], training: TrainingConfig) -> None:
-    """Raise ConfigError when not even the empty cluster could run the fewest workers at a time."""
+    """Raise ConfigError when not even the empty cluster could run the fewest workers at a time, and
+    they are not to wait for more nodes.
+    """
     held = num_workers_held(nodes, training)
-    if held >= training.min_workers:
+    if training.wait_for_nodes or held >= training.min_workers:
         return
     needs = f"{training.cpus_per_worker:g} CPUs{' and a GPU' if training.use_gpu else ''}"
     raise ConfigError(
         f"{training.min_workers} training workers were asked for, each with {needs}, but the nodes "
         f"of this cluster have room for {held}: {_described(nodes)}. A worker lies on one node, "
         f"and workers learn together, so training would wait for ever. Ask for fewer workers "
-        f"(--workers), make them smaller (cpus_per_worker, use_gpu), or add nodes; those that an "
-        f"autoscaler could start count once they are up."
+        f"(--workers), make them smaller (cpus_per_worker, use_gpu), or add nodes. Where an "
+        f"autoscaler brings nodes that are asked for, say --wait-for-nodes "
+        f"(training.wait_for_nodes: true)."
     )
 
 

@@ -39,6 +39,13 @@ def test_more_workers_than_the_cluster_holds_are_refused_with_how_many_it_holds(
         check_workers_fit(nodes, TrainingConfig(num_workers=1, use_gpu=True))
 
 
+def test_workers_that_wait_for_nodes_are_not_refused() -> None:
+    training = TrainingConfig(num_workers=2, use_gpu=True)
+    with pytest.raises(ConfigError, match="--wait-for-nodes"):
+        check_workers_fit([node(8)], training)
+    check_workers_fit([node(8)], training.model_copy(update={"wait_for_nodes": True}))
+
+
 def test_the_refusal_says_what_the_nodes_have() -> None:
     nodes = [node(8), node(4, gpus=1), node(8), node(16, is_alive=False)]
     with pytest.raises(ConfigError, match="room for 1: 1 with 4 CPUs and 1 GPUs, 2 with 8 CPUs."):
