@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples bench-update constraints clean
+.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples bench-tables bench-update constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ bench-examples: $(READY)  ## examples/s into the training loop, against memory; 
 
 bench-update: $(READY)  ## cost and quality of an update, against training anew; ends with one JSON line
 	$(BIN)/python benchmarks/update.py $(ARGS)
+
+bench-tables: $(READY)  ## CPU s of a step with 5 million rows against 50,000; ends with one JSON line
+	$(BIN)/python benchmarks/large_tables.py $(ARGS)
 
 constraints: $(READY)  ## pin the versions that are installed now
 	@echo '# The versions that raysys is built and tested with. Made anew by `make constraints`.' > constraints.txt

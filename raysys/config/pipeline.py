@@ -68,10 +68,12 @@ class PipelineConfig(Config):
         if not isinstance(self.model, TwoTowerConfig):
             return self
         loss = self.training.loss
-        if self.feedback.gives_labels and loss != "auto":
+        learns_values_alone = self.feedback.gives_labels and not self.model.retrieval_weight
+        if learns_values_alone and loss != "auto":
             raise ValueError(
                 f"explicit feedback learns the values of events by their squared error, so "
-                f"training.loss {loss} has nothing to do. Leave it auto, or use implicit feedback"
+                f"training.loss {loss} has nothing to do. Leave it auto, give the model a "
+                f"retrieval_weight, or use implicit feedback"
             )
         options = {
             "logq_correction": self.model.logq_correction,

@@ -32,7 +32,7 @@ class TrainingConfig(Config):
     """Epochs without a better validation metric after which training stops."""
     gradient_clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient; null leaves it as it is."""
-    ema_decay: float | None = Field(None, ge=0, lt=1)
+    ema_decay: float | None = Field(None, gt=0, lt=1)
     """What an exponential moving average of the weights keeps of itself in a step, such as 0.999.
     It is the average that is validated and saved; null: the weights as they are."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -55,6 +55,10 @@ class TrainingConfig(Config):
     """Only so many negatives with the highest logits count for a query; null: all."""
     gbce_calibration: Share = 0.75
     """t of gbce: 0 is bce, 1 gives calibrated probabilities."""
+    row_updates_from: int = Field(100_000, ge=1)
+    """Embedding tables of at least so many rows are changed only in the rows that a step reaches,
+    which neither fade nor decay meanwhile, so that a step costs the same however large they are.
+    The table of the items is not, where every step scores all of them."""
     num_workers: _NumWorkers | tuple[_NumWorkers, _NumWorkers] = 1
     """How many learn together; or the fewest and the most, where training is to go on with those
     that are left when a node dies, and to take in more when one comes."""

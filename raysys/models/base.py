@@ -33,7 +33,11 @@ class QueryBatch:
 
 
 class EmbeddingModel(nn.Module, ABC):
-    """Queries and candidates as vectors of one width; score = dot product / temperature."""
+    """Queries and candidates as vectors of one width; score = dot product / temperature.
+
+    Tables are `nn.Embedding`s, and are looked up by calling them or with `sparse=table.sparse`:
+    training sets `sparse` on those that are too large to be touched as a whole.
+    """
 
     config: ModelConfig
     embedding_dim: int

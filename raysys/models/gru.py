@@ -77,4 +77,4 @@ class Gru(EmbeddingModel):
 
     def encode_candidates(self, item_nums: Tensor) -> Tensor:
         """Return the item embeddings, (N, D)."""
-        return F.embedding(item_nums, self.items.weight)
+        return F.embedding(item_nums, self.items.weight, sparse=self.items.sparse)

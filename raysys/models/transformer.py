@@ -96,7 +96,7 @@ class Transformer(EmbeddingModel):
 
     def encode_candidates(self, item_nums: Tensor) -> Tensor:
         """Return the item embeddings, (N, D)."""
-        return F.embedding(item_nums, self.items.weight)
+        return F.embedding(item_nums, self.items.weight, sparse=self.items.sparse)
 
 
 class TransformerLayer(nn.Module):

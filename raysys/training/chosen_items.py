@@ -17,6 +17,9 @@ from raysys.training.drawn_items import AmongDrawnItems
 class ChosenItems(Protocol):
     """The loss of all workers together does not depend on their number."""
 
+    scores_all_items: bool
+    """In every step, so that it reaches the whole table of items."""
+
     def begin(self, epoch: int) -> None:
         """Be told that an epoch begins, before its first batch; what is drawn follows from it."""
 
@@ -69,6 +72,8 @@ def answer_probability(model: EmbeddingModel, train: Histories, comm: Communicat
 class AmongAllItems:
     """The whole catalogue is scored."""
 
+    scores_all_items = True
+
     def __init__(self, model: EmbeddingModel) -> None:
         self._model = model
         device = next(model.parameters()).device
@@ -89,6 +94,8 @@ class AmongAllItems:
 
 class AmongItemsOfTheBatch:
     """The items of all workers' queries are scored."""
+
+    scores_all_items = False
 
     def __init__(
         self, model: EmbeddingModel, train: Histories, config: PipelineConfig, comm: Communicator

@@ -18,7 +18,15 @@ class Communicator(Protocol):
         """Replace each tensor by its sum over all workers. All have one dtype and device."""
 
     def gather(self, nums: Tensor) -> Tensor:
-        """Return the numbers of all workers end to end. `nums` is 1-d int64, without zeros."""
+        """Return the numbers of all workers end to end. `nums` is 1-d int64."""
+
+    def gather_rows(self, nums: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers and rows of all workers end to end, by rank.
+
+        Args:
+            nums: (R,) int64; R may differ between workers.
+            rows: (R, D).
+        """
 
     def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by worker 0's."""
@@ -36,6 +44,10 @@ class SingleProcess:
     def gather(self, nums: Tensor) -> Tensor:
         """Return `nums`."""
         return nums
+
+    def gather_rows(self, nums: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both."""
+        return nums, rows
 
     def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Leave the tensors as they are."""
@@ -55,20 +67,37 @@ class ProcessGroup:
         self._put_back(flat, tensors)
 
     def gather(self, nums: Tensor) -> Tensor:
-        """Send the lengths first, then the numbers, padded with zeros to the longest."""
-        lengths = nums.new_zeros(self.num_ranks)
-        lengths[self.rank] = len(nums)
-        dist.all_reduce(lengths)
-        padded = nums.new_zeros(self.num_ranks, int(lengths.max()))
-        padded[self.rank, : len(nums)] = nums
-        dist.all_reduce(padded)
-        return padded[padded != 0]
+        """Send the lengths first, then the numbers."""
+        return self._gather(nums, self._lengths(nums))
+
+    def gather_rows(self, nums: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Send the lengths first, then the numbers, then the rows.
+
+        Dense, and not sparse tensors inside torch's own sums: those work on gloo and fail on NCCL.
+        """
+        lengths = self._lengths(nums)
+        return self._gather(nums, lengths), self._gather(rows, lengths)
 
     def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Send all tensors in one message."""
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
         dist.broadcast(flat, src=0)
         self._put_back(flat, tensors)
+
+    def _lengths(self, nums: Tensor) -> list[int]:
+        lengths = nums.new_zeros(self.num_ranks, dtype=torch.int64)
+        lengths[self.rank] = len(nums)
+        dist.all_reduce(lengths)
+        found: list[int] = lengths.tolist()
+        return found
+
+    def _gather(self, own: Tensor, lengths: list[int]) -> Tensor:
+        """Return the tensors of all workers end to end; they travel padded to the longest."""
+        padded = own.new_zeros(max(lengths), *own.shape[1:])
+        padded[: len(own)] = own
+        everyones = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(everyones, padded)
+        return torch.cat([each[:length] for each, length in zip(everyones, lengths, strict=True)])
 
     @staticmethod
     def _put_back(flat: Tensor, tensors: Sequence[Tensor]) -> None:

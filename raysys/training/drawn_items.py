@@ -60,6 +60,8 @@ class Proposal:
 class AmongDrawnItems:
     """Every worker draws the same; a query's own item is left out of what it is compared with."""
 
+    scores_all_items = False
+
     def __init__(
         self,
         model: EmbeddingModel,

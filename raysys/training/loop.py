@@ -99,7 +99,13 @@ class _Fit:
         self._objective: Objective = build_objective(
             model, train, user_nums, self._chosen_items, config, comm
         )
-        self._steps = Steps(model, self._objective, config.training, comm)
+        self._steps = Steps(
+            model,
+            self._objective,
+            config.training,
+            comm,
+            all_items_are_scored=self._chosen_items.scores_all_items,
+        )
         self._num_examples = self._sum_of(self._objective.num_examples)
         if not self._num_examples:
             raise TrainingError(

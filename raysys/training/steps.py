@@ -16,6 +16,12 @@ from raysys.training.averaging import WeightAverage
 from raysys.training.communication import Communicator
 from raysys.training.objective import Objective
 from raysys.training.optimizer import Optimizer
+from raysys.training.row_tables import (
+    RowGradient,
+    choose_row_tables,
+    sum_of_workers,
+    take_row_gradient,
+)
 
 _MAX_USERS_NAMED = 5
 
@@ -38,20 +44,30 @@ class Steps:
         objective: Objective,
         settings: TrainingConfig,
         comm: Communicator,
+        *,
+        all_items_are_scored: bool,
     ) -> None:
         self._objective = objective
         self._settings = settings
         self._comm = comm
         self._model = model
-        self._parameters = list(model.parameters())
-        self._device = self._parameters[0].device
+        self._tables = choose_row_tables(
+            model,
+            min_rows=settings.row_updates_from,
+            all_items_are_scored=all_items_are_scored,
+        )
+        in_tables = {id(table) for table in self._tables}
+        self._parameters = [p for p in model.parameters() if id(p) not in in_tables]
+        self._device = next(model.parameters()).device
         self._is_bfloat16 = settings.precision == "bfloat16" or (
             settings.precision == "auto" and self._device.type == "cuda"
         )
-        self._optimizer = Optimizer(self._parameters, settings)
+        self._optimizer = Optimizer(self._parameters, self._tables, settings)
         self._average: WeightAverage | None = None
         if settings.ema_decay is not None:
-            self._average = WeightAverage(self._parameters, settings.ema_decay)
+            self._average = WeightAverage(
+                list(model.parameters()), self._tables, settings.ema_decay
+            )
 
     def take(self, batches: Iterator[Any], place: str, progress: float) -> StepTotals | None:
         """Learn from this worker's next batches and those of all others.
@@ -73,17 +89,28 @@ class Steps:
         if not math.isfinite(step.loss):
             ill = [batch for batch, ill in zip(used, is_ill, strict=True) if ill]
             raise self._not_finite(f"loss of {place}", step.loss, ill)
+        of_tables = [sum_of_workers(take_row_gradient(t), self._comm) for t in self._tables]
         gradients = [p.grad for p in self._parameters if p.grad is not None]
+        gradients += [gradient.values for gradient in of_tables]
         if self._settings.reduction == "mean":
             torch._foreach_mul_(gradients, 1 / max(1, step.num_examples))
         if self._settings.gradient_clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.gradient_clip)
+            norm = torch.nn.utils.get_total_norm(gradients)
             if not math.isfinite(float(norm)):
                 raise self._not_finite(f"gradient of {place}", float(norm), used)
-        self._optimizer.step(progress)
-        if self._average is not None:
-            self._average.update(self._optimizer.num_steps)
+            torch._foreach_mul_(
+                gradients, min(1.0, self._settings.gradient_clip / (float(norm) + 1e-6))
+            )
+        self._change(progress, of_tables)
         return step
+
+    def _change(self, progress: float, of_tables: list[RowGradient]) -> None:
+        rows = [gradient.rows for gradient in of_tables]
+        if self._average is not None:
+            self._average.before_step(rows)
+        self._optimizer.step(progress, of_tables)
+        if self._average is not None:
+            self._average.after_step(self._optimizer.num_steps, rows)
 
     @property
     def learning_rate(self) -> float:

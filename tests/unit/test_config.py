@@ -90,6 +90,8 @@ def test_a_loss_that_does_not_read_a_two_towers_settings_is_refused() -> None:
     parse_config(given, PipelineConfig, source="test")
     with pytest.raises(ConfigError, match=r"squared error, so training\.loss bpr has nothing"):
         parse_config(given | {"training": {"loss": "bpr"}}, PipelineConfig, source="test")
+    jointly = {"model": {"kind": "two_tower", "retrieval_weight": 0.5}}
+    parse_config(given | jointly | {"training": {"loss": "bpr"}}, PipelineConfig, source="test")
 
 
 @pytest.mark.parametrize("num_gpus", [-1, 1.5])

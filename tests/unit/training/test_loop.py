@@ -215,14 +215,16 @@ def test_training_leaves_the_global_random_numbers_as_they_were():
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("loss", ["full_softmax", "sampled_softmax"])
+@pytest.mark.parametrize(
+    "loss", [{"loss": "full_softmax"}, {"loss": "sampled_softmax", "row_updates_from": 10}]
+)
 @pytest.mark.parametrize("make_config", [gru_config, transformer_config, two_tower_config])
 def test_a_training_taken_up_from_its_checkpoint_ends_as_if_never_stopped(
     tmp_path, make_config, loss
 ):
     user_nums = np.arange(1, 25)
     config = make_config(
-        max_epochs=4, warmup_steps=9, ema_decay=0.9, accumulate_steps=2, loss=loss, num_negatives=8
+        max_epochs=4, warmup_steps=9, ema_decay=0.9, accumulate_steps=2, num_negatives=8, **loss
     )
     if isinstance(config.model, SequenceConfig):
         model_config = config.model.model_copy(update={"dropout": 0.3})
@@ -447,6 +449,9 @@ class Threads:
     def gather(self, nums):
         return torch.cat(self._exchange(nums))
 
+    def gather_rows(self, nums, rows):
+        return torch.cat(self._exchange(nums)), torch.cat(self._exchange(rows))
+
     def broadcast_(self, tensors):
         first = self._exchange([tensor.detach().clone() for tensor in tensors])[0]
         with torch.no_grad():
@@ -476,13 +481,21 @@ def fit_in_ranks(parts: list[Histories], config: PipelineConfig, user_nums: list
     return list(zip(models, results, strict=True))
 
 
+@pytest.mark.parametrize("row_updates_from", [1, 1000])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("make_config", [gru_config, uncut_transformer_config, two_tower_config])
-def test_workers_together_learn_what_one_learns_from_the_same_batches(make_config, loss):
+def test_workers_together_learn_what_one_learns_from_the_same_batches(
+    make_config, loss, row_updates_from
+):
     # One batch holds everything, so that it does not matter who reads what: 7 users against 17,
     # and for the GRU one worker is out of batches long before the other.
     config = make_config(
-        batch_size=400, max_epochs=3, loss=loss, num_negatives=6, learning_rate=0.01
+        batch_size=400,
+        max_epochs=3,
+        loss=loss,
+        num_negatives=6,
+        learning_rate=0.01,
+        row_updates_from=row_updates_from,
     )
     train, user_nums = rings(), np.arange(1, 25)
     alone = model_for(config)
@@ -496,6 +509,30 @@ def test_workers_together_learn_what_one_learns_from_the_same_batches(make_confi
         assert [r.loss for r in results] == pytest.approx([r.loss for r in expected], rel=1e-5)
         for weight, reference in zip(weights_of(model), weights_of(alone), strict=True):
             torch.testing.assert_close(weight, reference, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("make_config", [gru_config, two_tower_config])
+def test_where_every_step_reaches_every_row_it_does_not_matter_how_rows_are_changed(make_config):
+    # One step an epoch, of all users and items.
+    weights, losses = [], []
+    for row_updates_from in (1, 1000):
+        config = make_config(
+            max_epochs=3,
+            batch_size=1000,
+            loss="in_batch_softmax",
+            ema_decay=0.5,
+            row_updates_from=row_updates_from,
+        )
+        if isinstance(config.model, GruConfig):
+            model_config = config.model.model_copy(update={"bptt": 16})
+            config = config.model_copy(update={"model": model_config})
+        model = model_for(config)
+        results = fit(model, rings(), config=config, user_nums=np.arange(1, 25))
+        weights.append(weights_of(model))
+        losses.append([result.loss for result in results])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for by_row, whole in zip(*weights, strict=True):
+        torch.testing.assert_close(by_row, whole, atol=1e-4, rtol=1e-4)
 
 
 def test_all_workers_name_the_users_whose_loss_was_no_number():

@@ -32,12 +32,12 @@ def test_warm_up_rises_step_by_step_to_the_schedules_rate():
 def test_steps_are_counted_on_after_a_checkpoint():
     settings = TrainingConfig(learning_rate=1.0, warmup_steps=4, schedule="constant")
     weight = torch.nn.Parameter(torch.zeros(1, 1))
-    optimizer, resumed = (Optimizer([weight], settings) for _ in range(2))
+    optimizer, resumed = (Optimizer([weight], [], settings) for _ in range(2))
     weight.grad = torch.ones_like(weight)
-    optimizer.step(0.0)
+    optimizer.step(0.0, [])
     resumed.load_state_dict(optimizer.state_dict())
     before = weight.item()
-    resumed.step(0.0)
+    resumed.step(0.0, [])
     # Adam's step under an unchanging gradient is its rate, here 2/4, and 1 % of it decays a weight.
     assert weight.item() == pytest.approx(before * (1 - 0.5 * 0.01) - 0.5)
 
@@ -49,8 +49,8 @@ def test_weight_decay_shrinks_matrices_and_leaves_vectors_alone(name):
     )
     matrix = torch.nn.Parameter(torch.ones(2, 2))
     bias = torch.nn.Parameter(torch.ones(2))
-    optimizer = Optimizer([matrix, bias], settings)
+    optimizer = Optimizer([matrix, bias], [], settings)
     matrix.grad, bias.grad = torch.zeros_like(matrix), torch.zeros_like(bias)
-    optimizer.step(0.0)
+    optimizer.step(0.0, [])
     assert torch.equal(bias, torch.ones(2))
     assert (matrix < 1).all()
