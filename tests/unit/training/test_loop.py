@@ -92,7 +92,7 @@ def test_a_sequential_model_learns_what_comes_next(make_config):
     config = make_config()
     model = model_for(config)
     results = fit(model, rings(), config=config)
-    assert results[-1].loss < 0.3 < results[0].loss
+    assert results[-1].loss < 0.4 < results[0].loss
     histories = Histories.from_lists(["a", "b"], [[1, 2, 3], [10, 11, 12]], [[0, 1, 2]] * 2)
     scores = encode_histories(model, histories) @ encode_catalogue(model).T
     assert (scores.argmax(axis=1) + 1).tolist() == [4, 1]
