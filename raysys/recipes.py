@@ -102,11 +102,11 @@ TRANSFORMER = Recipe(
     base=PipelineConfig(
         model=TransformerConfig(),
         training=TrainingConfig(
-            learning_rate=1.5e-3,
-            warmup_steps=100,
-            batch_size=8,
-            max_epochs=20,
-            patience=5,
+            learning_rate=2e-3,
+            warmup_steps=50,
+            batch_size=16,
+            max_epochs=40,
+            patience=8,
             ema_decay=0.99,
         ),
     ),

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from raysys.dataset.histories import Histories
 from raysys.models.tiles import WIDTH_MULTIPLE
-from raysys.models.transformer import Transformer, distance_buckets
+from raysys.models.transformer import Transformer, distances_back
 from raysys.tables import UNKNOWN_NUM
 
 _TILE_POSITIONS = 256
+"""On one core, at width 64, a history of 128 positions takes 3.4 ms alone, 1.4 ms among many. With
+512 it is 6.1 ms and 0.9 ms, with 128 it is 2.6 ms and 1.9 ms."""
 
 
 class TransformerEncoder:
@@ -37,38 +39,36 @@ class TransformerEncoder:
         """Return (B, D); zeros for an empty history.
 
         Args:
-            length: the newest interactions that are read. How many came before those is not known
-                where histories are cut before they come here, so it is left out everywhere.
+            length: the newest interactions that are read.
         """
         lengths = np.minimum(histories.lengths, length)
         padded = lengths + -lengths % WIDTH_MULTIPLE
         encoded = np.zeros((len(histories), self._model.embedding_dim), dtype=np.float32)
         for num_positions in np.unique(padded[padded > 0]).tolist():
             rows = np.flatnonzero(padded == num_positions)
-            buckets = distance_buckets(num_positions, self._window, self._device)
+            distances = distances_back(num_positions, self._window, self._device)
             tile = max(1, _TILE_POSITIONS // num_positions)
             for start in range(0, len(rows), tile):
                 chosen = rows[start : start + tile]
                 newest, _ = histories.padded(chosen, min(num_positions, length))
                 items = np.zeros((tile, num_positions), dtype=np.int64)
                 items[: len(chosen), -newest.shape[1] :] = newest
-                queries = self._tile(torch.from_numpy(items).to(self._device), buckets)
+                queries = self._tile(torch.from_numpy(items).to(self._device), distances)
                 encoded[chosen] = queries.cpu().numpy()[: len(chosen)]
         return encoded
 
-    def _tile(self, item_nums: Tensor, buckets: Tensor) -> Tensor:
+    def _tile(self, item_nums: Tensor, distances: Tensor) -> Tensor:
         """Return the queries, (B, D), of left-padded histories, (B, L)."""
         model = self._model
         is_padding = item_nums == UNKNOWN_NUM
-        is_hidden = (is_padding[:, :, None] != is_padding[:, None, :]) | (buckets < 0)
+        is_hidden = (is_padding[:, :, None] != is_padding[:, None, :]) | (distances < 0)
         mask = torch.zeros(is_hidden.shape, device=self._device)
         mask = mask.masked_fill_(is_hidden, -torch.inf)[:, None]  # (B, 1, L, L)
-        buckets = buckets.clamp(min=0)
-        depths = ((~is_padding).cumsum(1) - 1).clamp(min=0)  # of what is read: see `encode`
-        states = model.embedded(item_nums, depths)
+        distances = distances.clamp(min=0)
+        states = model.items(item_nums)
         *layers, last = model.layers
         for layer in layers:
-            states = layer(states, buckets, mask)
-        states = last(states, buckets[-1:], mask[:, :, -1:])[:, 0]
+            states = layer(states, distances, mask)
+        states = last(states, distances[-1:], mask[:, :, -1:])[:, 0]
         queries: Tensor = model.norm(states) / model.temperature
         return queries

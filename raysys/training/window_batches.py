@@ -23,7 +23,6 @@ class WindowBatch:
     Attributes:
         inputs: (B, W) int64: the item at each position.
         pieces: (B, W) int64: whose history it is, from 1; what it means ends with the batch.
-        depths: (B, W) int64: how many older interactions the history has.
         targets: (B, W) int64: the item that came next; 0 where it is none to be found.
         weights: (B, W) float32: what each target counts; 0 where there is nothing to learn.
         users: the row of the histories that piece 1 is of, that of piece 2, and so on.
@@ -31,7 +30,6 @@ class WindowBatch:
 
     inputs: NDArray[np.int64]
     pieces: NDArray[np.int64]
-    depths: NDArray[np.int64]
     targets: NDArray[np.int64]
     weights: NDArray[np.float32]
     users: NDArray[np.int64]
@@ -100,12 +98,10 @@ class WindowBatches:
             ages = self._ends[users[turns]] - 2 - places
             weights *= np.exp2(-ages / self._half_life).astype(np.float32)
         inputs, pieces = self._items[places].astype(np.int64), turns - turns[0] + 1
-        depths = stream - offsets[turns]
-        inputs, pieces, depths, targets, weights = (
-            self._in_rows(part) for part in (inputs, pieces, depths, targets, weights)
+        inputs, pieces, targets, weights = (
+            self._in_rows(part) for part in (inputs, pieces, targets, weights)
         )
-        of_pieces = users[turns[0] : turns[-1] + 1]
-        return WindowBatch(inputs, pieces, depths, targets, weights, of_pieces)
+        return WindowBatch(inputs, pieces, targets, weights, users[turns[0] : turns[-1] + 1])
 
     def _in_rows(self, values: NDArray[Any]) -> NDArray[Any]:
         num_rows = -(-len(values) // self._window)

@@ -51,12 +51,8 @@ class WindowObjective:
     def loss(self, batch: WindowBatch | None) -> StepLoss:
         if batch is None:
             batch = _NO_WINDOW
-        queries = self._model.read(
-            *(
-                torch.from_numpy(part).to(self._device)
-                for part in (batch.inputs, batch.pieces, batch.depths)
-            )
-        )
+        inputs = torch.from_numpy(batch.inputs).to(self._device)
+        queries = self._model.read(inputs, torch.from_numpy(batch.pieces).to(self._device))
         is_target = batch.targets != 0
         places = torch.from_numpy(np.flatnonzero(is_target)).to(self._device)
         weights = batch.weights[is_target]
@@ -68,12 +64,10 @@ class WindowObjective:
         return StepLoss(total, float(weights.sum()), len(weights))
 
 
-_NOTHING = np.zeros((1, 1), np.int64)
 _NO_WINDOW = WindowBatch(
-    inputs=_NOTHING,
-    pieces=_NOTHING,
-    depths=_NOTHING,
-    targets=_NOTHING,
-    weights=np.zeros((1, 1), np.float32),
-    users=np.zeros(0, np.int64),
+    np.zeros((1, 1), np.int64),
+    np.zeros((1, 1), np.int64),
+    np.zeros((1, 1), np.int64),
+    np.zeros((1, 1), np.float32),
+    np.zeros(0, np.int64),
 )

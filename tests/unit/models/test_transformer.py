@@ -14,11 +14,10 @@ from raysys.models.base import QueryBatch
 from raysys.models.build import build_model
 from raysys.models.encode import HistoryEncoder, encode_catalogue
 from raysys.models.transformer import (
-    NUM_BUCKETS,
     Transformer,
     TransformerLayer,
     attention,
-    distance_buckets,
+    distances_back,
 )
 
 NUM_ITEMS = 90
@@ -58,16 +57,10 @@ def random_histories(seed: int, count: int, longest: int) -> Histories:
     return histories_of([random.integers(1, NUM_ITEMS + 1, n).tolist() for n in lengths])
 
 
-def read(
-    model: Transformer,
-    items: list[int],
-    pieces: list[int] | None = None,
-    depths: list[int] | None = None,
-) -> torch.Tensor:
+def read(model: Transformer, items: list[int], pieces: list[int] | None = None) -> torch.Tensor:
     pieces = pieces or [1] * len(items)
-    depths = depths or [*range(len(items))]
     with torch.inference_mode():
-        return model.read(*(torch.tensor([part]) for part in (items, pieces, depths)))[0]
+        return model.read(torch.tensor([items]), torch.tensor([pieces]))[0]
 
 
 def test_attention_is_worked_out_by_hand():
@@ -99,7 +92,7 @@ def test_a_layer_is_an_independent_implementation_s():
     torch.manual_seed(3)
     own = TransformerLayer(config)
     reference = torch.nn.TransformerEncoderLayer(
-        48, 3, 192, 0.0, "relu",
+        48, 3, 192, 0.0, lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
         batch_first=True, norm_first=True,
     )  # fmt: skip
     names = {
@@ -119,9 +112,9 @@ def test_a_layer_is_an_independent_implementation_s():
     weights = own.state_dict()
     reference.load_state_dict({theirs: weights[ours] for ours, theirs in names.items()})
     states = torch.randn(2, 6, 48)
-    buckets = distance_buckets(6, 64, states.device)
-    mask = torch.zeros(6, 6).masked_fill(buckets < 0, -math.inf)
-    found = own(states, buckets.clamp(min=0), mask[None, None])
+    distances = distances_back(6, 64, states.device)
+    mask = torch.zeros(6, 6).masked_fill(distances < 0, -math.inf)
+    found = own(states, distances.clamp(min=0), mask[None, None])
     torch.testing.assert_close(found, reference(states, src_mask=mask), atol=1e-5, rtol=1e-5)
 
 
@@ -131,24 +124,22 @@ def test_the_bias_of_a_distance_draws_a_position_to_what_is_that_far_back(model)
     layer.out_of_heads.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     with torch.no_grad():
         layer.distance_bias[0, 3] = 100.0
-        states, buckets = torch.randn(1, 6, 16), distance_buckets(6, 64, torch.device("cpu"))
-        mask = torch.zeros(6, 6).masked_fill(buckets < 0, -math.inf)
-        layer(states, buckets.clamp(min=0), mask[None, None])
+        states, distances = torch.randn(1, 6, 16), distances_back(6, 64, torch.device("cpu"))
+        mask = torch.zeros(6, 6).masked_fill(distances < 0, -math.inf)
+        layer(states, distances.clamp(min=0), mask[None, None])
         values = layer.into_heads(layer.attention_norm(states))[..., 32:]
     torch.testing.assert_close(seen[0][0, 3:], values[0, :3])  # three back from 3, 4 and 5
 
 
-def test_distances_have_their_own_bucket_up_to_16_and_share_beyond():
-    buckets = distance_buckets(200, 128, torch.device("cpu"))
-    back = buckets[-1].flip(0)  # by distance from the newest
-    assert back[:17].tolist() == [*range(16), 16]
-    assert (back.diff() >= 0).all()
-    assert back[127] == back[199] == NUM_BUCKETS - 1
-    assert back[60] < NUM_BUCKETS - 1
-    # 64 is two doublings of the three from 16 to 128: 16 + 2/3 * 16 = 26.7
-    assert back[64] == 26
-    assert (buckets.triu(1)[buckets.triu(1) != 0] == -1).all()
-    assert torch.equal(buckets[:-1, :-1], buckets[1:, 1:])
+def test_distances_end_with_the_window_and_what_is_later_has_none():
+    distances = distances_back(5, 3, torch.device("cpu"))
+    assert distances.tolist() == [
+        [0, -1, -1, -1, -1],
+        [1, 0, -1, -1, -1],
+        [2, 1, 0, -1, -1],
+        [2, 2, 1, 0, -1],
+        [2, 2, 2, 1, 0],
+    ]
 
 
 def test_a_position_sees_what_is_before_it_and_nothing_after(model):
@@ -159,7 +150,7 @@ def test_a_position_sees_what_is_before_it_and_nothing_after(model):
 
 
 def test_a_position_sees_its_own_piece_alone(model):
-    together = read(model, [1, 2, 3, 7, 8, 4], [1, 1, 1, 2, 2, 3], [0, 1, 2, 0, 1, 0])
+    together = read(model, [1, 2, 3, 7, 8, 4], [1, 1, 1, 2, 2, 3])
     for items, span in (([1, 2, 3], slice(0, 3)), ([7, 8], slice(3, 5)), ([4], slice(5, 6))):
         torch.testing.assert_close(together[span], read(model, items))
 
@@ -168,16 +159,10 @@ def test_the_order_of_a_history_matters(model):
     assert not torch.allclose(read(model, [1, 2, 3])[-1], read(model, [2, 1, 3])[-1])
 
 
-def test_how_much_came_before_a_piece_matters(model):
-    shallow, deep = (read(model, [1, 2, 3], depths=d) for d in ([0, 1, 2], [20, 21, 22]))
-    assert not torch.allclose(shallow, deep)
-
-
 def test_no_gradient_is_lost_and_none_is_no_number():
     model = transformer(num_layers=3, num_heads=3, hidden_dimension=17).train()
     items, pieces = torch.randint(1, NUM_ITEMS, (4, 9)), torch.tensor([[1] * 5 + [0] * 4] * 4)
-    depths = torch.tensor([[0, 1, 2, 3, 4, 0, 0, 0, 0]] * 4)
-    model.read(items, pieces, depths).square().sum().backward()
+    model.read(items, pieces).square().sum().backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name

@@ -551,8 +551,9 @@ def test_all_workers_name_the_users_whose_loss_was_no_number():
     assert "Users in the batch: 'user-04', 'user-05'. Lower" in first
 
 
-def test_a_worker_whose_batches_end_early_waits_for_the_others():
-    config = gru_config(batch_size=2, max_epochs=2)
+@pytest.mark.parametrize("make_config", [gru_config, transformer_config])
+def test_a_worker_whose_batches_end_early_waits_for_the_others(make_config):
+    config = make_config(batch_size=2, max_epochs=2)
     train = rings()
     together = fit_in_ranks([train.take(range(2)), train.take(range(2, 24))], config, [None] * 2)
     first, second = together

@@ -62,7 +62,7 @@ def test_a_piece_is_a_stretch_of_one_history_and_of_a_row_at_most_one_piece(leng
         int(item): row for row in range(len(histories)) for item in histories.of(row)[0].tolist()
     }
     for batch in windows(histories, rows, window).epoch(0):
-        for inputs, pieces, depths in zip(batch.inputs, batch.pieces, batch.depths, strict=True):
+        for inputs, pieces in zip(batch.inputs, batch.pieces, strict=True):
             is_item = pieces > 0
             owners = [owner[int(item)] for item in inputs[is_item]]
             for place in range(1, len(owners)):
@@ -70,9 +70,6 @@ def test_a_piece_is_a_stretch_of_one_history_and_of_a_row_at_most_one_piece(leng
                 assert is_same == (owners[place] == owners[place - 1])
                 if is_same:
                     assert inputs[place] == inputs[place - 1] + 1
-            first = np.cumsum([1, *lengths])  # the item that each history begins with
-            depths_of_items = inputs[is_item] - first[owners] if owners else []
-            assert depths[is_item].tolist() == list(depths_of_items)
             assert [batch.users[piece - 1] for piece in pieces[is_item]] == owners
 
 
@@ -97,7 +94,6 @@ def test_a_history_longer_than_a_window_goes_on_in_the_next_row():
     assert batch.inputs.tolist() == [[1, 2, 3], [4, 5, 0]]
     assert batch.targets.tolist() == [[2, 3, 4], [5, 6, 0]]
     assert batch.pieces.tolist() == [[1, 1, 1], [1, 1, 0]]
-    assert batch.depths.tolist() == [[0, 1, 2], [3, 4, 0]]
     assert batch.weights.tolist() == [[1, 1, 1], [1, 1, 0]]
 
 
