@@ -78,6 +78,7 @@ BASELINES: dict[str, Fit] = {
     "item-knn": lambda train, n: ItemKnn(neighbors(train, n)),
     "recency-item-knn": lambda train, n: ItemKnn(neighbors(train, n), decay=0.9),
     "ease": lambda train, n: Ease(train, n, l2=100.0),
+    "recent-items": lambda train, n: Transitions(train, n, prior=1.0, decay=0.7),
     "last-item": lambda train, n: Transitions(train, n, prior=3.0),
     BAR_MODEL: lambda train, n: Ease(train, n, l2=300.0, decay=0.9),
 }

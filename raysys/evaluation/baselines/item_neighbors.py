@@ -15,7 +15,6 @@ Sources:
     Large Scale Binary Rated Datasets, RecSys 2013, doi:10.1145/2507157.2507189.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -31,9 +30,9 @@ from raysys.evaluation.baselines.history_items import (
     weighted_items,
 )
 from raysys.evaluation.baselines.over_ranking import (
+    NeighborLists,
     neighbors_of,
     popularity_shares,
-    summed_by_item,
     top_k_over_ranking,
 )
 from raysys.evaluation.exclusion import ItemLists
@@ -146,31 +145,20 @@ class ItemKnn:
         self._decay = decay
         self._fill = _POPULARITY_FILL * popularity_shares(neighbors.popularity)
         self._ranking = FixedRanking(self._fill)
-        num_items = len(self._fill) - 1
         # Turned round: for each item of a history the items whose neighbor it is.
         order = np.argsort(neighbors.nums, kind="stable")
-        self._offsets = offsets_of(np.bincount(neighbors.nums, minlength=num_items + 1))
-        self._nums = rows_of_offsets(neighbors.offsets)[order].astype(np.int32)
-        self._similarities = neighbors.similarities[order]
+        self._lists = NeighborLists(
+            offsets_of(np.bincount(neighbors.nums, minlength=len(self._fill))),
+            rows_of_offsets(neighbors.offsets)[order].astype(np.int32),
+            neighbors.similarities[order],
+        )
 
     def top_k(self, histories: Histories, k: int, *, excluded: ItemLists | None) -> TopK:
         """Return the k best items for each history, but for its row of `excluded`."""
         read, weights = weighted_items(histories, len(self._fill) - 1, self._decay)
-        keys, scores = [np.zeros(0, np.int64)], [np.zeros(0)]
-        for row, (start, end) in enumerate(itertools.pairwise(read.offsets)):
-            asked, places = neighbors_of(self._offsets, read.item_nums[start:end])
-            values = self._similarities[places] * weights[start:end][asked]
-            nums, sums = summed_by_item(self._nums[places], values, len(self._fill) - 1)
-            keys.append((row << 32) | nums.astype(np.int64))
-            scores.append(sums + self._fill[nums])
-        return top_k_over_ranking(
-            self._ranking,
-            np.concatenate(keys),
-            np.concatenate(scores),
-            len(histories),
-            k,
-            excluded,
-        )
+        keys, sums = self._lists.sums(read, weights)
+        scores = sums + self._fill[keys & 0xFFFF_FFFF]
+        return top_k_over_ranking(self._ranking, keys, scores, len(histories), k, excluded)
 
 
 def _user_items(

@@ -8,10 +8,13 @@ Letters for shapes:
     B  queries    N  items    P  pairs of a query and an item
 """
 
+import itertools
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.dataset.histories import offsets_of, rows_of_offsets
+from raysys.dataset.histories import Histories, offsets_of, rows_of_offsets
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.exclusion import Exclusions, ItemLists
 from raysys.evaluation.topk import TopK, merge_top_k, top_k_of_pairs
@@ -42,6 +45,41 @@ def top_k_over_ranking(
     rows, nums = _query_and_item(np.union1d(keys, barred))
     others = Exclusions(offsets_of(np.bincount(rows, minlength=num_queries)), nums)
     return merge_top_k([own, ranking.first(num_queries, k, others)], k)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeighborLists:
+    """What each item says for others, laid end to end."""
+
+    offsets: NDArray[np.int64]
+    """(N + 2,): the list of item i lies from `offsets[i]` to `offsets[i + 1]`."""
+    nums: NDArray[np.int32]
+    """The items that it speaks for."""
+    values: NDArray[np.float64]
+    """How much."""
+
+    def sums(
+        self, read: Histories, weights: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return what the items of each history say together for every item that one speaks for.
+
+        A history's sums do not depend on which others are added up beside it, bit for bit.
+
+        Args:
+            read: items from 1 to N.
+            weights: what each of them counts, laid end to end as they are.
+
+        Returns:
+            (P,) keys of a pair, query << 32 | item number, ascending, and (P,) sums.
+        """
+        keys, sums = [np.zeros(0, np.int64)], [np.zeros(0)]
+        for row, (start, end) in enumerate(itertools.pairwise(read.offsets)):
+            asked, places = neighbors_of(self.offsets, read.item_nums[start:end])
+            values = self.values[places] * weights[start:end][asked]
+            nums, totals = summed_by_item(self.nums[places], values, len(self.offsets) - 2)
+            keys.append((row << 32) | nums.astype(np.int64))
+            sums.append(totals)
+        return np.concatenate(keys), np.concatenate(sums)
 
 
 def summed_by_item(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from raysys.commands import measuring
 from raysys.commands.measuring import measure
 from raysys.config import EvaluationConfig, PipelineConfig, RandomSplit
 from raysys.dataset import histories as histories_module
@@ -50,6 +51,14 @@ def test_a_report_does_not_depend_on_the_blocks_by_a_single_bit(
     assert len(seen) > 30
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1]
+
+
+def test_a_large_catalogue_is_compared_with_what_followed_recent_items(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measuring, "_EASE_UP_TO", NUM_ITEMS - 1)
+    found = report(histories(), CONFIG, [])
+    assert set(found.evaluations) == {"gru", "popularity", "last item", "recent items"}
 
 
 def test_where_nobody_has_something_to_be_found_there_is_no_report() -> None:

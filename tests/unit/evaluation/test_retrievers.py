@@ -42,6 +42,10 @@ def transitions(train: Histories) -> Retriever:
     return Transitions([train], NUM_ITEMS)
 
 
+def recency_transitions(train: Histories) -> Retriever:
+    return Transitions([train], NUM_ITEMS, decay=0.7)
+
+
 def item_knn(train: Histories) -> Retriever:
     return ItemKnn(ItemNeighbors.fit([train], NUM_ITEMS))
 
@@ -82,7 +86,9 @@ MODELS = [
     recency_ease,
     embedding,
 ]
-every_retriever = pytest.mark.parametrize("make", [popularity, trending, transitions, *MODELS])
+every_retriever = pytest.mark.parametrize(
+    "make", [popularity, trending, transitions, recency_transitions, *MODELS]
+)
 every_model = pytest.mark.parametrize("make", MODELS)
 Make = Callable[[Histories], Retriever]
 

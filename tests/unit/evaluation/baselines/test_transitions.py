@@ -24,6 +24,18 @@ def test_transitions_have_the_scores_worked_out_by_hand():
         np.testing.assert_allclose(top.scores[row], [expected[item] for item in ranked])
 
 
+def test_older_items_have_a_say_that_decays():
+    # After 1 came 2 (2/3) and 3 (1/3), after 2 came 1 and 3 (1/2 each). With a decay of 1/2 the
+    # newest item counts 2/3 of the mean, the one before 1/3; the shares are 3, 3 and 2 of 8.
+    model = Transitions([TRAIN], 4, prior=1.0, decay=0.5)
+    top = model.top_k(histories_of([2, 9, 1], [1]), 4, excluded=None)
+    expected = {1: 1 / 6 + 3 / 8, 2: 4 / 9 + 3 / 8, 3: 2 / 9 + 1 / 6 + 2 / 8, 4: 0}
+    assert top.item_nums[0].tolist() == [2, 3, 1, 4]
+    np.testing.assert_allclose(top.scores[0], [expected[item] for item in (2, 3, 1, 4)])
+    alone = Transitions([TRAIN], 4, prior=1.0).top_k(histories_of([1]), 4, excluded=None)
+    assert top.scores[1].tolist() == alone.scores[0].tolist()
+
+
 def test_an_excluded_item_makes_room_for_the_next_of_both_kinds():
     model = Transitions([TRAIN], 4)
     top = model.top_k(histories_of([1]), 4, excluded=Exclusions.from_lists([[2, 1]]))
@@ -42,6 +54,8 @@ def test_transitions_are_learnt_in_blocks():
 def test_what_is_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ConfigError, match="above 0, but got 0"):
         Transitions([TRAIN], 4, prior=0)
+    with pytest.raises(ConfigError, match="decay must lie in"):
+        Transitions([TRAIN], 4, decay=2)
     monkeypatch.setattr(transitions, "TRANSITIONS_MAX", 4)
     with pytest.raises(ConfigError, match="stop at 4 pairs"):
         Transitions([TRAIN], 4)
