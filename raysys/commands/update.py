@@ -37,6 +37,9 @@ from raysys.training.warm_start import WarmStart, active_rows, learnable_lengths
 # The full rate forgets: on the last tenth of MovieLens-100K, learnt from the 166 users of it, three
 # epochs led to a validation NDCG@10 of 0.1168 at the full rate, 0.1190 at 0.3 and 0.1208 at 0.1 of
 # it; test went from 0.1030 without learning to 0.1009, 0.1042 and 0.1047 (trained anew: 0.1071).
+# That was with whole histories. With what is new and its context alone, on another day's settings:
+# test 0.1099 (whole histories 0.1080, without learning 0.1085, trained anew 0.1094; one standard
+# error is 0.008), for 0.084 of the CPU time of training anew instead of 0.105.
 _LEARNING_RATE_SHARE = 0.1
 
 Train = Callable[[PipelineConfig, WarmStart], WriteModel]

@@ -72,7 +72,7 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     directory = tmp_path_factory.mktemp("shop")
-    files = Simulator(seed=1, num_users=60, num_items=80, mean_history=20).write(directory / "log")
+    files = Simulator(seed=1, num_users=120, num_items=80, mean_history=20).write(directory / "log")
     assert files.items is not None
     (directory / "settings.yaml").write_text(SETTINGS)
     return Shop(directory, files.interactions, files.items, free_port())

@@ -142,7 +142,7 @@ def nodes(postgresql: dict[str, str]) -> Iterator[Nodes]:
 @pytest.fixture(scope="module")
 def release(nodes: Nodes) -> str:
     """Imported and trained there; every node has one CPU, so two workers need two nodes."""
-    world = Simulator(seed=3, num_users=60, num_items=80, mean_history=20)
+    world = Simulator(seed=3, num_users=120, num_items=80, mean_history=20)
     log = world.write(nodes.directory / "log")
     (nodes.directory / "settings.yaml").write_text(SETTINGS)
     nodes.raysys("import", "--interactions", str(log.interactions), "--to", f"{nodes.directory}/d")
