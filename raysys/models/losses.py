@@ -33,6 +33,7 @@ def full_softmax_loss(
     *,
     query_weights: Tensor | None = None,
     temperature: float = 1.0,
+    excluded: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Return how surprised the queries are by the items they led to, among the whole catalogue.
 
@@ -40,6 +41,8 @@ def full_softmax_loss(
         query_embeddings: (B, D) float.
         candidate_embeddings: (C, D) float, every item of the catalogue once.
         chosen_columns: (B,) int64: the row of `candidate_embeddings` that each query led to.
+        excluded: pairs, both (E,) int64, of a query, ascending, and a row of
+            `candidate_embeddings` that it does not choose from, unless it is what it led to.
         query_weights: (B,) float; all 1 when None.
         temperature: divides the logits. > 0.
     """
@@ -52,6 +55,7 @@ def full_softmax_loss(
         shifts,
         shifts[chosen_columns],
         query_weights,
+        excluded=excluded,
     )
 
 
@@ -66,6 +70,7 @@ def in_batch_softmax_loss(
     query_weights: Tensor | None = None,
     temperature: float = 1.0,
     num_hard_negatives: int | None = None,
+    excluded: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Return how surprised the queries are by their items, among the items of the batch.
 
@@ -88,6 +93,7 @@ def in_batch_softmax_loss(
         temperature: divides the logits, before the correction. > 0.
         num_hard_negatives: only so many other candidates with the highest corrected logits count
             for a query; None: all.
+        excluded: as in `full_softmax_loss`.
 
     Returns:
         Scalar in nats; 0 when no query has a negative.
@@ -112,6 +118,7 @@ def in_batch_softmax_loss(
         query_weights,
         replace_chosen=remove_accidental_hits,
         num_hard_negatives=num_hard_negatives,
+        excluded=excluded,
     )
 
 
@@ -146,10 +153,12 @@ def _softmax_loss(
     *,
     replace_chosen: bool = False,
     num_hard_negatives: int | None = None,
+    excluded: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Return sum_i w_i (log sum_c exp(q_i·c + shift_c) - q_i·c_chosen - chosen_shift_i).
 
-    With `replace_chosen`, the chosen column of a row has `chosen_shifts` in the first term too.
+    With `replace_chosen`, the chosen column of a row has `chosen_shifts` in the first term too. Of
+    the other columns those are left out of the sum that are `excluded` for the row.
     """
     if weights is None:
         weights = queries.new_ones(len(queries))
@@ -162,6 +171,7 @@ def _softmax_loss(
         weights,
         replace_chosen,
         num_hard_negatives,
+        excluded,
     )
     return loss
 
@@ -191,6 +201,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         weights: Tensor,
         replace_chosen: bool,
         num_hard_negatives: int | None,
+        excluded: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
         dtype = product_dtype(candidates)
         ctx.dtypes = queries.dtype, candidates.dtype
@@ -205,6 +216,8 @@ class _SoftmaxLoss(torch.autograd.Function):
                 rows = slice(start, start + block)
                 column = chosen[rows, None]
                 logits = logits_of(queries[rows], factors, shifts)  # (block, C)
+                if excluded is not None:
+                    _exclude_(logits, start, column, *excluded)
                 if replace_chosen:
                     logits.scatter_add_(1, column, extra[rows, None])
                 if num_hard_negatives is not None:
@@ -222,11 +235,26 @@ class _SoftmaxLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad_loss: Tensor
-    ) -> tuple[Tensor, Tensor, None, None, None, None, None, None]:
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         grads = [
             (grad * grad_loss).to(dtype)
             for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         ]
-        return grads[0], grads[1], None, None, None, None, None, None
+        return *grads, *[None] * 7
+
+
+def _exclude_(logits: Tensor, start: int, chosen: Tensor, queries: Tensor, columns: Tensor) -> None:
+    """Set the logits of excluded columns to -inf in the block of queries that begins at `start`.
+
+    Args:
+        logits: (block, C).
+        chosen: (block, 1): keeps its logit.
+        queries: (E,) int64, ascending.
+        columns: (E,) int64.
+    """
+    border = queries.new_tensor([start, start + len(logits)])
+    first, end = torch.searchsorted(queries, border).tolist()
+    places = (queries[first:end] - start) * logits.shape[1] + columns[first:end]
+    of_chosen = logits.gather(1, chosen)
+    logits.view(-1).index_fill_(0, places, -torch.inf)
+    logits.scatter_(1, chosen, of_chosen)

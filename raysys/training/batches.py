@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories, offsets_of
 from raysys.tables import UNKNOWN_NUM
+from raysys.training.seen_items import SeenItems, seen_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class SegmentBatch:
         continues: (B,) int64: the column of the batch before whose history this column goes on
             with, or -1 where a history begins.
         users: (B,) int64: the rows of the histories.
+        seen: what came before each target, of those that are not 0, in the order of `targets.flat`.
     """
 
     inputs: NDArray[np.int64]
@@ -33,6 +35,7 @@ class SegmentBatch:
     weights: NDArray[np.float32]
     continues: NDArray[np.int64]
     users: NDArray[np.int64]
+    seen: SeenItems
 
 
 class SegmentBatches:
@@ -96,7 +99,8 @@ class SegmentBatches:
     def _segment(
         self, users: NDArray[np.int64], steps_done: NDArray[np.int64], continues: NDArray[np.int64]
     ) -> SegmentBatch:
-        starts, ends = self._begins[users] + steps_done, self._ends[users]
+        begins, ends = self._begins[users], self._ends[users]
+        starts = begins + steps_done
         places = starts + np.arange(self._num_steps)[:, None]  # (S, B), of the inputs
         has_target = places + 1 < ends
         places = np.where(has_target, places, starts)
@@ -108,7 +112,9 @@ class SegmentBatches:
             targets[weights == 0] = 0
         if self._half_life is not None:
             weights *= np.exp2(-(ends - 2 - places) / self._half_life).astype(np.float32)
-        return SegmentBatch(inputs, targets, weights, continues, users)
+        steps, lanes = np.nonzero(targets)
+        seen = seen_before(self._items, begins[lanes], places[steps, lanes] + 1)
+        return SegmentBatch(inputs, targets, weights, continues, users, seen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from raysys.models.base import EmbeddingModel
 from raysys.models.losses import full_softmax_loss, in_batch_softmax_loss
 from raysys.training.communication import Communicator
 from raysys.training.drawn_items import AmongDrawnItems
+from raysys.training.seen_items import SeenItems
 
 
 class ChosenItems(Protocol):
@@ -23,8 +24,15 @@ class ChosenItems(Protocol):
     def begin(self, epoch: int) -> None:
         """Be told that an epoch begins, before its first batch; what is drawn follows from it."""
 
-    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
-        """Return the summed loss of (B, D) queries that led to (B,) items, (B,) weights."""
+    def loss(
+        self, queries: Tensor, item_nums: Tensor, weights: Tensor, seen: SeenItems | None = None
+    ) -> Tensor:
+        """Return the summed loss of (B, D) queries that led to (B,) items, (B,) weights.
+
+        Args:
+            seen: what the queries do not choose from; None: they choose from all. Where items are
+                drawn it does not count, for hardly any of a large catalogue's is a seen one.
+        """
 
 
 def build_chosen_items(
@@ -82,13 +90,16 @@ class AmongAllItems:
     def begin(self, epoch: int) -> None:
         """Nothing is drawn."""
 
-    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
+    def loss(
+        self, queries: Tensor, item_nums: Tensor, weights: Tensor, seen: SeenItems | None = None
+    ) -> Tensor:
         return full_softmax_loss(
             queries,
             self._model.encode_candidates(self._all_items),
             item_nums - 1,
             query_weights=weights,
             temperature=self._model.temperature,
+            excluded=_columns_of(seen, self._all_items),
         )
 
 
@@ -114,7 +125,9 @@ class AmongItemsOfTheBatch:
     def begin(self, epoch: int) -> None:
         """Nothing is drawn but the batches themselves."""
 
-    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
+    def loss(
+        self, queries: Tensor, item_nums: Tensor, weights: Tensor, seen: SeenItems | None = None
+    ) -> Tensor:
         distinct, counts = torch.unique(self._comm.gather(item_nums), return_counts=True)
         probability = self._sampling_probability
         return in_batch_softmax_loss(
@@ -127,4 +140,16 @@ class AmongItemsOfTheBatch:
             query_weights=weights,
             temperature=self._model.temperature,
             num_hard_negatives=self._num_hard_negatives,
+            excluded=_columns_of(seen, distinct),
         )
+
+
+def _columns_of(seen: SeenItems | None, candidates: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return pairs of a query and the place of a seen item in `candidates`, (C,) ascending."""
+    if seen is None:
+        return None
+    queries = torch.from_numpy(seen.queries).to(candidates.device)
+    item_nums = torch.from_numpy(seen.item_nums).to(candidates.device)
+    columns = torch.searchsorted(candidates, item_nums).clamp(max=len(candidates) - 1)
+    is_candidate = candidates[columns] == item_nums
+    return queries[is_candidate], columns[is_candidate]

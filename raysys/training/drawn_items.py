@@ -17,6 +17,7 @@ from raysys.models.sampled_losses import (
     gbce_exponent,
     sampled_softmax_loss,
 )
+from raysys.training.seen_items import SeenItems
 
 
 class Proposal:
@@ -89,7 +90,9 @@ class AmongDrawnItems:
         seed = np.random.SeedSequence((self._seed, epoch)).generate_state(1, np.uint64)[0]
         self._generator.manual_seed(int(seed >> 1))
 
-    def loss(self, queries: Tensor, item_nums: Tensor, weights: Tensor) -> Tensor:
+    def loss(
+        self, queries: Tensor, item_nums: Tensor, weights: Tensor, seen: SeenItems | None = None
+    ) -> Tensor:
         drawn = self._proposal.draw(self._generator).to(item_nums.device)
         negative_nums, counts = torch.unique(drawn, return_counts=True)
         distinct = torch.unique(torch.cat([negative_nums, item_nums]))

@@ -12,10 +12,16 @@ from raysys.training.batches import SegmentBatch, SegmentBatches
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
 from raysys.training.objective import StepLoss
+from raysys.training.seen_items import SeenItems
 
 
 class SegmentObjective:
-    """Every position of a history predicts the next item; states are carried between segments."""
+    """Every position of a history predicts the next item; states are carried between segments.
+
+    A position chooses from what its user had not seen. Lists leave out the seen, so it is no rival,
+    and what resembles it need not be pushed away with it: on MovieLens-100K validation NDCG@10
+    after 8 epochs was 0.126 instead of 0.121, its loss 5.44 instead of 5.49.
+    """
 
     def __init__(
         self,
@@ -66,6 +72,7 @@ class SegmentObjective:
             states.flatten(0, 1)[places],
             torch.from_numpy(batch.targets[is_target]).to(self._device),
             torch.from_numpy(weights).to(self._device),
+            seen=batch.seen,
         )
         return StepLoss(total, float(weights.sum()), len(weights))
 
@@ -76,4 +83,5 @@ _NO_SEGMENT = SegmentBatch(
     np.zeros((1, 0), np.float32),
     np.zeros(0, np.int64),
     np.zeros(0, np.int64),
+    SeenItems(np.zeros(0, np.int64), np.zeros(0, np.int64)),
 )

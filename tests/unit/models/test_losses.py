@@ -115,6 +115,60 @@ def test_a_full_softmax_is_over_every_item_of_the_catalogue():
     assert loss.item() == pytest.approx(2 * math.log(4))
 
 
+def test_a_query_does_not_choose_from_what_is_excluded_for_it():
+    # zero logits over 4 items: query 0 chooses from 2 of them, query 1 from all, query 2 from 3
+    excluded = nums(0, 0, 2), nums(1, 2, 3)
+    loss = full_softmax_loss(torch.zeros(3, 1), torch.zeros(4, 1), nums(3, 0, 0), excluded=excluded)
+    assert loss.item() == pytest.approx(math.log(2) + math.log(4) + math.log(3))
+
+
+def test_what_a_query_led_to_is_never_excluded():
+    # items 0 and 1 are left, with the logits 1 and 0
+    loss = full_softmax_loss(
+        torch.ones(1, 1),
+        torch.tensor([[1.0], [0.0], [9.0]]),
+        nums(0),
+        excluded=(nums(0, 0, 0), nums(0, 2, 2)),
+    )
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-1)))
+
+
+def test_in_a_batch_an_excluded_column_does_not_count_for_any_row_that_holds_it():
+    # three rows hold the two items; without item 0 the second row's item stands alone: no loss
+    table, chosen, counts = torch.ones(2, 1), nums(0, 1, 0), torch.tensor([2.0, 1.0])
+    both = in_batch_softmax_loss(torch.ones(3, 1), table, chosen, counts)
+    without = in_batch_softmax_loss(
+        torch.ones(3, 1), table, chosen, counts, excluded=(nums(1), nums(0))
+    )
+    # rows 0 and 2 choose from their item and item 1: log 2 each; row 1 from 1 + 2 of item 0
+    assert both.item() == pytest.approx(2 * LOG_2 + LOG_3)
+    assert without.item() == pytest.approx(2 * LOG_2)
+
+
+@pytest.mark.parametrize("logits_at_once", [1, 17, 1 << 19])
+def test_an_excluded_pair_gets_no_gradient(monkeypatch, logits_at_once):
+    monkeypatch.setattr(losses, "_LOGITS_AT_ONCE", logits_at_once)
+    torch.manual_seed(5)
+    queries = torch.randn(12, 4, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
+    chosen, weights = torch.randint(0, 7, (12,)), torch.rand(12, dtype=torch.float64)
+    is_excluded = torch.rand(12, 7) < 0.4
+    rows, columns = is_excluded.nonzero(as_tuple=True)
+    loss = full_softmax_loss(
+        queries, table, chosen, query_weights=weights, excluded=(rows, columns)
+    )
+    gradients = torch.autograd.grad(loss, (queries, table))
+
+    is_left_out = is_excluded.scatter(1, chosen[:, None], False)
+    logits = (queries @ table.T).masked_fill(is_left_out, -math.inf)
+    expected = (F.cross_entropy(logits, chosen, reduction="none") * weights).sum()
+    assert loss.item() == pytest.approx(expected.item())
+    for found, by_autograd in zip(
+        gradients, torch.autograd.grad(expected, (queries, table)), strict=True
+    ):
+        torch.testing.assert_close(found, by_autograd)
+
+
 def test_a_weight_multiplies_its_querys_loss():
     queries, candidates = torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [0.0]])
     loss = full_softmax_loss(

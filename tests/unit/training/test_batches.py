@@ -96,6 +96,24 @@ def test_age_is_counted_from_the_newest_also_in_later_segments():
     assert second.weights[:, 0].tolist() == pytest.approx([1, 0, 0])
 
 
+@settings(max_examples=60, deadline=None)
+@given(LENGTHS, st.integers(1, 8), st.integers(1, 9))
+def test_a_batch_says_what_each_target_came_after(lengths, lanes, steps):
+    histories = numbered(lengths)
+    before = {
+        int(item): set(histories.of(row)[0][:place].tolist())
+        for row in range(len(histories))
+        for place, item in enumerate(histories.of(row)[0])
+    }
+    for batch in segments(histories, lanes, steps).epoch(0):
+        targets = batch.targets[batch.targets != 0]
+        assert (np.diff(batch.seen.queries) >= 0).all()
+        for query, target in enumerate(targets.tolist()):
+            seen = batch.seen.item_nums[batch.seen.queries == query]
+            assert set(seen.tolist()) == before[target]
+            assert len(seen) == len(before[target])
+
+
 def test_an_unknown_item_is_read_but_never_learnt():
     (batch,) = segments(histories_of([[1, 0, 2]])).epoch(0)
     assert batch.inputs[:, 0].tolist() == [1, 0, 0]

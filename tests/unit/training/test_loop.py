@@ -95,6 +95,7 @@ def test_a_sequential_model_learns_what_comes_next(make_config):
     assert results[-1].loss < 0.4 < results[0].loss
     histories = Histories.from_lists(["a", "b"], [[1, 2, 3], [10, 11, 12]], [[0, 1, 2]] * 2)
     scores = encode_histories(model, histories) @ encode_catalogue(model).T
+    scores[[0, 0, 0, 1, 1, 1], [0, 1, 2, 9, 10, 11]] = -np.inf  # the seen, which may score anything
     assert (scores.argmax(axis=1) + 1).tolist() == [4, 1]
 
 
@@ -185,14 +186,21 @@ def test_users_who_were_never_seen_get_what_the_others_of_their_bucket_like():
 
 
 def test_the_loss_is_the_weighted_mean_over_the_epochs_examples():
-    # Zero weights score every item alike: log 12 for each example, whatever the recency weights.
+    # Zero weights score alike the items that a user has not seen: log(12 - seen) for each example.
     config = gru_config(max_epochs=1, learning_rate=1e-12)
+    half_life = 3.0
+    config = config.model_copy(
+        update={"model": config.model.model_copy(update={"recency_half_life": half_life})}
+    )
     model = model_for(config)
     with torch.no_grad():
         for weight in model.parameters():
             weight.zero_()
     (result,) = fit(model, rings(), config=config)
-    assert result.loss == pytest.approx(math.log(12), rel=1e-5)
+    num_seen = np.arange(1, 8)  # histories are 8 long, so the newest target came after 7
+    recency = 0.5 ** ((7 - num_seen) / half_life)
+    by_hand = np.average(np.log(NUM_ITEMS - num_seen), weights=recency)
+    assert result.loss == pytest.approx(by_hand, rel=1e-5)
 
 
 @pytest.mark.parametrize("make_config", [gru_config, transformer_config])
