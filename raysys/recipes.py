@@ -92,7 +92,7 @@ USER_PERSONALIZATION = Recipe(
         Hyperparameter("bptt", 32, 2, 32),
         Hyperparameter("recency_mask", True),
         Hyperparameter("min_user_history_length_percentile", 0.0, 0.0, 1.0, tunable=False),
-        Hyperparameter("max_user_history_length_percentile", 0.99, 0.0, 1.0, tunable=False),
+        Hyperparameter("max_user_history_length_percentile", 1.0, 0.0, 1.0, tunable=False),
     ),
 )
 

@@ -22,7 +22,7 @@ def build_model(
         features: what is known of them, by number. Models that do not read it leave it aside.
     """
     if isinstance(config, GruConfig):
-        return Gru(config, num_items=num_items)
+        return Gru(config, num_items=num_items, features=features)
     if isinstance(config, TransformerConfig):
         return Transformer(config, num_items=num_items)
     return TwoTower(config, num_items=num_items, num_users=num_users, features=features)

@@ -55,6 +55,8 @@ def extended(
         num_first = len(trained) - num_last
         target[:num_first] = trained[:num_first]
         target[len(target) - num_last :] = trained[num_first:]
+    if larger.features.items is not None:  # new items lie where their features put them
+        _item_embedding(larger).weight.detach()[model.num_items + 1 :] = 0.0
     return larger
 
 
@@ -83,7 +85,9 @@ def place_new_users(
 
 
 def _item_embedding(model: EmbeddingModel) -> nn.Embedding:
-    if isinstance(model, Gru | Transformer):
+    if isinstance(model, Gru):
+        return model.items.ids
+    if isinstance(model, Transformer):
         return model.items
     assert isinstance(model, TwoTower)
     return model.candidate_tower.ids

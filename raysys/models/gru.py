@@ -1,6 +1,7 @@
 """The sequential model: a GRU reads a history, its last state is the query.
 
-An item's embedding is what the GRU reads and what the state is compared with (tied weights).
+An item's vector is what the GRU reads and what the state is compared with (tied weights): that of
+its id, plus what follows from the columns of the item table.
 
 Letters for shapes:
     S  steps of a segment
@@ -13,28 +14,44 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raysys.config import GruConfig
+from raysys.dataset.feature_table import FeatureTables
 from raysys.models.base import EmbeddingModel, QueryBatch
+from raysys.models.dropout import Dropout
+from raysys.models.features import FeatureTower
 from raysys.models.recurrence import gru_segment, new_gate_first
 from raysys.tables import UNKNOWN_NUM
 
 
 class Gru(EmbeddingModel):
-    """Item embeddings -> GRU -> dropout -> dot product with item embeddings."""
+    """Item vectors -> GRU -> dropout -> dot product with item vectors.
+
+    Args:
+        features: what is known of items; what is known of users is not read.
+    """
 
     config: GruConfig
 
-    def __init__(self, config: GruConfig, *, num_items: int) -> None:
+    def __init__(
+        self, config: GruConfig, *, num_items: int, features: FeatureTables | None = None
+    ) -> None:
         super().__init__()
+        self.features = features or FeatureTables()
         width = config.hidden_dimension
         self.config = config
         self.num_items = num_items
         self.embedding_dim = width
-        self.items = nn.Embedding(num_items + 1, width, padding_idx=UNKNOWN_NUM)
+        self.items = FeatureTower(
+            num_items + 1, width, table=self.features.items, id_dropout=config.id_dropout
+        )
         self.gru = nn.GRU(width, width)
-        self.dropout = nn.Dropout(config.dropout)
-        nn.init.normal_(self.items.weight, std=width**-0.5)
+        self.dropout = Dropout(config.dropout)
+        nn.init.normal_(self.items.ids.weight, std=width**-0.5)
         with torch.no_grad():
-            self.items.weight[UNKNOWN_NUM].zero_()
+            self.items.ids.weight[UNKNOWN_NUM].zero_()
+
+    @property
+    def item_tower(self) -> FeatureTower:
+        return self.items
 
     def read_segment(self, item_nums: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read the next steps of B histories.
@@ -67,7 +84,7 @@ class Gru(EmbeddingModel):
 
     def encode_queries(self, batch: QueryBatch) -> Tensor:
         """Return the state after each history, (B, D); zeros where it is empty."""
-        state = self.items.weight.new_zeros(len(batch.lengths), self.embedding_dim)
+        state = self.items.ids.weight.new_zeros(len(batch.lengths), self.embedding_dim)
         for step, items in enumerate(batch.item_nums.T):
             stepped = self.gru(self.items(items)[None], state[None])[0][0]
             begun = batch.lengths >= batch.item_nums.shape[1] - step
@@ -76,5 +93,5 @@ class Gru(EmbeddingModel):
         return queries
 
     def encode_candidates(self, item_nums: Tensor) -> Tensor:
-        """Return the item embeddings, (N, D)."""
-        return F.embedding(item_nums, self.items.weight, sparse=self.items.sparse)
+        """Return the item vectors, (N, D)."""
+        return self.items(item_nums)  # type: ignore[no-any-return]

@@ -35,7 +35,7 @@ class GruEncoder:
         width = model.embedding_dim
         self._device = device
         self._width = width + -width % WIDTH_MULTIPLE
-        self._items = padded_width(model.items.weight.detach().to(device))
+        self._items = padded_width(model.items.all_rows().to(device))
         self._input_weight = _padded_gates(padded_width(new_gate_first(input_weight)), width)
         self._input_bias = _padded_gates(new_gate_first(input_bias), width)
         self._weight = _padded_gates(padded_width(weight), width)

@@ -111,7 +111,7 @@ def test_vectors_are_padded_with_zeros_to_a_multiple_of_16(model):
 
 
 def test_row_r_of_the_catalogue_is_item_r_plus_1(model):
-    weights = model.items.weight.detach().numpy()
+    weights = model.items.ids.weight.detach().numpy()
     assert np.array_equal(encode_catalogue(model)[:, :149], weights[1:])
 
 

@@ -5,14 +5,16 @@ import pyarrow as pa
 import pytest
 import torch
 
-from raysys.config import TwoTowerConfig
+from raysys.config import GruConfig, TwoTowerConfig
 from raysys.dataset.bags import Bags
 from raysys.dataset.feature_table import FeatureTable, FeatureTables
 from raysys.dataset.features import FeatureEncoder, fit_features
+from raysys.dataset.histories import Histories
 from raysys.errors import DamagedReleaseError
 from raysys.logs.schema import Field, ValueType
+from raysys.models.base import QueryBatch
 from raysys.models.build import build_model
-from raysys.models.encode import HistoryEncoder, encode_catalogue
+from raysys.models.encode import HistoryEncoder, encode_catalogue, encode_histories
 from raysys.models.extension import extended
 from raysys.models.features import FeatureTower
 from raysys.models.weights import FEATURES_NAME, load_model, save_model
@@ -125,6 +127,58 @@ def two_towers(num_items: int = 4):
             weight.add_(torch.randn(weight.shape))
         model.query_tower.ids.weight[0] = model.candidate_tower.ids.weight[0] = 0.0
     return model.eval()
+
+
+def gru(table: FeatureTable = TABLE):
+    """Return a GRU that reads what is known of four items, with weights that show it."""
+    torch.manual_seed(7)
+    model = build_model(
+        GruConfig(hidden_dimension=8),
+        num_items=4,
+        num_users=2,
+        features=FeatureTables(table, USERS),
+    )
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape))
+        model.items.ids.weight[0] = 0.0
+    return model.eval()
+
+
+def test_a_gru_reads_and_ranks_items_with_their_features():
+    model = gru()
+    catalogue = encode_catalogue(model)[:, :8]
+    own = model.items.ids.weight[1:].numpy(force=True)
+    features = model.items.projection.features.numpy(force=True)
+    np.testing.assert_allclose(catalogue[0], own[0] + features[1], rtol=1e-5)
+    np.testing.assert_allclose(catalogue[1], own[1] + features[1] + features[2], rtol=1e-5)
+
+    histories = Histories.from_lists(["ann"], [[2, 1, 4]], [[0, 1, 2]])
+    batch = QueryBatch(torch.zeros(1), torch.tensor([[2, 1, 4]]), torch.tensor([3]))
+    expected = model.encode_queries(batch).numpy(force=True)
+    found = encode_histories(model, histories)[:, :8]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        model.items.projection.features.zero_()
+    assert np.abs(encode_histories(model, histories)[:, :8] - found).max() > 0.01
+
+
+def test_what_a_gru_reads_while_it_learns_is_what_it_reads_later():
+    model = gru()
+    states, last = model.read_segment(torch.tensor([[2], [1], [4]]), torch.zeros(1, 8))
+    batch = QueryBatch(torch.zeros(1), torch.tensor([[2, 1, 4]]), torch.tensor([3]))
+    torch.testing.assert_close(states[-1], model.encode_queries(batch))
+    torch.testing.assert_close(last, states[-1])
+
+
+def test_an_item_that_is_new_to_a_gru_lies_where_its_features_put_it():
+    model = gru()
+    grown = FeatureTable.of(pa.concat_tables([ITEMS, ITEMS.slice(0, 1)]), ENCODER)
+    larger = extended(model, num_items=5, num_users=2, features=FeatureTables(grown, USERS))
+    vectors = encode_catalogue(larger.eval())
+    np.testing.assert_array_equal(vectors[:4], encode_catalogue(model))
+    drama = model.items.projection.features[1].numpy(force=True)
+    np.testing.assert_allclose(vectors[4, :8], drama, rtol=1e-5)
 
 
 def test_a_query_is_encoded_with_its_users_features():

@@ -50,7 +50,7 @@ def test_an_empty_history_is_the_zero_query(gru):
 
 def test_what_a_gru_reads_is_what_its_state_is_compared_with(gru):
     nums = torch.tensor([3, 1])
-    torch.testing.assert_close(gru.encode_candidates(nums), gru.items.weight[nums])
+    torch.testing.assert_close(gru.encode_candidates(nums), gru.items.ids.weight[nums])
 
 
 def test_dropout_is_off_outside_training(gru):

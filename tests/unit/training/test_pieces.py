@@ -88,9 +88,11 @@ def learnt(histories: Histories, **model: float) -> list[int]:
     return pieces_of(histories, config).train.lengths.tolist()
 
 
-def test_the_hundredth_part_of_the_users_with_the_longest_histories_is_not_learnt():
+def test_users_with_the_longest_histories_are_not_learnt_if_so_set():
     lengths = [*range(3, 203)]  # two each are held back
-    assert learnt(of_lengths(lengths)) == [*range(1, 199)]
+    assert learnt(of_lengths(lengths)) == [*range(1, 201)]
+    high = {"max_user_history_length_percentile": 0.99}
+    assert learnt(of_lengths(lengths), **high) == [*range(1, 199)]
     both = {"min_user_history_length_percentile": 0.1, "max_user_history_length_percentile": 1.0}
     assert learnt(of_lengths(lengths), **both) == [*range(21, 201)]
 
@@ -98,12 +100,13 @@ def test_the_hundredth_part_of_the_users_with_the_longest_histories_is_not_learn
 def test_lengths_are_those_of_all_workers():
     histories = of_lengths([*range(3, 203)])
     shares = [histories.take([*range(150)]), histories.take([*range(150, 200)])]
-    parts = together(lambda share, total: pieces_of(share, PipelineConfig(), total), shares)
+    config = PipelineConfig(model=GruConfig(max_user_history_length_percentile=0.99))
+    parts = together(lambda share, total: pieces_of(share, config, total), shares)
     assert [len(part.train) for part in parts] == [150, 48]
 
 
 def test_users_of_every_length_are_validated():
-    config = PipelineConfig()
+    config = PipelineConfig(model=GruConfig(max_user_history_length_percentile=0.99))
     assert len(pieces_of(of_lengths([*range(3, 203)]), config).validation) == 200
 
 
