@@ -207,7 +207,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         ctx.dtypes = queries.dtype, candidates.dtype
         with torch.autocast(queries.device.type, enabled=False):
             queries, factors = queries.to(dtype), candidates.to(dtype)
-            grad_queries = torch.zeros_like(queries, dtype=shifts.dtype)
+            grad_queries = torch.empty_like(queries, dtype=shifts.dtype)
             grad_candidates = torch.zeros_like(factors, dtype=shifts.dtype)
             extra = chosen_shifts - shifts[chosen]  # (B,)
             losses = torch.zeros_like(weights) if replace_chosen else -extra
@@ -228,7 +228,7 @@ class _SoftmaxLoss(torch.autograd.Function):
                 losses[rows] -= logits.gather(1, column)[:, 0]
                 weight = weights[rows, None]
                 grad_logits = logits.exp_().mul_(weight).scatter_add_(1, column, -weight).to(dtype)
-                add_product_(grad_queries[rows], grad_logits, factors)
+                grad_queries[rows] = torch.mm(grad_logits, factors)
                 add_product_(grad_candidates, grad_logits.T, queries[rows])
             ctx.save_for_backward(grad_queries, grad_candidates)
             return losses @ weights

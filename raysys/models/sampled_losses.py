@@ -233,7 +233,7 @@ class _LossOfNegatives(torch.autograd.Function):
                 keep_hardest_(logits, num_hard_negatives)
                 losses[rows], grad_own_logits[rows], grad_logits = head(own_logits[rows], logits)
                 grad_logits = grad_logits.mul_(weights[rows, None]).to(dtype)
-                add_product_(grads[0][rows], grad_logits, factors)
+                grads[0][rows] = torch.mm(grad_logits, factors)
                 add_product_(grads[2], grad_logits.T, queries[rows])
             grad_own_logits = (grad_own_logits * weights)[:, None]
             grads[0] += grad_own_logits * own

@@ -2,17 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from raysys.training.communication import ProcessGroup
+from raysys.config import PipelineConfig, TrainingConfig, TwoTowerConfig
+from raysys.dataset.histories import Histories
+from raysys.models.build import build_model
+from raysys.training.communication import Communicator, ProcessGroup, SingleProcess
+from raysys.training.loop import fit
 
 
-def talk(rank: int, meeting: str) -> None:
-    """Be one of the two; an assertion that fails fails the test."""
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    comm = ProcessGroup()
+def talk(rank: int, comm: Communicator) -> None:
+    """Say all there is to say; an assertion that fails fails the test."""
     own = torch.tensor([[4, 0], [7]][rank])
     assert comm.gather(own).tolist() == [4, 0, 7]
 
@@ -33,8 +37,40 @@ def talk(rank: int, meeting: str) -> None:
     first = [torch.tensor([5.0 + rank])]
     comm.broadcast_(first)
     assert first[0].tolist() == [5.0]
+
+
+def losses_of(rows: np.ndarray, comm: Communicator) -> list[float]:
+    """Train on these of 24 users, all of them in one batch."""
+    lists = [[(start + step) % 12 + 1 for step in range(8)] for start in range(24)]
+    train = Histories.from_lists([f"{row:02}" for row in range(24)], lists, [range(8)] * 24)
+    config = PipelineConfig(
+        model=TwoTowerConfig(embedding_dim=8),
+        training=TrainingConfig(
+            loss="sampled_softmax",
+            num_negatives=6,
+            batch_size=400,
+            max_epochs=3,
+            ema_decay=0.9,
+            row_updates_from=20,
+        ),
+    )
+    torch.manual_seed(0)
+    model = build_model(config.model, num_items=12, num_users=24)
+    results = fit(model, train.take(rows), config=config, user_nums=rows + 1, comm=comm)
+    return [result.loss for result in results]
+
+
+def be_one_of_two(rank: int, meeting: str, alone: list[float]) -> None:
+    """Talk, and then learn from 7 or 17 users; the users' table changes row by row."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    comm = ProcessGroup()
+    talk(rank, comm)
+    rows = [np.arange(7), np.arange(7, 24)][rank]
+    assert losses_of(rows, comm) == pytest.approx(alone, rel=1e-5)
     dist.destroy_process_group()
 
 
-def test_workers_hear_what_all_of_them_say(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(talk, args=(str(tmp_path / "meeting"),), nprocs=2)
+def test_two_processes_hear_each_other_and_have_the_losses_of_one(tmp_path: Path) -> None:
+    alone = losses_of(np.arange(24), SingleProcess())
+    torch.multiprocessing.spawn(be_one_of_two, (str(tmp_path / "meeting"), alone), nprocs=2)
