@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples bench-tables bench-update constraints clean
+.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples bench-tables bench-update constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ bench-quality: $(READY)  ## every model on MovieLens-100K, leave-last-out; a JSO
 
 bench-train: $(READY)  ## CPU seconds to a quality, rows/s through Ray; ends with one JSON line
 	$(BIN)/python benchmarks/train.py $(ARGS)
+
+bench-tfrs-features: $(READY)  ## two-tower with features under TFRS's protocol; ends with one JSON line
+	$(BIN)/python benchmarks/tfrs_features.py $(ARGS)
 
 bench-serve: $(READY)  ## served requests/s against an empty route; ends with one JSON line
 	$(BIN)/python benchmarks/serve.py $(ARGS)

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from raysys.dataset.feature_table import FeatureTable, FeatureTables
+from raysys.dataset.features import fit_features
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.logs.movielens import fetch_movielens_100k
+from raysys.logs.schema import Field, ValueType
 
 Row = Mapping[str, str]
 
@@ -56,6 +59,40 @@ def read_log(
 def title_with_year(row: Row) -> str:
     """Return what TensorFlow Recommenders' tutorials know an item by; 1,664 differ."""
     return f"{row['movie_title']} ({row['release_year']})"
+
+
+def features_of(cache: Path, log: Log, *, item_of: Callable[[Row], str]) -> FeatureTables:
+    """Return year and genres of a log's items, and age, gender and occupation of its users.
+
+    Args:
+        item_of: as of `read_log`; of rows that share a name the first counts.
+    """
+    files = fetch_movielens_100k(cache)
+    items = {item_of(row): row for row in reversed(_rows_of(files.items))}
+    users = {row["user_id"]: row for row in _rows_of(files.users)}
+    of_items = [items[name] for name in log.items.ids.to_pylist()]
+    of_users = [users[name] for name in log.users.ids.to_pylist()]
+    genres = [row["class"].replace(" ", "|") for row in of_items]
+    return FeatureTables(
+        _table(year=[row["release_year"] for row in of_items], genres=genres),
+        _table(
+            age=[row["age"] for row in of_users],
+            gender=[row["gender"] for row in of_users],
+            occupation=[row["occupation"] for row in of_users],
+        ),
+    )
+
+
+def _table(**columns: list[str]) -> FeatureTable:
+    """Return features of columns of categories; `age` is a number."""
+    table = pa.table(columns)
+    fields = [
+        Field("AGE", ValueType.INT, is_nullable=True)
+        if name == "age"
+        else Field(name.upper(), ValueType.STRING, is_nullable=True, is_categorical=True)
+        for name in columns
+    ]
+    return FeatureTable.of(table, fit_features([table], fields))
 
 
 def _rows_of(path: Path) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from movielens_100k import Log
 
 from raysys.commands.released_model import embedding_retriever
 from raysys.config import PipelineConfig
+from raysys.dataset.feature_table import FeatureTables
 from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
 from raysys.evaluation.evaluate import evaluate
@@ -50,6 +51,7 @@ def train_here(
     log: Log,
     train: Histories,
     *,
+    features: FeatureTables | None = None,
     validation: Held | None = None,
     exclude_history: bool = True,
     is_enough: Callable[[EpochResult, EmbeddingModel], bool] = lambda result, model: False,
@@ -57,6 +59,7 @@ def train_here(
     """Train with the loop of the product on the users of usual length, as its workers do.
 
     Args:
+        features: what is known of the log's items and users.
         validation: chooses the best epoch; None: the last is.
         exclude_history: leave out what a user has seen in validation.
         is_enough: ends the training after an epoch. Its CPU seconds do not count either.
@@ -75,7 +78,9 @@ def train_here(
 
     def learn() -> tuple[EmbeddingModel, list[EpochResult]]:
         torch.manual_seed(config.training.seed)
-        model = build_model(config.model, num_items=len(log.items), num_users=len(log.users))
+        model = build_model(
+            config.model, num_items=len(log.items), num_users=len(log.users), features=features
+        )
         learnt = train.take(np.flatnonzero(usual_lengths(train.lengths, config.model)))
         results = fit(
             model,
