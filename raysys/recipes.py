@@ -124,12 +124,10 @@ TRANSFORMER = Recipe(
 
 TWO_TOWER = Recipe(
     name="two-tower",
-    description="A user tower and an item tower, in-batch softmax: TFRS's basic retrieval.",
+    description="A user tower and an item tower, of ids and of what the tables tell.",
     base=PipelineConfig(
         model=TwoTowerConfig(),
-        training=TrainingConfig(
-            optimizer="adagrad", learning_rate=0.1, batch_size=8192, weight_decay=0.0
-        ),
+        training=TrainingConfig(learning_rate=5e-3, batch_size=1024, max_epochs=20),
     ),
     hyperparameters=(Hyperparameter("embedding_dim", 32, 8, 256),),
 )
