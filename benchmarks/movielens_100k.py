@@ -56,6 +56,29 @@ def read_log(
     return Log(histories, items, users)
 
 
+def item_features(cache: Path, items: Vocabulary) -> FeatureTables:
+    """Return what models read of the films: the columns that `raysys import` infers from the file.
+
+    Args:
+        items: by their ids, as `read_log` numbers them unless told otherwise.
+    """
+    row_of = {row["item_id"]: row for row in _rows_of(fetch_movielens_100k(cache).items)}
+    rows = [row_of[item_id] for item_id in items.ids.to_pylist()]
+    years = [row["release_year"] for row in rows]
+    columns = {
+        "title": [title_with_year(row) for row in rows],
+        "year": [int(year) if year.isdigit() else None for year in years],  # one is "unknown"
+        "genres": [row["class"].replace(" ", "|") for row in rows],
+    }
+    fields = [
+        Field("MOVIE_TITLE", ValueType.STRING, is_nullable=True, is_item_name=True),
+        Field("YEAR", ValueType.LONG, is_nullable=True),
+        Field("GENRES", ValueType.STRING, is_nullable=True, is_categorical=True),
+    ]
+    table = pa.table(columns)
+    return FeatureTables(items=FeatureTable.of(table, fit_features([table], fields)))
+
+
 def title_with_year(row: Row) -> str:
     """Return what TensorFlow Recommenders' tutorials know an item by; 1,664 differ."""
     return f"{row['movie_title']} ({row['release_year']})"

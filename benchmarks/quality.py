@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from movielens_100k import Log, read_log
+from movielens_100k import Log, item_features, read_log
 from plain_training import calibration, retriever_of, timed, train_here, with_training
 
 from raysys.config import LeaveLastOut
@@ -117,10 +117,13 @@ def measure_recipe(
     recipe: Recipe, log: Log, parts: Split, arguments: argparse.Namespace
 ) -> Measured:
     measured = Measured()
+    features = item_features(arguments.cache, log.items)
     for seed in arguments.seeds:
         config = recipe.configure(arguments.set)
         config = with_training(config, seed=seed, max_epochs=arguments.epochs)
-        trained = train_here(config, log, parts.train, validation=parts.validation)
+        trained = train_here(
+            config, log, parts.train, features=features, validation=parts.validation
+        )
         best = trained.best(METRIC)
         notes = {"validation": best.metrics[METRIC], "cpu_s": trained.cpu_s}
         notes |= {"epochs": trained.num_epochs, "best_epoch": best.epoch}
@@ -130,6 +133,7 @@ def measure_recipe(
                 config,
                 log,
                 learnt_from(parts, refit=True),
+                features=features,
                 is_enough=lambda result, model, enough=enough: result.epoch >= enough,
             )
             notes["cpu_s"] += trained.cpu_s

@@ -29,7 +29,7 @@ import pyarrow as pa
 import ray
 import tfrs_retrieval
 import torch
-from movielens_100k import Log, read_log, title_with_year
+from movielens_100k import Log, item_features, read_log, title_with_year
 from plain_training import calibration, train_here, with_training
 
 from raysys.config import LeaveLastOut, PipelineConfig
@@ -90,6 +90,7 @@ def _until_validation(
             with_training(RECIPES[recipe].configure({}), seed=seed, max_epochs=arguments.epochs),
             log,
             parts.train,
+            features=item_features(arguments.cache, log.items),
             validation=parts.validation,
             is_enough=lambda result, model: result.metrics[METRIC] >= value,
         )
