@@ -1,5 +1,6 @@
-"""What every test may rely on: fixed seeds, and no Ray unless a test is marked for it."""
+"""What every test may rely on: fixed seeds, no disk to wait for, no Ray unless it is marked."""
 
+import os
 import random
 
 import numpy as np
@@ -26,6 +27,12 @@ def _no_ray_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
             raise AssertionError("A unit test tried to start Ray; mark it with pytest.mark.ray.")
 
         monkeypatch.setattr(ray, "init", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is written reach the disk whenever it does: no test outlives a loss of power."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

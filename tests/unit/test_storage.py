@@ -42,6 +42,29 @@ def test_a_directory_that_exists_is_never_replaced(tmp_path: Path) -> None:
         storage.publish_directory(staging, target)
 
 
+def test_what_is_published_is_safe_on_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safe: list[tuple[str, bool]] = []  # what is, and whether anything had its name by then
+    file, target = tmp_path / "note", tmp_path / "release"
+    staging = storage.staging_directory(target)
+    (staging / "part").write_text("x")
+    known = {"above": tmp_path, "staging": staging, "part": staging / "part"}
+    names = {path.stat().st_ino: name for name, path in known.items()}
+
+    def fsync(descriptor: int) -> None:
+        what = names.get(os.fstat(descriptor).st_ino, "file")
+        safe.append((what, file.exists() or target.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    storage.write_text(file, "new")
+    assert safe == [("file", False), ("above", True)]
+    file.unlink()
+    safe.clear()
+    storage.publish_directory(staging, target)
+    assert safe == [("part", False), ("staging", False), ("above", True)]
+
+
 def test_leftovers_of_dead_writers_are_removed_and_those_of_living_ones_kept(
     tmp_path: Path,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.api.client import FakeEngine, Reply, post
@@ -340,18 +340,21 @@ EVENT = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(value=JSON | REQUEST)
 def test_any_json_value_gets_an_answer_of_the_wire_format(value: Any) -> None:
     for path in ("/recommendations", "/events"):
         assert post(path, msgspec.json.encode(value)).status in (200, 400, 404)
 
 
+@settings(max_examples=40)
 @given(events=st.lists(EVENT, max_size=3))
 def test_any_events_get_an_answer_of_the_wire_format(events: list[Any]) -> None:
     request = {"trackingId": "tracker", "sessionId": "s", "eventList": events}
     assert post("/events", msgspec.json.encode(request)).status in (200, 400)
 
 
+@settings(max_examples=40)
 @given(properties=JSON, item_id=JSON | st.just("new"))
 def test_any_items_get_an_answer_of_the_wire_format(properties: Any, item_id: Any) -> None:
     arn = ARN + "dataset/default/ITEMS"
@@ -360,6 +363,7 @@ def test_any_items_get_an_answer_of_the_wire_format(properties: Any, item_id: An
     assert post("/items", created(properties)).status in (200, 400)
 
 
+@settings(max_examples=40)
 @given(body=st.binary(max_size=60))
 def test_any_bytes_get_an_answer_of_the_wire_format(body: bytes) -> None:
     for path in ("/recommendations", "/events", "/items"):

@@ -1,7 +1,7 @@
 """Sorted streams become one, whatever their number, while little of them is in memory."""
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysys.logs.merging import merge
@@ -37,6 +37,7 @@ streams = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(streams, st.integers(1, 4))
 def test_rows_come_by_word_and_time_and_equal_ones_in_the_order_of_the_streams(given_rows, size):
     sorted_rows = [
@@ -52,6 +53,7 @@ def test_rows_come_by_word_and_time_and_equal_ones_in_the_order_of_the_streams(g
     assert told(merged) == sorted(expected, key=lambda row: (row[0].encode(), *row[1:]))
 
 
+@settings(max_examples=40)
 @given(streams, st.integers(1, 4))
 def test_without_a_time_the_word_alone_decides(given_rows, size):
     sorted_rows = [sorted(pairs, key=lambda pair: pair[0].encode()) for pairs in given_rows]

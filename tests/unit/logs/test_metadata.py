@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysys.errors import SchemaError, SourceError
@@ -212,6 +212,7 @@ values = st.one_of(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(values, values, values, values, values), max_size=20))
 def test_whatever_stands_in_declared_columns_every_row_comes_out_once(rows):
     lines = [csv_line(["u", "i", "1", *row]) for row in rows]

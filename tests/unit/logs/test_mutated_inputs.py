@@ -58,7 +58,7 @@ def untouched(lines: list[bytes], first: int, end: int) -> tuple[int, int]:
 @given(changes=CHANGES)
 @example(changes=[(0.5, 0, b'"')])
 @example(changes=[(0.1, 0, b'\n"'), (0.9, 0, b'"\n')])
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_rows_before_and_behind_what_was_touched_come_through_unchanged(name, changes):
     header, *lines = LINES[name]
     rows, first, end = changed(b"\n".join(lines) + b"\n", changes)
@@ -158,7 +158,7 @@ def by_hand(files: list[tuple[str, list[tuple]]]) -> tuple[list[tuple], int, int
 
 
 @given(files)
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_an_import_of_several_files_accepts_what_counting_by_hand_accepts(files):
     expected, bad, duplicates = by_hand(files)
     with TemporaryDirectory() as directory:

@@ -83,7 +83,7 @@ def test_what_is_imported_again_changes_no_byte(tmp_path: Path) -> None:
 
 
 @settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(shards, shards, st.integers(1, 9))
 def test_ids_of_all_kinds_are_numbered_as_in_one_memory(

@@ -181,7 +181,7 @@ def test_users_are_spread_by_their_stable_hash_and_a_shard_may_be_empty(tmp_path
 
 def test_the_file_is_the_same_however_its_rows_came_in_pieces(tmp_path, monkeypatch, request):
     monkeypatch.setattr("raysys.logs.shard_file.ROW_GROUP_ROWS", 3)
-    table = interactions(*[(f"u{n % 3}", f"i{n % 50}", n // 7, None, None) for n in range(400)])
+    table = interactions(*[(f"u{n % 3}", f"i{n % 50}", n // 7, None, None) for n in range(200)])
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
     (whole,) = shards_of_logs(tmp_path / "whole", [table], num_shards=1, batch_rows=1000)
@@ -192,11 +192,11 @@ def test_the_file_is_the_same_however_its_rows_came_in_pieces(tmp_path, monkeypa
 
 
 def test_a_history_is_far_longer_than_what_a_shard_task_holds(tmp_path, tiny_pieces):
-    seconds = [n * 7919 % 1000 for n in range(600)]  # ties, and no order
+    seconds = [n * 7919 % 100 for n in range(200)]  # ties, and no order
     table = interactions(*[("u", f"i{n}", second, None, None) for n, second in enumerate(seconds)])
     (report,) = shards_of_logs(tmp_path, [table], num_shards=1)
     rows = pq.read_table(report.path).column("source_row").to_pylist()
-    assert rows == [row + 1 for row in sorted(range(600), key=lambda row: seconds[row])]
+    assert rows == [row + 1 for row in sorted(range(200), key=lambda row: seconds[row])]
     assert report.num_users == 1
 
 

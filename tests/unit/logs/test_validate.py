@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysys import tables
@@ -172,6 +172,7 @@ good_rows = st.tuples(
 broken_rows = st.sampled_from(list(BROKEN.values()))
 
 
+@settings(max_examples=40)
 @given(st.lists(st.one_of(good_rows, broken_rows), max_size=12))
 def test_rows_in_are_rows_out_and_good_rows_come_through_unchanged(rows):
     is_good = [len(row) == 6 for row in rows]
