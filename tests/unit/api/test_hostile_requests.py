@@ -340,14 +340,12 @@ EVENT = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
 @given(value=JSON | REQUEST)
 def test_any_json_value_gets_an_answer_of_the_wire_format(value: Any) -> None:
     for path in ("/recommendations", "/events"):
         assert post(path, msgspec.json.encode(value)).status in (200, 400, 404)
 
 
-@settings(max_examples=40)
 @given(events=st.lists(EVENT, max_size=3))
 def test_any_events_get_an_answer_of_the_wire_format(events: list[Any]) -> None:
     request = {"trackingId": "tracker", "sessionId": "s", "eventList": events}

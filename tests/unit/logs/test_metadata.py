@@ -210,10 +210,18 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_s
 values = st.one_of(
     texts, st.integers(-(2**70), 2**70).map(str), st.floats().map(str), st.sampled_from(["TRUE"])
 )
+right = (  # for each declared column something that may stand there
+    texts,
+    st.integers(-(2**31), 2**31 - 1).map(str),
+    st.integers(-(2**63), 2**63 - 1).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(str),
+    st.sampled_from(["", "TRUE", "false", "0"]),
+)
+declared_rows = st.tuples(*right) | st.tuples(*(one | values for one in right))
 
 
 @settings(max_examples=30)
-@given(st.lists(st.tuples(values, values, values, values, values), max_size=20))
+@given(st.lists(declared_rows, max_size=12))
 def test_whatever_stands_in_declared_columns_every_row_comes_out_once(rows):
     lines = [csv_line(["u", "i", "1", *row]) for row in rows]
     with TemporaryDirectory() as directory:
@@ -221,12 +229,14 @@ def test_whatever_stands_in_declared_columns_every_row_comes_out_once(rows):
             Path(directory), ("\n".join([HEADER, *lines]) + "\n").encode()
         )
     assert rows_in == len(rows) == accepted.num_rows + quarantine.num_rows
-    for number, seconds, share in zip(
+    for number, seconds, views, share in zip(
         accepted["source_row"].to_pylist(),
         accepted["seconds"].to_pylist(),
+        accepted["views"].to_pylist(),
         accepted["share"].to_pylist(),
         strict=True,
     ):
         row = rows[number - 1]
         assert seconds is None or float(row[1]) == seconds
+        assert views is None or float(row[2]) == views or int(row[2]) == views
         assert share is None or float(row[3]) == share
