@@ -24,5 +24,5 @@ def build_model(
     if isinstance(config, GruConfig):
         return Gru(config, num_items=num_items, features=features)
     if isinstance(config, TransformerConfig):
-        return Transformer(config, num_items=num_items)
+        return Transformer(config, num_items=num_items, features=features)
     return TwoTower(config, num_items=num_items, num_users=num_users, features=features)

@@ -85,9 +85,7 @@ def place_new_users(
 
 
 def _item_embedding(model: EmbeddingModel) -> nn.Embedding:
-    if isinstance(model, Gru):
+    if isinstance(model, Gru | Transformer):
         return model.items.ids
-    if isinstance(model, Transformer):
-        return model.items
     assert isinstance(model, TwoTower)
     return model.candidate_tower.ids

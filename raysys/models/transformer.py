@@ -4,7 +4,8 @@ The lineage of SASRec (Kang and McAuley, Self-Attentive Sequential Recommendatio
 normalised before each part of a layer, as in GPT-2. Where SASRec learns a vector per position, here
 each head learns a bias per distance between two positions (as in HSTU: Zhai et al., Actions Speak
 Louder than Words, ICML 2024), so a position means the same wherever the window begins. An item's
-embedding is what is read and what a query is compared with (tied weights).
+vector is what is read and what a query is compared with (tied weights): that of its id, plus what
+follows from the columns of the item table.
 
 Letters for shapes:
     B  rows read side by side
@@ -22,8 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raysys.config import TransformerConfig
+from raysys.dataset.feature_table import FeatureTables
 from raysys.models.base import EmbeddingModel, QueryBatch
 from raysys.models.dropout import Dropout
+from raysys.models.features import FeatureTower
 from raysys.models.tiles import round_up
 from raysys.tables import UNKNOWN_NUM
 
@@ -31,17 +34,26 @@ _INITIAL_STD = 0.02  # of embeddings and weights, as in GPT-2
 
 
 class Transformer(EmbeddingModel):
-    """Item embeddings -> layers of attention -> norm -> dot product with item embeddings."""
+    """Item vectors -> layers of attention -> norm -> dot product with item vectors.
+
+    Args:
+        features: what is known of items; what is known of users is not read.
+    """
 
     config: TransformerConfig
 
-    def __init__(self, config: TransformerConfig, *, num_items: int) -> None:
+    def __init__(
+        self, config: TransformerConfig, *, num_items: int, features: FeatureTables | None = None
+    ) -> None:
         super().__init__()
+        self.features = features or FeatureTables()
         width = round_up(config.hidden_dimension)
         self.config = config
         self.num_items = num_items
         self.embedding_dim = width
-        self.items = nn.Embedding(num_items + 1, width, padding_idx=UNKNOWN_NUM)
+        self.items = FeatureTower(
+            num_items + 1, width, table=self.features.items, id_dropout=config.id_dropout
+        )
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width)
@@ -51,7 +63,11 @@ class Transformer(EmbeddingModel):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
         with torch.no_grad():
-            self.items.weight[UNKNOWN_NUM].zero_()
+            self.items.ids.weight[UNKNOWN_NUM].zero_()
+
+    @property
+    def item_tower(self) -> FeatureTower:
+        return self.items
 
     def read(self, item_nums: Tensor, pieces: Tensor) -> Tensor:
         """Return the query after every position, (B, W, D).
@@ -75,15 +91,15 @@ class Transformer(EmbeddingModel):
         """Return the query after each history, (B, D); zeros where it is empty."""
         width = batch.item_nums.shape[1]
         if not width:
-            return self.items.weight.new_zeros(len(batch.lengths), self.embedding_dim)
+            return self.items.ids.weight.new_zeros(len(batch.lengths), self.embedding_dim)
         places = torch.arange(width, device=batch.item_nums.device)
         is_item = places >= width - batch.lengths[:, None]
         queries = self.read(batch.item_nums, is_item)[:, -1]
         return torch.where(batch.lengths[:, None] > 0, queries, 0.0)
 
     def encode_candidates(self, item_nums: Tensor) -> Tensor:
-        """Return the item embeddings, (N, D)."""
-        return F.embedding(item_nums, self.items.weight, sparse=self.items.sparse)
+        """Return the item vectors, (N, D)."""
+        return self.items(item_nums)  # type: ignore[no-any-return]
 
 
 class TransformerLayer(nn.Module):

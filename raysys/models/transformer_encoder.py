@@ -31,7 +31,9 @@ class TransformerEncoder:
     """The layers of `Transformer`, in tiles of a shape that a history's own length gives."""
 
     def __init__(self, model: Transformer, device: torch.device) -> None:
+        self._items = model.items.all_rows().to(device)
         self._model = copy.deepcopy(model).to(device).eval()
+        del self._model.items  # what they are made of is not needed again
         self._device = device
         self._window = model.config.window
 
@@ -65,7 +67,7 @@ class TransformerEncoder:
         mask = torch.zeros(is_hidden.shape, device=self._device)
         mask = mask.masked_fill_(is_hidden, -torch.inf)[:, None]  # (B, 1, L, L)
         distances = distances.clamp(min=0)
-        states = model.items(item_nums)
+        states = self._items[item_nums]
         *layers, last = model.layers
         for layer in layers:
             states = layer(states, distances, mask)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories, offsets_of
 from raysys.training.batches import targets_after_the_first
+from raysys.training.seen_items import SeenItems, seen_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class WindowBatch:
         targets: (B, W) int64: the item that came next; 0 where it is none to be found.
         weights: (B, W) float32: what each target counts; 0 where there is nothing to learn.
         users: the row of the histories that piece 1 is of, that of piece 2, and so on.
+        seen: what came before each target, of those that are not 0, in the order of `targets.flat`.
     """
 
     inputs: NDArray[np.int64]
@@ -33,6 +35,7 @@ class WindowBatch:
     targets: NDArray[np.int64]
     weights: NDArray[np.float32]
     users: NDArray[np.int64]
+    seen: SeenItems
 
 
 class WindowBatches:
@@ -97,11 +100,15 @@ class WindowBatches:
         if self._half_life is not None:
             ages = self._ends[users[turns]] - 2 - places
             weights *= np.exp2(-ages / self._half_life).astype(np.float32)
+        chosen = np.flatnonzero(targets)
+        begins = self._begins[users[turns[chosen]]]
+        seen = seen_before(self._items, begins, places[chosen] + 1)
         inputs, pieces = self._items[places].astype(np.int64), turns - turns[0] + 1
         inputs, pieces, targets, weights = (
             self._in_rows(part) for part in (inputs, pieces, targets, weights)
         )
-        return WindowBatch(inputs, pieces, targets, weights, users[turns[0] : turns[-1] + 1])
+        users = users[turns[0] : turns[-1] + 1]
+        return WindowBatch(inputs, pieces, targets, weights, users, seen)
 
     def _in_rows(self, values: NDArray[Any]) -> NDArray[Any]:
         num_rows = -(-len(values) // self._window)

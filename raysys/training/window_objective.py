@@ -11,11 +11,15 @@ from raysys.models.transformer import Transformer
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
 from raysys.training.objective import StepLoss
+from raysys.training.seen_items import SeenItems
 from raysys.training.window_batches import WindowBatch, WindowBatches
 
 
 class WindowObjective:
-    """Every position of a history predicts the next item from its own window."""
+    """Every position of a history predicts the next item from its own window.
+
+    It chooses from what its user had not seen, as in `SegmentObjective`.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class WindowObjective:
             queries.flatten(0, 1)[places],
             torch.from_numpy(batch.targets[is_target]).to(self._device),
             torch.from_numpy(weights).to(self._device),
+            seen=batch.seen,
         )
         return StepLoss(total, float(weights.sum()), len(weights))
 
@@ -70,4 +75,5 @@ _NO_WINDOW = WindowBatch(
     np.zeros((1, 1), np.int64),
     np.zeros((1, 1), np.float32),
     np.zeros(0, np.int64),
+    SeenItems(np.zeros(0, np.int64), np.zeros(0, np.int64)),
 )

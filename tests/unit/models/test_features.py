@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from raysys.config import GruConfig, TwoTowerConfig
+from raysys.config import GruConfig, TransformerConfig, TwoTowerConfig
 from raysys.dataset.bags import Bags
 from raysys.dataset.feature_table import FeatureTable, FeatureTables
 from raysys.dataset.features import FeatureEncoder, fit_features
@@ -129,15 +129,13 @@ def two_towers(num_items: int = 4):
     return model.eval()
 
 
-def gru(table: FeatureTable = TABLE):
-    """Return a GRU that reads what is known of four items, with weights that show it."""
+SEQUENTIAL = [GruConfig(hidden_dimension=8), TransformerConfig(hidden_dimension=16)]
+
+
+def reader(config: GruConfig | TransformerConfig, table: FeatureTable = TABLE):
+    """Return a model that reads what is known of four items, with weights that show it."""
     torch.manual_seed(7)
-    model = build_model(
-        GruConfig(hidden_dimension=8),
-        num_items=4,
-        num_users=2,
-        features=FeatureTables(table, USERS),
-    )
+    model = build_model(config, num_items=4, num_users=2, features=FeatureTables(table, USERS))
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn(weight.shape))
@@ -145,9 +143,11 @@ def gru(table: FeatureTable = TABLE):
     return model.eval()
 
 
-def test_a_gru_reads_and_ranks_items_with_their_features():
-    model = gru()
-    catalogue = encode_catalogue(model)[:, :8]
+@pytest.mark.parametrize("config", SEQUENTIAL)
+def test_a_model_of_histories_reads_and_ranks_items_with_their_features(config):
+    model = reader(config)
+    width = model.embedding_dim
+    catalogue = encode_catalogue(model)[:, :width]
     own = model.items.ids.weight[1:].numpy(force=True)
     features = model.items.projection.features.numpy(force=True)
     np.testing.assert_allclose(catalogue[0], own[0] + features[1], rtol=1e-5)
@@ -156,29 +156,30 @@ def test_a_gru_reads_and_ranks_items_with_their_features():
     histories = Histories.from_lists(["ann"], [[2, 1, 4]], [[0, 1, 2]])
     batch = QueryBatch(torch.zeros(1), torch.tensor([[2, 1, 4]]), torch.tensor([3]))
     expected = model.encode_queries(batch).numpy(force=True)
-    found = encode_histories(model, histories)[:, :8]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    found = encode_histories(model, histories)[:, :width]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         model.items.projection.features.zero_()
-    assert np.abs(encode_histories(model, histories)[:, :8] - found).max() > 0.01
+    assert np.abs(encode_histories(model, histories)[:, :width] - found).max() > 0.01
 
 
 def test_what_a_gru_reads_while_it_learns_is_what_it_reads_later():
-    model = gru()
+    model = reader(SEQUENTIAL[0])
     states, last = model.read_segment(torch.tensor([[2], [1], [4]]), torch.zeros(1, 8))
     batch = QueryBatch(torch.zeros(1), torch.tensor([[2, 1, 4]]), torch.tensor([3]))
     torch.testing.assert_close(states[-1], model.encode_queries(batch))
     torch.testing.assert_close(last, states[-1])
 
 
-def test_an_item_that_is_new_to_a_gru_lies_where_its_features_put_it():
-    model = gru()
+@pytest.mark.parametrize("config", SEQUENTIAL)
+def test_an_item_that_is_new_to_a_model_of_histories_lies_where_its_features_put_it(config):
+    model = reader(config)
     grown = FeatureTable.of(pa.concat_tables([ITEMS, ITEMS.slice(0, 1)]), ENCODER)
     larger = extended(model, num_items=5, num_users=2, features=FeatureTables(grown, USERS))
     vectors = encode_catalogue(larger.eval())
     np.testing.assert_array_equal(vectors[:4], encode_catalogue(model))
     drama = model.items.projection.features[1].numpy(force=True)
-    np.testing.assert_allclose(vectors[4, :8], drama, rtol=1e-5)
+    np.testing.assert_allclose(vectors[4, : len(drama)], drama, rtol=1e-5)
 
 
 def test_a_query_is_encoded_with_its_users_features():

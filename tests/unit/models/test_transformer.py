@@ -171,7 +171,7 @@ def test_no_gradient_is_lost_and_none_is_no_number():
 
 def test_a_width_is_rounded_up_to_a_multiple_of_16():
     model = transformer(hidden_dimension=149)
-    assert model.embedding_dim == model.items.weight.shape[1] == 160
+    assert model.embedding_dim == model.items.ids.weight.shape[1] == 160
 
 
 def test_an_empty_history_is_the_zero_query(model):
@@ -264,5 +264,5 @@ def test_an_encoder_keeps_the_weights_it_was_made_with():
 
 
 def test_what_is_read_is_what_queries_are_compared_with(model):
-    weights = model.items.weight.detach().numpy()
+    weights = model.items.ids.weight.detach().numpy()
     assert np.array_equal(encode_catalogue(model), weights[1:])

@@ -56,6 +56,22 @@ def test_every_interaction_but_the_first_is_learnt_once_per_epoch(lengths, rows,
 
 @settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.integers(1, 8), st.integers(2, 9))
+def test_what_a_user_had_seen_stands_beside_each_target_also_behind_a_cut(lengths, rows, window):
+    histories = numbered(lengths)
+    for batch in windows(histories, rows, window).epoch(0):
+        targets = batch.targets[batch.targets != 0]
+        assert (np.diff(batch.seen.queries) >= 0).all()
+        for query, target in enumerate(targets.tolist()):
+            history = next(
+                items for items, _ in map(histories.of, range(len(histories))) if target in items
+            )
+            before = history[: history.tolist().index(target)]
+            found = batch.seen.item_nums[batch.seen.queries == query]
+            assert found.tolist() == before.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(LENGTHS, st.integers(1, 8), st.integers(2, 9))
 def test_a_piece_is_a_stretch_of_one_history_and_of_a_row_at_most_one_piece(lengths, rows, window):
     histories = numbered(lengths)
     owner = {
