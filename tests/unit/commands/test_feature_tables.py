@@ -84,9 +84,12 @@ def test_a_side_that_is_not_wanted_or_not_known_has_none(tmp_path: Path) -> None
     only_items = feature_tables(material, MODEL.model_copy(update={"user_features": False}))
     assert only_items.users is None
     assert only_items.items is not None
-    of_gru = feature_tables(material, GruConfig())
+    of_histories = feature_tables(material, GruConfig())
+    assert of_histories.items is not None
+    assert of_histories.users is None
+    ids_alone = feature_tables(material, GruConfig(item_features=False))
     unknown = feature_tables(Material.of(dataset(tmp_path / "2", schemas={}), CONFIG), MODEL)
-    assert of_gru.items is of_gru.users is unknown.items is unknown.users is None
+    assert ids_alone.items is ids_alone.users is unknown.items is unknown.users is None
 
 
 def test_a_release_gives_new_items_the_vectors_of_its_own_tower(release: Release) -> None:

@@ -13,7 +13,9 @@ from raysys.training.checkpoint import EpochResult
 from raysys.training.place import Place
 from raysys.training.run_files import CHECKPOINTS
 
-MATERIAL: Any = SimpleNamespace(dataset=SimpleNamespace(path=Path("dataset")))
+MATERIAL: Any = SimpleNamespace(
+    dataset=SimpleNamespace(path=Path("dataset"), schema=lambda kind: None)
+)
 
 
 @pytest.fixture
