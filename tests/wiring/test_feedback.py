@@ -18,6 +18,7 @@ from raysys import tables
 from raysys.api.build import build_application
 from raysys.commands.api_client import ApiClient
 from raysys.commands.console import Console
+from raysys.commands.material import Material
 from raysys.commands.released_model import ReleasedModel
 from raysys.commands.train import train_and_report
 from raysys.config import (
@@ -142,7 +143,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     port = free_port()
     with private_ray(workers_lack=sys.modules[__name__], include_dashboard=True):
         release, _ = train_and_report(
-            directory / "dataset", directory / "releases", CONFIG, Console(), recipe="custom"
+            Material.of(directory / "dataset", CONFIG),
+            directory / "releases",
+            CONFIG,
+            Console(),
+            recipe="custom",
         )
         config = ServingConfig(
             release=str(release.path),
