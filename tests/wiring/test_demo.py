@@ -39,7 +39,7 @@ def test_the_demo_ends_with_a_list_that_moved_and_leaves_nothing_running(tmp_pat
     assert (after["place"], -after["propensity"]) < (before["place"], -before["propensity"])
     assert line["deploy_seconds"] <= 3 * line["deploy_seconds_empty"]
     models = line["train"]["evaluation"]["models"]
-    assert models["gru"]["means"]["ndcg_at_10"] > models["ease"]["means"]["ndcg_at_10"]
+    assert models["gru"]["means"]["ndcg_at_10"] > models["recency EASE"]["means"]["ndcg_at_10"]
     assert models["gru"]["means"]["ndcg_at_10"] > models["popularity"]["means"]["ndcg_at_10"]
     assert is_port_free(port)
     open_release(tmp_path / "runs/demo/releases").verify()
