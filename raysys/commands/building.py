@@ -186,7 +186,7 @@ def reindexed(release: Release, releases: Path, index: IndexConfig) -> Release:
     with publishing(releases) as draft:
         for name in manifest.files:
             if name.split("/")[0] != INDEX_DIRECTORY:
-                (draft.path / name).parent.mkdir(exist_ok=True)
+                (draft.path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(release.path / name, draft.path / name)
         note = _write_index(draft.path, model, encode_catalogue(model), index)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))

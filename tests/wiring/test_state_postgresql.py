@@ -329,6 +329,7 @@ def test_no_event_appears_before_the_end_of_a_log_that_was_read(store: StateStor
         "event_type": "click",
         "occurred_at_us": 1,
         "received_at_us": 1,
+        "is_click": True,
     }
     with ThreadPoolExecutor(1) as thread, store._database._writer.connect() as slow:
         slow.execute(events.insert(), row)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from raysys.commands.building import build_release
+from raysys.commands.building import build_release, reindexed
 from raysys.commands.console import Console
 from raysys.commands.feature_tables import feature_tables
 from raysys.commands.material import Material
@@ -102,6 +102,14 @@ def test_a_release_gives_new_items_the_vectors_of_its_own_tower(release: Release
     found = vectors_of_new_items(release)(like_b_and_h)
     np.testing.assert_allclose(found, encode_catalogue(model)[[0, 6]], rtol=1e-5, atol=1e-6)
     assert found.any(axis=1).all()
+
+
+def test_another_index_keeps_the_features(release: Release, tmp_path: Path) -> None:
+    other = reindexed(release, tmp_path, IndexConfig(num_partitions=3))
+    other.verify()
+    like_b = [{"GENRE": "war", "price": float(ord("b"))}]
+    found, expected = vectors_of_new_items(other)(like_b), vectors_of_new_items(release)(like_b)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_an_update_places_new_items_by_the_tower_and_moves_no_other(
