@@ -193,7 +193,14 @@ class Assembly:
             *self._in_order(),
             *self._catalogues.values(),
         ]
-        return accounts.shortened([notice for report in reports for notice in report.notices])
+        gone = [
+            f"The table of {name} that was there is gone: everything was replaced, and none was "
+            f"given. Name it again with --{name}, or add to a dataset with --mode incremental."
+            for id_column, name in _TABLES.items()
+            if id_column not in self._catalogues and self.into.is_leaving(id_column)
+        ]
+        told = [notice for report in reports for notice in report.notices]
+        return accounts.shortened([*gone, *told])
 
     def _is_written(self, number: int) -> bool:
         """Say whether a shard differs from the base's: rows only come in, so a count tells."""

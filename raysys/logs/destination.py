@@ -88,6 +88,13 @@ class Destination:
             return None
         return self.base.items_file if id_column == ITEM_ID else self.base.users_file
 
+    def is_leaving(self, id_column: str) -> bool:
+        """Say whether the table of items or of users that is there goes unless one is brought."""
+        if self.base is not None or self.found is None:
+            return False
+        found = self.found.items_file if id_column == ITEM_ID else self.found.users_file
+        return found is not None
+
     def table(self, id_column: str) -> Path | None:
         """Return where that table lies."""
         name = self.table_name(id_column)

@@ -173,6 +173,16 @@ def test_items_and_users_that_come_again_are_replaced_by_id_and_others_stay(to, 
     assert state(to) == before
 
 
+def test_replacing_everything_tells_which_tables_are_gone(first, tmp_path):
+    items = write(tmp_path / "items.csv", "ITEM_ID,TITLE\ni,One\n")
+    assert full(first, tmp_path / "data", items=items).notices == []
+    assert add(first, tmp_path / "data").notices == []
+    (notice,) = full(first, tmp_path / "data").notices
+    assert "table of items" in notice
+    assert "--items" in notice
+    assert full(first, tmp_path / "data").notices == []
+
+
 def test_a_column_of_items_cannot_become_text_half_way(to, first, tmp_path):
     for name, year in (("a", [1999]), ("b", ["old"])):
         table = pa.table({"ITEM_ID": ["i1"], "YEAR": year})
