@@ -228,7 +228,7 @@ def _write_index(
 def _write_cold_start(draft: Path, model: EmbeddingModel, vectors: NDArray[np.float32]) -> None:
     """Write where items lie that nobody has interacted with: the model knows, or it is learnt."""
     tower, known = model.item_tower, model.features.items
-    if tower is not None and tower.projection is not None and known is not None:
+    if tower.projection is not None and known is not None:
         ItemTower(known.encoder, tower.projection.as_arrays()).save(draft)
         return
     table = open_item_table(draft / ITEM_TABLE)

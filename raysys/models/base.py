@@ -49,9 +49,9 @@ class EmbeddingModel(nn.Module, ABC):
     """What its towers read of items and users beside their ids."""
 
     @property
-    def item_tower(self) -> FeatureTower | None:
-        """What makes the vectors of items; None: a model whose items are ids alone."""
-        return None
+    @abstractmethod
+    def item_tower(self) -> FeatureTower:
+        """What makes the vectors of items."""
 
     @property
     def history_length(self) -> int:
@@ -62,6 +62,7 @@ class EmbeddingModel(nn.Module, ABC):
     def encode_queries(self, batch: QueryBatch) -> Tensor:
         """Return (B, D)."""
 
-    @abstractmethod
     def encode_candidates(self, item_nums: Tensor) -> Tensor:
         """Return (N, D) for (N,) item numbers."""
+        vectors: Tensor = self.item_tower(item_nums)
+        return vectors

@@ -8,14 +8,11 @@ Letters for shapes:
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from raysys.dataset.feature_table import FeatureTables
 from raysys.errors import ReleaseMismatchError
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
-from raysys.models.gru import Gru
-from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 
 _USER_TABLE = "query_tower.ids.weight"
@@ -56,13 +53,13 @@ def extended(
         target[:num_first] = trained[:num_first]
         target[len(target) - num_last :] = trained[num_first:]
     if larger.features.items is not None:  # new items lie where their features put them
-        _item_embedding(larger).weight.detach()[model.num_items + 1 :] = 0.0
+        larger.item_tower.ids.weight.detach()[model.num_items + 1 :] = 0.0
     return larger
 
 
 def place_new_items(model: EmbeddingModel, vectors: NDArray[np.floating]) -> None:
     """Give the items with the highest numbers these candidate vectors, (M, D), in place."""
-    table = _item_embedding(model).weight
+    table = model.item_tower.ids.weight
     rows = torch.from_numpy(vectors[:, : model.embedding_dim]).to(table)
     with torch.no_grad():
         table[len(table) - len(rows) :] = rows
@@ -82,10 +79,3 @@ def place_new_users(
     known = smaller.query_tower.ids.weight
     with torch.no_grad():
         table[end - len(rows) : end] = known[torch.from_numpy(rows).long()]
-
-
-def _item_embedding(model: EmbeddingModel) -> nn.Embedding:
-    if isinstance(model, Gru | Transformer):
-        return model.items.ids
-    assert isinstance(model, TwoTower)
-    return model.candidate_tower.ids

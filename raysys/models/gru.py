@@ -1,8 +1,5 @@
 """The sequential model: a GRU reads a history, its last state is the query.
 
-An item's vector is what the GRU reads and what the state is compared with (tied weights): that of
-its id, plus what follows from the columns of the item table.
-
 Letters for shapes:
     S  steps of a segment
     B  histories side by side
@@ -15,43 +12,29 @@ from torch import Tensor, nn
 
 from raysys.config import GruConfig
 from raysys.dataset.feature_table import FeatureTables
-from raysys.models.base import EmbeddingModel, QueryBatch
+from raysys.models.base import QueryBatch
 from raysys.models.dropout import Dropout
-from raysys.models.features import FeatureTower
 from raysys.models.recurrence import gru_segment, new_gate_first
+from raysys.models.sequence import SequenceModel
 from raysys.tables import UNKNOWN_NUM
 
 
-class Gru(EmbeddingModel):
-    """Item vectors -> GRU -> dropout -> dot product with item vectors.
-
-    Args:
-        features: what is known of items; what is known of users is not read.
-    """
+class Gru(SequenceModel):
+    """Item vectors -> GRU -> dropout -> dot product with item vectors."""
 
     config: GruConfig
 
     def __init__(
         self, config: GruConfig, *, num_items: int, features: FeatureTables | None = None
     ) -> None:
-        super().__init__()
-        self.features = features or FeatureTables()
         width = config.hidden_dimension
+        super().__init__(config, num_items=num_items, width=width, features=features)
         self.config = config
-        self.num_items = num_items
-        self.embedding_dim = width
-        self.items = FeatureTower(
-            num_items + 1, width, table=self.features.items, id_dropout=config.id_dropout
-        )
         self.gru = nn.GRU(width, width)
         self.dropout = Dropout(config.dropout)
         nn.init.normal_(self.items.ids.weight, std=width**-0.5)
         with torch.no_grad():
             self.items.ids.weight[UNKNOWN_NUM].zero_()
-
-    @property
-    def item_tower(self) -> FeatureTower:
-        return self.items
 
     def read_segment(self, item_nums: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read the next steps of B histories.
@@ -91,7 +74,3 @@ class Gru(EmbeddingModel):
             state = torch.where(begun[:, None], stepped, state)
         queries: Tensor = self.dropout(state)
         return queries
-
-    def encode_candidates(self, item_nums: Tensor) -> Tensor:
-        """Return the item vectors, (N, D)."""
-        return self.items(item_nums)  # type: ignore[no-any-return]

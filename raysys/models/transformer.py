@@ -3,9 +3,7 @@
 The lineage of SASRec (Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018),
 normalised before each part of a layer, as in GPT-2. Where SASRec learns a vector per position, here
 each head learns a bias per distance between two positions (as in HSTU: Zhai et al., Actions Speak
-Louder than Words, ICML 2024), so a position means the same wherever the window begins. An item's
-vector is what is read and what a query is compared with (tied weights): that of its id, plus what
-follows from the columns of the item table.
+Louder than Words, ICML 2024), so a position means the same wherever the window begins.
 
 Letters for shapes:
     B  rows read side by side
@@ -24,36 +22,26 @@ from torch import Tensor, nn
 
 from raysys.config import TransformerConfig
 from raysys.dataset.feature_table import FeatureTables
-from raysys.models.base import EmbeddingModel, QueryBatch
+from raysys.models.base import QueryBatch
 from raysys.models.dropout import Dropout
-from raysys.models.features import FeatureTower
+from raysys.models.sequence import SequenceModel
 from raysys.models.tiles import round_up
 from raysys.tables import UNKNOWN_NUM
 
 _INITIAL_STD = 0.02  # of embeddings and weights, as in GPT-2
 
 
-class Transformer(EmbeddingModel):
-    """Item vectors -> layers of attention -> norm -> dot product with item vectors.
-
-    Args:
-        features: what is known of items; what is known of users is not read.
-    """
+class Transformer(SequenceModel):
+    """Item vectors -> layers of attention -> norm -> dot product with item vectors."""
 
     config: TransformerConfig
 
     def __init__(
         self, config: TransformerConfig, *, num_items: int, features: FeatureTables | None = None
     ) -> None:
-        super().__init__()
-        self.features = features or FeatureTables()
         width = round_up(config.hidden_dimension)
+        super().__init__(config, num_items=num_items, width=width, features=features)
         self.config = config
-        self.num_items = num_items
-        self.embedding_dim = width
-        self.items = FeatureTower(
-            num_items + 1, width, table=self.features.items, id_dropout=config.id_dropout
-        )
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width)
@@ -64,10 +52,6 @@ class Transformer(EmbeddingModel):
                 nn.init.zeros_(module.bias)
         with torch.no_grad():
             self.items.ids.weight[UNKNOWN_NUM].zero_()
-
-    @property
-    def item_tower(self) -> FeatureTower:
-        return self.items
 
     def read(self, item_nums: Tensor, pieces: Tensor) -> Tensor:
         """Return the query after every position, (B, W, D).
@@ -96,10 +80,6 @@ class Transformer(EmbeddingModel):
         is_item = places >= width - batch.lengths[:, None]
         queries = self.read(batch.item_nums, is_item)[:, -1]
         return torch.where(batch.lengths[:, None] > 0, queries, 0.0)
-
-    def encode_candidates(self, item_nums: Tensor) -> Tensor:
-        """Return the item vectors, (N, D)."""
-        return self.items(item_nums)  # type: ignore[no-any-return]
 
 
 class TransformerLayer(nn.Module):

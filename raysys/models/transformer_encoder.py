@@ -32,8 +32,9 @@ class TransformerEncoder:
 
     def __init__(self, model: Transformer, device: torch.device) -> None:
         self._items = model.items.all_rows().to(device)
-        self._model = copy.deepcopy(model).to(device).eval()
-        del self._model.items  # what they are made of is not needed again
+        self._layers = copy.deepcopy(model.layers).to(device).eval()
+        self._norm = copy.deepcopy(model.norm).to(device)
+        self._temperature = model.temperature
         self._device = device
         self._window = model.config.window
 
@@ -45,7 +46,7 @@ class TransformerEncoder:
         """
         lengths = np.minimum(histories.lengths, length)
         padded = lengths + -lengths % WIDTH_MULTIPLE
-        encoded = np.zeros((len(histories), self._model.embedding_dim), dtype=np.float32)
+        encoded = np.zeros((len(histories), self._items.shape[1]), dtype=np.float32)
         for num_positions in np.unique(padded[padded > 0]).tolist():
             rows = np.flatnonzero(padded == num_positions)
             distances = distances_back(num_positions, self._window, self._device)
@@ -61,16 +62,15 @@ class TransformerEncoder:
 
     def _tile(self, item_nums: Tensor, distances: Tensor) -> Tensor:
         """Return the queries, (B, D), of left-padded histories, (B, L)."""
-        model = self._model
         is_padding = item_nums == UNKNOWN_NUM
         is_hidden = (is_padding[:, :, None] != is_padding[:, None, :]) | (distances < 0)
         mask = torch.zeros(is_hidden.shape, device=self._device)
         mask = mask.masked_fill_(is_hidden, -torch.inf)[:, None]  # (B, 1, L, L)
         distances = distances.clamp(min=0)
         states = self._items[item_nums]
-        *layers, last = model.layers
+        *layers, last = self._layers
         for layer in layers:
             states = layer(states, distances, mask)
         states = last(states, distances[-1:], mask[:, :, -1:])[:, 0]
-        queries: Tensor = model.norm(states) / model.temperature
+        queries: Tensor = self._norm(states) / self._temperature
         return queries

@@ -64,10 +64,6 @@ class TwoTower(EmbeddingModel):
         """Return the user vectors, (B, D); the histories are not read."""
         return self.query_tower(batch.user_nums)  # type: ignore[no-any-return]
 
-    def encode_candidates(self, item_nums: Tensor) -> Tensor:
-        """Return the item vectors, (N, D)."""
-        return self.candidate_tower(item_nums)  # type: ignore[no-any-return]
-
 
 class RatingHead(nn.Module):
     """What value an event of a user and an item has, from the vectors that also say who likes what.
