@@ -12,10 +12,10 @@ from raysys.dataset.histories import Histories
 from raysys.models.base import QueryBatch
 from raysys.models.losses import squared_error_loss
 from raysys.models.two_tower import TwoTower
-from raysys.training.batches import PairBatch, PairBatches
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
 from raysys.training.objective import StepLoss
+from raysys.training.pair_batches import PairBatch, PairBatches
 
 
 class PairObjective:

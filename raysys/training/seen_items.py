@@ -31,6 +31,9 @@ class SeenItems:
     item_nums: NDArray[np.int64]
 
 
+NOTHING_SEEN = SeenItems(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
 def seen_before(
     item_nums: NDArray[np.integer], begins: NDArray[np.int64], places: NDArray[np.int64]
 ) -> SeenItems:

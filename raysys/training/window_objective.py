@@ -1,25 +1,21 @@
-"""Learning from windows of histories, every position of which predicts the next item."""
-
-from collections.abc import Iterator
+"""Learning from windows of histories."""
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raysys.config import PipelineConfig, TransformerConfig
 from raysys.dataset.histories import Histories
 from raysys.models.transformer import Transformer
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
-from raysys.training.objective import StepLoss
-from raysys.training.seen_items import SeenItems
+from raysys.training.history_objective import HistoryObjective
+from raysys.training.seen_items import NOTHING_SEEN
 from raysys.training.window_batches import WindowBatch, WindowBatches
 
 
-class WindowObjective:
-    """Every position of a history predicts the next item from its own window.
-
-    It chooses from what its user had not seen, as in `SegmentObjective`.
-    """
+class WindowObjective(HistoryObjective[WindowBatch]):
+    """A place reads its own window alone."""
 
     def __init__(
         self,
@@ -32,48 +28,26 @@ class WindowObjective:
     ) -> None:
         settings = config.model
         assert isinstance(settings, TransformerConfig)
-        self._model = model
-        self._chosen_items = chosen_items
-        self._user_ids = train.user_ids
-        self._batches = WindowBatches(
+        batches = WindowBatches(
             train,
             num_rows=num_rows,
             window=settings.window,
-            half_life=settings.recency_half_life if settings.recency_mask else None,
+            half_life=settings.half_life,
             seed=(config.training.seed, comm.rank),
         )
-        self.num_examples = self._batches.num_examples
-        self._device = next(model.parameters()).device
+        super().__init__(model, train, chosen_items, batches, _NO_WINDOW)
+        self._model = model
 
-    def batches(self, epoch: int) -> Iterator[WindowBatch]:
-        return self._batches.epoch(epoch)
-
-    def users(self, batch: WindowBatch) -> list[str]:
-        names: list[str] = self._user_ids.take(batch.users).to_pylist()
-        return names
-
-    def loss(self, batch: WindowBatch | None) -> StepLoss:
-        if batch is None:
-            batch = _NO_WINDOW
+    def _queries(self, batch: WindowBatch) -> Tensor:
         inputs = torch.from_numpy(batch.inputs).to(self._device)
-        queries = self._model.read(inputs, torch.from_numpy(batch.pieces).to(self._device))
-        is_target = batch.targets != 0
-        places = torch.from_numpy(np.flatnonzero(is_target)).to(self._device)
-        weights = batch.weights[is_target]
-        total = self._chosen_items.loss(
-            queries.flatten(0, 1)[places],
-            torch.from_numpy(batch.targets[is_target]).to(self._device),
-            torch.from_numpy(weights).to(self._device),
-            seen=batch.seen,
-        )
-        return StepLoss(total, float(weights.sum()), len(weights))
+        return self._model.read(inputs, torch.from_numpy(batch.pieces).to(self._device))
 
 
 _NO_WINDOW = WindowBatch(
-    np.zeros((1, 1), np.int64),
-    np.zeros((1, 1), np.int64),
-    np.zeros((1, 1), np.int64),
-    np.zeros((1, 1), np.float32),
-    np.zeros(0, np.int64),
-    SeenItems(np.zeros(0, np.int64), np.zeros(0, np.int64)),
+    inputs=np.zeros((1, 1), np.int64),
+    targets=np.zeros((1, 1), np.int64),
+    weights=np.zeros((1, 1), np.float32),
+    seen=NOTHING_SEEN,
+    users=np.zeros(0, np.int64),
+    pieces=np.zeros((1, 1), np.int64),
 )

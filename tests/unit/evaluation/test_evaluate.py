@@ -6,7 +6,6 @@ import pytest
 from rich.console import Console
 
 from raysys.config import EvaluationConfig
-from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
 from raysys.errors import ConfigError, DatasetError
 from raysys.evaluation import comparison
@@ -15,12 +14,7 @@ from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.comparison import estimated_mean, paired_difference, standard_error
 from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.report import Report
-
-
-def histories_of(*items: list[int]) -> Histories:
-    users = [f"user {row}" for row in range(len(items))]
-    return Histories.from_lists(users, items, [range(len(nums)) for nums in items])
-
+from tests.unit.evaluation.baselines.histories import histories_of
 
 # Everybody is offered 1, 2, 3, 4 in this order, but for what they have seen.
 POPULARITY = FixedRanking(np.array([0, 9, 8, 7, 6]))

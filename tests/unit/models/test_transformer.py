@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysys.config import TransformerConfig
-from raysys.dataset.histories import Histories
 from raysys.models.base import QueryBatch
 from raysys.models.build import build_model
 from raysys.models.encode import HistoryEncoder, encode_catalogue
@@ -19,8 +18,8 @@ from raysys.models.transformer import (
     attention,
     distances_back,
 )
-
-NUM_ITEMS = 90
+from tests.unit.histories import NUM_ITEMS, histories_of, random_histories
+from tests.unit.models import encoder_laws
 
 
 def transformer(**given: object) -> Transformer:
@@ -44,17 +43,6 @@ def model() -> Transformer:
 @pytest.fixture(scope="module")
 def encoder(model: Transformer) -> HistoryEncoder:
     return HistoryEncoder(model)
-
-
-def histories_of(lists: list[list[int]]) -> Histories:
-    names = [f"user-{row}" for row in range(len(lists))]
-    return Histories.from_lists(names, lists, [range(len(items)) for items in lists])
-
-
-def random_histories(seed: int, count: int, longest: int) -> Histories:
-    random = np.random.default_rng(seed)
-    lengths = random.integers(1, longest + 1, count)
-    return histories_of([random.integers(1, NUM_ITEMS + 1, n).tolist() for n in lengths])
 
 
 def read(model: Transformer, items: list[int], pieces: list[int] | None = None) -> torch.Tensor:
@@ -186,49 +174,26 @@ def test_an_empty_history_is_the_zero_query(model):
 @given(st.integers(0, 10**6), st.integers(1, 60), st.sampled_from([1, 7, 40, 120]))
 def test_a_history_has_the_same_bits_wherever_it_stands(encoder, seed, count, longest):
     histories = random_histories(seed, count, longest)
-    together = encoder.encode(histories)
-    random = np.random.default_rng(seed)
-    order = random.permutation(count)
-    assert np.array_equal(encoder.encode(histories.take(order)), together[order])
-    few = random.choice(count, size=min(count, int(random.integers(1, 20))), replace=False)
-    assert np.array_equal(encoder.encode(histories.take(few)), together[few])
+    encoder_laws.a_history_has_the_same_bits_wherever_it_stands(encoder, histories, seed)
 
 
 @pytest.mark.parametrize("width", [16, 64, 149])
 def test_a_history_alone_has_the_bits_it_has_among_a_hundred(width):
     encoder = HistoryEncoder(transformer(hidden_dimension=width))
     histories = random_histories(seed=5, count=100, longest=60)
-    together = encoder.encode(histories)
-    alone = [encoder.encode(histories.take([row]))[0] for row in range(len(histories))]
-    assert np.array_equal(np.stack(alone), together)
+    encoder_laws.a_history_alone_has_the_bits_it_has_among_others(encoder, histories)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 5])
 def test_encoding_is_what_the_model_computes(heads):
-    model = transformer(num_heads=heads)
     histories = random_histories(seed=8, count=40, longest=70)
-    items, lengths = histories.padded(np.arange(40), 70)
-    batch = QueryBatch(
-        torch.zeros(40, dtype=torch.int64),
-        torch.from_numpy(items).long(),
-        torch.from_numpy(lengths),
-    )
-    with torch.inference_mode():
-        expected = model.encode_queries(batch).numpy()
-    encoded = HistoryEncoder(model).encode(histories)
-    np.testing.assert_allclose(encoded, expected, rtol=1e-4, atol=1e-4)
+    model = transformer(num_heads=heads)
+    encoder_laws.encoding_is_what_the_model_computes(model, histories, rtol=1e-4, atol=1e-4)
 
 
 def test_the_number_of_threads_outside_changes_no_bit(model):
     histories = random_histories(seed=6, count=33, longest=50)
-    num_threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = HistoryEncoder(model).encode(histories)
-        torch.set_num_threads(2)
-        assert np.array_equal(HistoryEncoder(model).encode(histories), one)
-    finally:
-        torch.set_num_threads(num_threads)
+    encoder_laws.the_number_of_threads_outside_changes_no_bit(model, histories)
 
 
 @pytest.mark.parametrize("length", [3, 16, 17])
@@ -241,26 +206,17 @@ def test_only_the_newest_interactions_are_read(length):
 
 
 def test_unknown_items_are_skipped_before_the_newest_are_taken():
-    short = HistoryEncoder(transformer(history_length=2))
-    found = short.encode(histories_of([[1, 0, 2, 0, 0], [1, 2]]))
-    assert np.array_equal(found[0], found[1])
+    short = transformer(history_length=2)
+    encoder_laws.unknown_items_are_skipped_before_the_two_newest_are_taken(short)
 
 
 def test_a_history_without_known_items_is_zero_and_disturbs_no_other(encoder):
-    found = encoder.encode(histories_of([[], [0, 0], [5]]))
-    assert not found[:2].any()
-    assert np.array_equal(found[2], encoder.encode(histories_of([[5]]))[0])
+    encoder_laws.a_history_without_known_items_is_zero_and_disturbs_no_other(encoder)
     assert encoder.encode(histories_of([])).shape == (0, 32)
 
 
 def test_an_encoder_keeps_the_weights_it_was_made_with():
-    model = transformer()
-    encoder = HistoryEncoder(model)
-    before = encoder.encode(histories_of([[1, 2]]))
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(1.0)
-    assert np.array_equal(encoder.encode(histories_of([[1, 2]])), before)
+    encoder_laws.an_encoder_keeps_the_weights_it_was_made_with(transformer())
 
 
 def test_what_is_read_is_what_queries_are_compared_with(model):

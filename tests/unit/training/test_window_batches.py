@@ -1,73 +1,40 @@
-from collections import Counter
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysys.dataset.histories import Histories
 from raysys.training.window_batches import WindowBatches
-
-
-def histories_of(lists: list[list[int]]) -> Histories:
-    names = [f"user-{row}" for row in range(len(lists))]
-    return Histories.from_lists(names, lists, [range(len(items)) for items in lists])
-
-
-def numbered(lengths: list[int]) -> Histories:
-    """Histories in which no two interactions share an item, so that an item names its place."""
-    begins = np.cumsum([1, *lengths])
-    return histories_of([list(range(b, b + n)) for b, n in zip(begins, lengths, strict=False)])
+from tests.unit.histories import (
+    LENGTHS,
+    check_that_batches_say_what_each_target_came_after,
+    check_that_each_interaction_but_the_first_is_learnt_once,
+    histories_of,
+    numbered,
+    with_weights,
+)
 
 
 def windows(histories: Histories, rows: int = 2, window: int = 4, half_life=None, seed=(0,)):
     return WindowBatches(histories, num_rows=rows, window=window, half_life=half_life, seed=seed)
 
 
-def with_weights(*weights: float) -> Histories:
-    """One history of the items 1, 2, … with these weights."""
-    items = range(1, len(weights) + 1)
-    given = [np.array(weights, np.float32)]
-    return Histories.from_lists(["ann"], [items], [range(len(weights))], weights=given)
-
-
-LENGTHS = st.lists(st.integers(0, 40), max_size=30)
-
-
 @settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.integers(1, 8), st.integers(2, 9), st.integers(0, 5))
 def test_every_interaction_but_the_first_is_learnt_once_per_epoch(lengths, rows, window, epoch):
     histories = numbered(lengths)
-    batches = list(windows(histories, rows, window).epoch(epoch))
-    learnt = Counter(
-        (int(before), int(after))
-        for batch in batches
-        for before, after in zip(batch.inputs.flat, batch.targets.flat, strict=True)
-        if after
+    batches = windows(histories, rows, window)
+    check_that_each_interaction_but_the_first_is_learnt_once(
+        histories, batches.epoch(epoch), batches.num_examples
     )
-    expected = Counter(
-        (int(before), int(after))
-        for row in range(len(histories))
-        for before, after in zip(histories.of(row)[0][:-1], histories.of(row)[0][1:], strict=True)
-    )
-    assert learnt == expected
-    assert windows(histories, rows, window).num_examples == sum(expected.values())
 
 
 @settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.integers(1, 8), st.integers(2, 9))
 def test_what_a_user_had_seen_stands_beside_each_target_also_behind_a_cut(lengths, rows, window):
     histories = numbered(lengths)
-    for batch in windows(histories, rows, window).epoch(0):
-        targets = batch.targets[batch.targets != 0]
-        assert (np.diff(batch.seen.queries) >= 0).all()
-        for query, target in enumerate(targets.tolist()):
-            history = next(
-                items for items, _ in map(histories.of, range(len(histories))) if target in items
-            )
-            before = history[: history.tolist().index(target)]
-            found = batch.seen.item_nums[batch.seen.queries == query]
-            assert found.tolist() == before.tolist()
+    check_that_batches_say_what_each_target_came_after(
+        histories, windows(histories, rows, window).epoch(0)
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,0 +1,98 @@
+"""What there is to learn of histories, in whatever order they are read: numpy only, seeded."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.dataset.histories import Histories, offsets_of
+from raysys.tables import UNKNOWN_NUM
+from raysys.training.seen_items import SeenItems, seen_before
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryBatch:
+    """Places of some histories, two axes of them. What no history fills holds zeros.
+
+    Attributes:
+        inputs: int64: the item at each place.
+        targets: int64, alike: the item that came next; 0 where it is none to be found.
+        weights: float32, alike: what each target counts; 0 where there is nothing to learn.
+        seen: what came before each target, of those that are not 0, in the order of `targets.flat`.
+        users: int64: the rows of the histories.
+    """
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    seen: SeenItems
+    users: NDArray[np.int64]
+
+
+class HistoryTargets:
+    """Each interaction but a user's first is to be found from the place before it, unless its item
+    is unknown or its weight is 0.
+
+    Args:
+        histories: all of it is read; nothing may be `SEEN_ONLY`.
+        half_life: a target that is `age` interactions older than its user's newest counts its
+            weight times 0.5 ** (age / half_life); None: its weight.
+        seed: draws the order of users, together with the epoch.
+    """
+
+    def __init__(
+        self, histories: Histories, *, half_life: float | None, seed: tuple[int, ...]
+    ) -> None:
+        self.items = histories.item_nums
+        self.begins, self.ends = histories.offsets[:-1], histories.offsets[1:]
+        self._weights = histories.weights
+        self._half_life = half_life
+        self._seed = seed
+        counts = [_targets_after_the_first(block) for block in histories.blocks()]
+        of_users = np.concatenate([np.zeros(0, np.int64), *counts])
+        self._learnable = np.flatnonzero(of_users)
+        self.num_targets = int(of_users.sum())
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the rows of the histories that have a target, in the order of an epoch."""
+        order = np.random.default_rng((*self._seed, epoch)).permutation(self._learnable)
+        return order
+
+    def after(
+        self,
+        users: NDArray[np.int64],
+        places: NDArray[np.int64],
+        is_read: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], SeenItems]:
+        """Return targets, weights and what was seen, as `HistoryBatch` has them, of some places.
+
+        Args:
+            users: whose history each place is in; it need only be broadcast to their shape.
+            places: none the last of its history.
+            is_read: False where a place is only there to fill a batch; None: all are read.
+        """
+        targets = self.items[places + 1].astype(np.int64)
+        if is_read is not None:
+            targets[~is_read] = 0
+        weights = (targets != 0).astype(np.float32)
+        if self._weights is not None:
+            weights *= self._weights[places + 1]
+            targets[weights == 0] = 0
+        if self._half_life is not None:
+            ages = self.ends[users] - 2 - places
+            weights *= np.exp2(-ages / self._half_life).astype(np.float32)
+        chosen = np.nonzero(targets)
+        begins = self.begins[np.broadcast_to(users, places.shape)[chosen]]
+        return targets, weights, seen_before(self.items, begins, places[chosen] + 1)
+
+
+def is_known_target(histories: Histories) -> NDArray[np.bool_]:
+    """Return, (T,), whether it counts to find the interaction's item, and it has a number."""
+    is_known: NDArray[np.bool_] = histories.item_nums != UNKNOWN_NUM
+    return is_known & histories.is_target
+
+
+def _targets_after_the_first(histories: Histories) -> NDArray[np.int64]:
+    """Return how many targets each user, (U,), has that something comes before."""
+    before = offsets_of(is_known_target(histories) & (histories.places > 0))
+    return np.diff(before[histories.offsets])
