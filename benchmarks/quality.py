@@ -31,13 +31,10 @@ from plain_training import calibration, retriever_of, timed, train_here, with_tr
 
 from raysys.config import LeaveLastOut
 from raysys.dataset.histories import Histories
+from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.splits import Split, split
 from raysys.evaluation.baselines.ease import Ease
-from raysys.evaluation.baselines.fixed_ranking import (
-    FixedRanking,
-    popularity_counts,
-    trend_scores,
-)
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking, trend_scores
 from raysys.evaluation.baselines.item_neighbors import ItemKnn, ItemNeighbors, SimilarItems
 from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.comparison import estimated_mean, paired_difference

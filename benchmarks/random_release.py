@@ -16,8 +16,8 @@ from raysys import storage
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, TransformerConfig
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.histories import Histories, offsets_of
+from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.evaluation.baselines.fixed_ranking import popularity_counts
 from raysys.index.build import build_partitions
 from raysys.index.cold_start import fit_cold_start
 from raysys.models.build import build_model

@@ -210,7 +210,7 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoints",
-        type=lambda text: text if "://" in text else Path(text),
+        type=_path_or_url,
         metavar="DIR|URL",
         help="keep checkpoints there, on a path that every node sees or in a cloud's storage, so "
         "that the same command goes on when it was stopped; they are removed at the end (default: "

@@ -14,8 +14,8 @@ from raysys.dataset.creation import created_at_us
 from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table, write_item_table
+from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.evaluation.baselines.fixed_ranking import popularity_counts
 from raysys.logs.distinct import distinct_ids_of
 from raysys.logs.numbering import Wanted, write_vocabularies
 from raysys.release import (

@@ -8,10 +8,11 @@ from raysys.commands.console import Advance
 from raysys.commands.released_model import embedding_retriever
 from raysys.config import EvaluationConfig, PipelineConfig
 from raysys.dataset.histories import Histories
+from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.splits import Held, SplitBlocks
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.baselines.ease import Ease
-from raysys.evaluation.baselines.fixed_ranking import FixedRanking, popularity_counts
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.report import Report

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from raysys.models.precision import add_product_, logits_of, product_dtype
+from raysys.models.precision import add_product_, logits_of, product_dtype, scaled
 
-_LOGITS_AT_ONCE = 1 << 19
+LOGITS_AT_ONCE = 1 << 19
 """Logits in flight, about 2 MiB: a block stays in a core's cache between its five passes."""
 
 
@@ -211,7 +211,7 @@ class _SoftmaxLoss(torch.autograd.Function):
             grad_candidates = torch.zeros_like(factors, dtype=shifts.dtype)
             extra = chosen_shifts - shifts[chosen]  # (B,)
             losses = torch.zeros_like(weights) if replace_chosen else -extra
-            block = max(1, _LOGITS_AT_ONCE // max(1, len(factors)))
+            block = max(1, LOGITS_AT_ONCE // max(1, len(factors)))
             for start in range(0, len(queries), block):
                 rows = slice(start, start + block)
                 column = chosen[rows, None]
@@ -236,11 +236,7 @@ class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        grads = [
-            (grad * grad_loss).to(dtype)
-            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        ]
-        return *grads, *[None] * 7
+        return *scaled(ctx.saved_tensors, grad_loss, ctx.dtypes), *[None] * 7
 
 
 def _exclude_(logits: Tensor, start: int, chosen: Tensor, queries: Tensor, columns: Tensor) -> None:

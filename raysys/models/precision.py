@@ -3,6 +3,8 @@
 Sums, exponentials and everything that is added up over blocks stay in the precision of the weights.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,3 +28,8 @@ def add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.addmm_(left, right)
     else:
         total.add_(torch.mm(left, right))
+
+
+def scaled(grads: Sequence[Tensor], factor: Tensor, dtypes: Sequence[torch.dtype]) -> list[Tensor]:
+    """Return gradients times a factor, each in the precision of what it is the gradient of."""
+    return [(grad * factor).to(dtype) for grad, dtype in zip(grads, dtypes, strict=True)]

@@ -20,11 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from raysys.models.losses import keep_hardest_
-from raysys.models.precision import add_product_, logits_of, product_dtype
+from raysys.models.losses import LOGITS_AT_ONCE, keep_hardest_
+from raysys.models.precision import add_product_, logits_of, product_dtype, scaled
 
-_LOGITS_AT_ONCE = 1 << 19
-"""As in `losses`."""
 _Head = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(block,) logits of the queries' own items and (block, K) logits of the negatives, -inf where one
 does not count, to the losses, (block,), and their derivatives by both."""
@@ -224,7 +222,7 @@ class _LossOfNegatives(torch.autograd.Function):
             queries, factors = queries.to(dtype), negatives.to(dtype)
             losses = torch.zeros_like(weights)
             grad_own_logits = torch.zeros_like(own_logits)
-            block = max(1, _LOGITS_AT_ONCE // max(1, len(factors)))
+            block = max(1, LOGITS_AT_ONCE // max(1, len(factors)))
             for start in range(0, len(queries), block):
                 rows = slice(start, start + block)
                 logits = logits_of(queries[rows], factors, shifts)  # (block, K)
@@ -244,8 +242,4 @@ class _LossOfNegatives(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        grads = [
-            (grad * grad_loss).to(dtype)
-            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        ]
-        return *grads, None, None, None, None, None
+        return *scaled(ctx.saved_tensors, grad_loss, ctx.dtypes), *[None] * 5

@@ -2,12 +2,12 @@
 
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from raysys.config import PipelineConfig, TwoTowerConfig
 from raysys.dataset.histories import Histories
+from raysys.dataset.popularity import popularity_counts
 from raysys.models.base import EmbeddingModel
 from raysys.models.losses import full_softmax_loss, in_batch_softmax_loss
 from raysys.training.communication import Communicator
@@ -67,12 +67,9 @@ def answer_probability(model: EmbeddingModel, train: Histories, comm: Communicat
 
     It sums to 1; number 0, what the vocabulary does not hold, has 0.
     """
-    counts = np.zeros(model.num_items + 1, np.int64)
-    for block in train.blocks():
-        counts += np.bincount(block.targets().item_nums, minlength=len(counts))
+    counts = popularity_counts(train.blocks(), model.num_items)
     device = next(model.parameters()).device
     frequency = torch.from_numpy(counts).to(device, torch.float64)
-    frequency[0] = 0.0
     comm.sum_([frequency])
     return frequency / frequency.sum()
 

@@ -15,19 +15,6 @@ from raysys.evaluation.exclusion import ItemLists
 from raysys.evaluation.topk import TopK
 
 
-def popularity_counts(blocks: Iterable[Histories], num_items: int) -> NDArray[np.int64]:
-    """Return how often each item was a target, (N + 1,) by item number; row 0 is 0.
-
-    Args:
-        blocks: users, some at a time, as `Histories.blocks` gives them.
-    """
-    counts = np.zeros(num_items + 1, dtype=np.int64)
-    for block in blocks:
-        counts += np.bincount(block.targets().item_nums, minlength=num_items + 1)
-    counts[0] = 0
-    return counts
-
-
 def trend_scores(
     blocks: Iterable[Histories], num_items: int, *, now_us: int, window_s: float
 ) -> NDArray[np.float64]:

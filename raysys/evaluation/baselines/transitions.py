@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories, offsets_of, rows_of_offsets
+from raysys.dataset.popularity import popularity_counts
 from raysys.errors import ConfigError
-from raysys.evaluation.baselines.fixed_ranking import FixedRanking, popularity_counts
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.baselines.history_items import (
     check_decay,
     known_items,

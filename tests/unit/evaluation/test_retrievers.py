@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from raysys.dataset.histories import Histories
+from raysys.dataset.popularity import popularity_counts
 from raysys.evaluation.baselines.ease import Ease
-from raysys.evaluation.baselines.fixed_ranking import (
-    FixedRanking,
-    popularity_counts,
-    trend_scores,
-)
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking, trend_scores
 from raysys.evaluation.baselines.item_neighbors import ItemKnn, ItemNeighbors, SimilarItems
 from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.exclusion import Exclusions

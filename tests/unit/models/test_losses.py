@@ -147,7 +147,7 @@ def test_in_a_batch_an_excluded_column_does_not_count_for_any_row_that_holds_it(
 
 @pytest.mark.parametrize("logits_at_once", [1, 17, 1 << 19])
 def test_an_excluded_pair_gets_no_gradient(monkeypatch, logits_at_once):
-    monkeypatch.setattr(losses, "_LOGITS_AT_ONCE", logits_at_once)
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", logits_at_once)
     torch.manual_seed(5)
     queries = torch.randn(12, 4, dtype=torch.float64, requires_grad=True)
     table = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
@@ -192,7 +192,7 @@ def test_no_query_means_no_loss_and_no_gradient():
 def test_distinct_columns_give_the_loss_and_gradients_of_one_column_per_row(
     monkeypatch, remove_accidental_hits, corrected, logits_at_once
 ):
-    monkeypatch.setattr(losses, "_LOGITS_AT_ONCE", logits_at_once)
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", logits_at_once)
     torch.manual_seed(3)
     item_of_row = torch.randint(0, 5, (12,))
     table = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from raysys.config import FeedbackConfig, IndexConfig, ServingConfig
 from raysys.dataset.dataset import EVERYTHING
 from raysys.dataset.histories import Histories
+from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ReleaseMismatchError
-from raysys.evaluation.baselines.fixed_ranking import popularity_counts
 from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.topk import exact_top_k
 from raysys.hashing import stable_hash

@@ -3,19 +3,9 @@ import pytest
 
 from raysys.dataset.histories import Histories
 from raysys.errors import ConfigError
-from raysys.evaluation.baselines.fixed_ranking import (
-    FixedRanking,
-    popularity_counts,
-    trend_scores,
-)
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking, trend_scores
 from raysys.evaluation.exclusion import Exclusions
 from tests.unit.evaluation.baselines.histories import histories_of
-
-
-def test_popularity_counts_interactions_and_not_the_unknown_row():
-    counts = popularity_counts([histories_of([1, 1, 0], [3, 1])], 4)
-    assert counts.tolist() == [0, 3, 0, 1, 0]
-    assert counts.dtype == np.int64
 
 
 def test_popularity_ranks_by_count_and_then_by_number():
