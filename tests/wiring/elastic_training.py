@@ -50,7 +50,9 @@ class WaitForTheEnd:
             num_epochs += 1
             if num_workers == 2 and num_epochs == 3:
                 time.sleep(600)
-            return {"ndcg_at_10": 0.5 + 0.01 * num_epochs}
+            # Every epoch is better than those before it, also where one worker goes on from
+            # whichever checkpoint of the two was complete and counts its own epochs only.
+            return {"ndcg_at_10": 0.1 * (3 - num_workers) + 0.01 * num_epochs}
 
         return validate
 

@@ -22,10 +22,10 @@ from raysys.models.weights import load_model
 from raysys.serving.cluster import free_port
 from raysys.training.loop import fit
 from tests.wiring.elastic_training import CONFIG, EPOCHS, NUM_ITEMS, NUM_USERS
+from tests.wiring.running_cluster import ROOT, cluster_environment, running_cluster
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parents[2]
 NODES = [{"num_cpus": 1}, {"num_cpus": 1}]
 
 
@@ -37,29 +37,13 @@ def directory() -> Iterator[Path]:
 
 
 def test_a_node_that_dies_takes_its_worker_along_and_no_user(directory: Path) -> None:
-    environment = {
-        **os.environ,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "a-token-of-this-test-alone-0123456789",
-        "PYTHONPATH": str(ROOT),
-    }
-    arguments = [str(directory), str(free_port()), json.dumps(NODES)]
-    cluster = subprocess.Popen(
-        [sys.executable, "-m", "tests.wiring.cluster_process", *arguments],
-        env=environment,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert cluster.stdout is not None
-        assert cluster.stdin is not None
-        address = json.loads(cluster.stdout.readline())["address"]
+    token = "a-token-of-this-test-alone-0123456789"
+    environment = os.environ | cluster_environment(token)
+    with running_cluster(directory, NODES, environment, port=free_port()) as cluster:
         heard = []
         with subprocess.Popen(
             [sys.executable, "-m", "tests.wiring.elastic_training", str(directory / "work")],
-            env=environment | {"RAY_ADDRESS": address},
+            env=environment | {"RAY_ADDRESS": cluster.address},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
@@ -70,11 +54,8 @@ def test_a_node_that_dies_takes_its_worker_along_and_no_user(directory: Path) ->
                     continue
                 heard.append(json.loads(line))
                 if len(heard) == 2:
-                    cluster.stdin.write("1\n")
-                    cluster.stdin.flush()
+                    cluster.kill(1)
         assert training.returncode == 0
-    finally:
-        cluster.communicate(timeout=120)  # closes its input
     check_held(directory / "work" / "held")
     check_learnt(directory / "work", {each["epoch"]: each["loss"] for each in heard})
 

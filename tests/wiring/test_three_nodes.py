@@ -27,10 +27,10 @@ from raysys.commands.api_client import ApiClient
 from raysys.errors import ServingError
 from raysys.logs.simulator import Simulator
 from raysys.serving.cluster import end_haproxy, fast_serve_environment, free_port
+from tests.wiring.running_cluster import ROOT, cluster_environment, running_cluster
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-this-test-alone-0123456789"
 NODES = [
     {"num_cpus": 0, "labels": {"raysys-nodes": "head"}},  # 127.0.0.2
@@ -109,32 +109,15 @@ def nodes(postgresql: dict[str, str]) -> Iterator[Nodes]:
     directory = Path(tempfile.mkdtemp(prefix="n3-", dir="/tmp"))
     settings = fast_serve_environment(directory)
     del settings["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]  # with it there is one address, 127.0.0.1
-    environment = {
-        **os.environ,
-        **settings,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": TOKEN,
-        "PYTHONPATH": str(ROOT),
-        **postgresql,
-    }
+    environment = os.environ | cluster_environment(TOKEN, **settings, **postgresql)
     port = free_port()
-    arguments = [str(directory), str(port), json.dumps(NODES)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.wiring.cluster_process", *arguments],
-        env=environment,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
     nodes = Nodes(directory, f"http://127.0.0.1:{port}", environment, free_port())
     try:
-        assert process.stdout is not None
-        environment["RAY_ADDRESS"] = json.loads(process.stdout.readline())["address"]
-        yield nodes
-        nodes.call("DELETE", "/api/serve/applications/")
+        with running_cluster(directory, NODES, environment, port=port) as cluster:
+            environment["RAY_ADDRESS"] = cluster.address
+            yield nodes
+            nodes.call("DELETE", "/api/serve/applications/")
     finally:
-        process.communicate(timeout=120)  # closes its input
         end_haproxy(directory)
         shutil.rmtree(directory, ignore_errors=True)
 

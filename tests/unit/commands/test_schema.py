@@ -16,6 +16,7 @@ from raysys.commands.origins import origins_told
 from raysys.errors import RaysysError
 from raysys.logs.call import run_here
 from raysys.logs.importing import import_log
+from raysys.logs.manifest import DatasetManifest
 from raysys.logs.schema import Kind
 from tests.unit.logs.test_movielens_files import ML_1M
 
@@ -91,19 +92,7 @@ def test_queries_are_looked_at_as_files_are(tmp_path, capsys):
     found = fields_of(result["schemas"]["interactions"])
     assert found["DEVICE"] == ["string", "null"]
     assert fields_of(result["schemas"]["items"])["PRICE"] == ["double", "null"]
-    parsed = build_parser().parse_args(
-        ["import", *words[:6], "--to", str(tmp_path / "data"), *result["import_options"]]
-    )
-    origins = origins_told(parsed, Console())
-    layouts = layouts_told(parsed, tables={Kind.INTERACTIONS, *origins.tables})
-    manifest = import_log(
-        origins.interactions,
-        tmp_path / "data",
-        items=origins.items,
-        layouts=layouts,
-        num_shards=1,
-        run=run_here,
-    )
+    manifest = imported_as_told(words[:6], result["import_options"], tmp_path / "data")
     assert (manifest.rows_accepted, manifest.notices) == (2, [])
 
 
@@ -119,20 +108,7 @@ def test_movielens_has_schemas_too(tmp_path, capsys):
         *("USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_VALUE"),
     ]
     assert "GENRES" in fields_of(result["schemas"]["items"])
-    parsed = build_parser().parse_args(
-        ["import", *words[:2], "--to", str(tmp_path / "data"), *result["import_options"]]
-    )
-    origins = origins_told(parsed, Console())
-    layouts = layouts_told(parsed, tables={Kind.INTERACTIONS, *origins.tables})
-    manifest = import_log(
-        origins.interactions,
-        tmp_path / "data",
-        items=origins.items,
-        users=origins.users,
-        layouts=layouts,
-        num_shards=1,
-        run=run_here,
-    )
+    manifest = imported_as_told(words[:2], result["import_options"], tmp_path / "data")
     assert manifest.rows_accepted == 2
     assert manifest.declared_schemas == ["interactions", "items", "users"]
 
@@ -140,6 +116,22 @@ def test_movielens_has_schemas_too(tmp_path, capsys):
 def fields_of(path):
     fields = json.loads(Path(path).read_text())["fields"]
     return {field["name"]: field["type"] for field in fields}
+
+
+def imported_as_told(words: list[str], options: list[str], to: Path) -> DatasetManifest:
+    """Import what the words name with the options that `raysys schema` printed."""
+    parsed = build_parser().parse_args(["import", *words, "--to", str(to), *options])
+    origins = origins_told(parsed, Console())
+    layouts = layouts_told(parsed, tables={Kind.INTERACTIONS, *origins.tables})
+    return import_log(
+        origins.interactions,
+        to,
+        items=origins.items,
+        users=origins.users,
+        layouts=layouts,
+        num_shards=1,
+        run=run_here,
+    )
 
 
 @pytest.mark.parametrize(
