@@ -13,6 +13,8 @@ Letters for shapes:
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysys.dataset.feature_table import FeatureTable
+from raysys.models.every_bag import EveryBag
 from raysys.models.tiles import padded_width
 from raysys.tables import UNKNOWN_NUM
 
@@ -53,6 +56,8 @@ class FeatureTower(nn.Module):
         self.ids = nn.Embedding(num_rows, width, padding_idx=UNKNOWN_NUM)
         self.table = table
         self._id_dropout = id_dropout
+        self._every_bag: EveryBag | None = None
+        self._rows: Tensor | None = None
         self.projection: Projection | None = None
         if table is not None:
             self.projection = Projection(table.encoder.num_features, width, hidden_layers)
@@ -61,23 +66,46 @@ class FeatureTower(nn.Module):
 
     def forward(self, nums: Tensor) -> Tensor:
         """Return (..., D) for (...,) int64 numbers."""
+        if self._rows is not None:
+            return F.embedding(nums, self._rows)
         if self.projection is None:
             return self.ids(nums)  # type: ignore[no-any-return]
         distinct, places = torch.unique(nums, return_inverse=True)
         return F.embedding(places, self._distinct(self.projection, distinct))
 
+    @contextmanager
+    def computed_once(self) -> Iterator[None]:
+        """Let all that is looked up in the block share one computation of all vectors.
+
+        For steps that need the vectors of the whole table, and some of them once more.
+        """
+        if self.projection is not None:
+            self._rows = self._learnt_ids(torch.arange(len(self.ids.weight), device=self._device))
+            self._rows = self._rows + self._all_projected(self.projection)
+        try:
+            yield
+        finally:
+            self._rows = None
+
     def all_rows(self) -> Tensor:
         """Return the vectors of all numbers, (num_rows, D), without gradients, always alike."""
         with torch.no_grad():
-            nums = torch.arange(len(self.ids.weight), device=self.ids.weight.device)
+            nums = torch.arange(len(self.ids.weight), device=self._device)
             return torch.cat([self(each) for each in torch.split(nums, ROWS_AT_ONCE)])
 
+    @property
+    def _device(self) -> torch.device:
+        return self.ids.weight.device
+
     def _distinct(self, projection: "Projection", nums: Tensor) -> Tensor:
+        return self._learnt_ids(nums) + self._projected(projection, nums)
+
+    def _learnt_ids(self, nums: Tensor) -> Tensor:
+        """Return the rows of (U,) distinct numbers, of which a step does without some."""
         rows: Tensor = self.ids(nums)
         if self.training and self._id_dropout:
-            kept = torch.rand(len(nums), 1, device=nums.device) >= self._id_dropout
-            rows = rows * kept
-        return rows + self._projected(projection, nums)
+            rows = rows * (torch.rand(len(nums), 1, device=nums.device) >= self._id_dropout)
+        return rows
 
     def _projected(self, projection: "Projection", nums: Tensor) -> Tensor:
         """Return what follows from the features of (U,) numbers; zero where there are none."""
@@ -88,8 +116,29 @@ class FeatureTower(nn.Module):
         begins = sizes.cumsum(0) - sizes
         places = torch.arange(int(sizes.sum()), device=nums.device)
         places += (starts - begins).repeat_interleave(sizes)
-        found = self.get_buffer("_nums")[places].long(), self.get_buffer("_values")[places]
-        return projection(*found, begins) * (sizes > 0)[:, None]  # type: ignore[no-any-return]
+        sums = F.embedding_bag(
+            self.get_buffer("_nums")[places].long(),
+            projection.features,
+            begins,
+            mode="sum",
+            per_sample_weights=self.get_buffer("_values")[places],
+        )
+        return projection(sums) * (sizes > 0)[:, None]  # type: ignore[no-any-return]
+
+    def _all_projected(self, projection: "Projection") -> Tensor:
+        """Return what `_projected` returns for all numbers, with a cheaper gradient."""
+        offsets = self.get_buffer("_offsets")
+        num_without = len(self.ids.weight) + 1 - len(offsets)
+        offsets = torch.cat([offsets, offsets[-1:].expand(num_without)])
+        if self._every_bag is None or self._every_bag.device != self._device:
+            self._every_bag = EveryBag(
+                self.get_buffer("_nums"),
+                self.get_buffer("_values"),
+                offsets,
+                len(projection.features),
+            )
+        sums = self._every_bag.sums(projection.features)
+        return projection(sums) * (offsets.diff() > 0)[:, None]  # type: ignore[no-any-return]
 
 
 class Projection(nn.Module):
@@ -109,11 +158,9 @@ class Projection(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, nums: Tensor, values: Tensor, begins: Tensor) -> Tensor:
-        """Return (U, D) for bags that lie end to end, as `F.embedding_bag` takes them."""
-        vectors = F.embedding_bag(
-            nums, self.features, begins, mode="sum", per_sample_weights=values
-        )
+    def forward(self, sums: Tensor) -> Tensor:
+        """Return (U, D) for the sum over each bag of value * `features[feature]`."""
+        vectors = sums
         if self.bias is not None:
             vectors = vectors + self.bias
         for layer in self.layers:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from raysys.models.precision import add_product_, logits_of, product_dtype, scaled
+from raysys.models.precision import add_product_, logits_of, powers_, product_dtype, scaled
 
 LOGITS_AT_ONCE = 1 << 19
 """Logits in flight, about 2 MiB: a block stays in a core's cache between its five passes."""
@@ -224,12 +224,16 @@ class _SoftmaxLoss(torch.autograd.Function):
                     own = logits.gather(1, column)
                     keep_hardest_(logits.scatter_(1, column, -torch.inf), num_hard_negatives)
                     logits.scatter_(1, column, own)
-                logits = torch.log_softmax(logits, dim=1)
-                losses[rows] -= logits.gather(1, column)[:, 0]
-                weight = weights[rows, None]
-                grad_logits = logits.exp_().mul_(weight).scatter_add_(1, column, -weight).to(dtype)
-                grad_queries[rows] = torch.mm(grad_logits, factors)
-                add_product_(grad_candidates, grad_logits.T, queries[rows])
+                own, best = logits.gather(1, column), logits.amax(dim=1, keepdim=True)
+                powers = powers_(logits, best)
+                total = powers.sum(dim=1, keepdim=True)  # at least 1
+                losses[rows] += (total.log() + best - own)[:, 0]
+                # d(logits) = weight * (powers / total - is chosen); factors of a row are left to
+                # the queries, which are narrower than the logits.
+                grad_logits = powers.scatter_add_(1, column, -total).to(dtype)
+                scale = (weights[rows, None] / total).to(dtype)
+                grad_queries[rows] = torch.mm(grad_logits, factors) * scale
+                add_product_(grad_candidates, grad_logits.T, queries[rows] * scale)
             ctx.save_for_backward(grad_queries, grad_candidates)
             return losses @ weights
 

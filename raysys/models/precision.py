@@ -22,6 +22,15 @@ def logits_of(queries: Tensor, candidates: Tensor, shifts: Tensor) -> Tensor:
     return torch.mm(queries, candidates.T).to(shifts.dtype).add_(shifts)
 
 
+def powers_(logits: Tensor, highest: Tensor) -> Tensor:
+    """Replace logits, (B, C), by exp(logit - highest), where `highest`, (B, 1), is at least theirs.
+
+    None is below exp(-80), 2e-35, which no sum with 1 notices, also where a logit is -inf: CPUs
+    take ten to a hundred times as long for exponentials that vanish.
+    """
+    return logits.sub_(highest).clamp_(min=-80.0).exp_()
+
+
 def add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add left · right, both of one precision, to `total`, which may have a higher one."""
     if left.dtype == total.dtype:

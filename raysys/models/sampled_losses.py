@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from raysys.models.losses import LOGITS_AT_ONCE, keep_hardest_
-from raysys.models.precision import add_product_, logits_of, product_dtype, scaled
+from raysys.models.precision import add_product_, logits_of, powers_, product_dtype, scaled
 
 _Head = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(block,) logits of the queries' own items and (block, K) logits of the negatives, -inf where one
@@ -156,8 +156,11 @@ def bpr_loss(
 
 
 def _softmax(own: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    total = torch.logaddexp(own, torch.logsumexp(logits, dim=1))
-    return total - own, (own - total).exp() - 1, logits.sub_(total[:, None]).exp_()
+    highest = torch.maximum(own, logits.amax(dim=1))
+    powers, own_power = powers_(logits, highest[:, None]), (own - highest).exp()
+    total = powers.sum(dim=1) + own_power  # at least 1
+    losses = total.log() + highest - own
+    return losses, own_power / total - 1, powers.div_(total[:, None])
 
 
 def _binary_cross_entropy(

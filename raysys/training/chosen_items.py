@@ -96,8 +96,13 @@ class AmongAllItems:
             item_nums - 1,
             query_weights=weights,
             temperature=self._model.temperature,
-            excluded=_columns_of(seen, self._all_items),
+            excluded=None if seen is None else self._columns_of(seen),
         )
+
+    def _columns_of(self, seen: SeenItems) -> tuple[Tensor, Tensor]:
+        device = self._all_items.device
+        queries, item_nums = torch.from_numpy(seen.queries), torch.from_numpy(seen.item_nums)
+        return queries.to(device), item_nums.to(device) - 1
 
 
 class AmongItemsOfTheBatch:

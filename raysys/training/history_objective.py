@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -47,6 +48,7 @@ class HistoryObjective(ABC, Generic[Batch]):
         batches: HistoryBatches[Batch],
         nothing: Batch,
     ) -> None:
+        self._items = model.items
         self._user_ids = train.user_ids
         self._chosen_items = chosen_items
         self._batches = batches
@@ -62,7 +64,11 @@ class HistoryObjective(ABC, Generic[Batch]):
         return names
 
     def loss(self, batch: Batch | None) -> StepLoss:
-        batch = batch or self._nothing
+        is_for_all = self._chosen_items.scores_all_items
+        with self._items.computed_once() if is_for_all else nullcontext():
+            return self._loss(batch or self._nothing)
+
+    def _loss(self, batch: Batch) -> StepLoss:
         queries = self._queries(batch)
         is_target = batch.targets != 0
         places = torch.from_numpy(np.flatnonzero(is_target)).to(self._device)

@@ -113,6 +113,45 @@ def test_all_rows_are_what_the_tower_says_of_each():
     assert torch.equal(made.all_rows(), made.all_rows())
 
 
+@pytest.mark.parametrize("num_rows", [5, 7])
+@pytest.mark.parametrize("hidden_layers", [(), (3,)])
+def test_vectors_that_are_computed_once_and_their_gradients_are_those_of_lookups(
+    hidden_layers, num_rows
+):
+    made = FeatureTower(num_rows, 2, table=TABLE, hidden_layers=hidden_layers).double()
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.copy_(torch.randn(weight.shape))
+    nums, factors = torch.tensor([[2, 0, 4], [2, 1, 3]]), torch.randn(2, 3, 2).double()
+
+    def found() -> list[torch.Tensor]:
+        made.zero_grad()
+        vectors = made(nums)
+        (vectors * factors).sum().backward()
+        return [vectors.detach(), *(weight.grad.clone() for weight in made.parameters())]
+
+    by_lookup = found()
+    with made.computed_once():
+        assert made(nums) is not made(nums)
+        at_once = found()
+    torch.testing.assert_close(at_once, by_lookup)
+    assert all(each.any() for each in at_once)
+    torch.testing.assert_close(found(), by_lookup)  # nothing is kept
+
+
+def test_vectors_that_are_computed_once_do_without_the_same_ids():
+    made = tower(id_dropout=0.5).train()
+    ids = made.ids.weight
+    from_features = tower().eval()(torch.arange(5)) - ids
+    torch.manual_seed(1)
+    with made.computed_once():
+        first, second = made(torch.arange(1, 5)), made(torch.tensor([4, 3, 2, 1]))
+    assert torch.equal(first, second.flip(0))
+    kept = (first - from_features[1:]).abs().sum(1) > 1e-4
+    assert 0 < kept.sum() < 4
+    torch.testing.assert_close(first, from_features[1:] + ids[1:] * kept[:, None])
+
+
 CONFIG = TwoTowerConfig(embedding_dim=2, num_user_buckets=1, hidden_layers=(3,))
 USERS = FeatureTable.of(pa.table({"genres": ["War", "Drama"]}), ENCODER)
 
