@@ -31,10 +31,10 @@ from plain_training import calibration, retriever_of, timed, train_here, with_tr
 
 from raysys.config import LeaveLastOut
 from raysys.dataset.histories import Histories
-from raysys.dataset.popularity import popularity_counts
+from raysys.dataset.popularity import popularity_counts, trend_scores, window_counts
 from raysys.dataset.splits import Split, split
 from raysys.evaluation.baselines.ease import Ease
-from raysys.evaluation.baselines.fixed_ranking import FixedRanking, trend_scores
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.baselines.item_neighbors import ItemKnn, ItemNeighbors, SimilarItems
 from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.comparison import estimated_mean, paired_difference
@@ -61,7 +61,8 @@ def popularity(train: list[Histories], num_items: int) -> Retriever:
 
 def trending(train: list[Histories], num_items: int) -> Retriever:
     newest = max(int(block.occurred_at_us.max()) for block in train)
-    return FixedRanking(trend_scores(train, num_items, now_us=newest, window_s=24 * 3600))
+    counts = window_counts(train, num_items, now_us=newest, window_s=24 * 3600)
+    return FixedRanking(trend_scores(counts))
 
 
 def neighbors(train: list[Histories], num_items: int) -> ItemNeighbors:

@@ -12,8 +12,10 @@ from typing import Any
 from raysys.config import (
     GruConfig,
     PipelineConfig,
+    PopularityConfig,
     TrainingConfig,
     TransformerConfig,
+    TrendingConfig,
     TwoTowerConfig,
     parse_config,
 )
@@ -22,29 +24,44 @@ from raysys.errors import ConfigError
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One dial of a recipe: `low` and `high` are included; both are None for a switch."""
+    """One dial of a recipe: `low` and `high` are included; both are None for a switch.
+
+    One of `choices`, if there are any; with the default None it may be switched off by null.
+    """
 
     name: str
-    default: int | float | bool
+    default: int | float | bool | str | None
     low: int | float | None = None
     high: int | float | None = None
     tunable: bool = True
+    choices: tuple[str, ...] = ()
 
     def admits(self, value: Any) -> bool:
         """Return whether it may have this value."""
+        if self.choices:
+            return value in self.choices
+        if value is None:
+            return self.default is None
         if self.low is None or self.high is None:
             return isinstance(value, bool)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        is_whole_enough = isinstance(self.default, float) or isinstance(value, int)
+        is_whole_enough = self._may_have_fractions or isinstance(value, int)
         return is_number and is_whole_enough and bool(self.low <= value <= self.high)
 
     @property
     def rule(self) -> str:
         """What comes after "it must" where a value is refused."""
+        if self.choices:
+            return f"be one of {', '.join(self.choices)}"
         if self.low is None:
             return "be true or false"
-        whole = "" if isinstance(self.default, float) else ", whole numbers"
-        return f"lie in [{self.low}, {self.high}]{whole}"
+        whole = "" if self._may_have_fractions else ", whole numbers"
+        switched_off = ", or be null" if self.default is None else ""
+        return f"lie in [{self.low}, {self.high}]{whole}{switched_off}"
+
+    @property
+    def _may_have_fractions(self) -> bool:
+        return self.default is None or isinstance(self.default, float)
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,29 @@ TWO_TOWER = Recipe(
     hyperparameters=(Hyperparameter("embedding_dim", 32, 8, 256),),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (USER_PERSONALIZATION, TRANSFORMER, TWO_TOWER)}
+POPULARITY_COUNT = Recipe(
+    name="aws-popularity-count",
+    description="The same list for everybody: the items that most interactions are with.",
+    base=PipelineConfig(model=PopularityConfig(), training=TrainingConfig(max_epochs=1)),
+    hyperparameters=(Hyperparameter("half_life_days", None, 0.01, 36500.0, tunable=False),),
+)
+
+TRENDING_NOW = Recipe(
+    name="aws-trending-now",
+    description="The same list for everybody: the items that gain most, against all traffic.",
+    base=PipelineConfig(model=TrendingConfig(), training=TrainingConfig(max_epochs=1)),
+    hyperparameters=(
+        Hyperparameter(
+            "trend_discovery_frequency",
+            "2 hours",
+            tunable=False,
+            choices=("30 minutes", "1 hour", "2 hours", "3 hours", "1 day", "7 days"),
+        ),
+    ),
+)
+
+_ALL = (USER_PERSONALIZATION, TRANSFORMER, TWO_TOWER, POPULARITY_COUNT, TRENDING_NOW)
+RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
 def recipe_named(name: str) -> Recipe:

@@ -35,8 +35,9 @@ from raysys.index.cold_start import fit_cold_start
 from raysys.index.files import IndexNote
 from raysys.index.new_items import ItemTower
 from raysys.models.base import EmbeddingModel
+from raysys.models.counted import Counted
 from raysys.models.encode import encode_catalogue, encode_histories
-from raysys.models.weights import load_model
+from raysys.models.weights import load_model, save_model
 from raysys.release import (
     CONFIG,
     HISTORIES,
@@ -50,6 +51,7 @@ from raysys.release import (
     Release,
     publishing,
 )
+from raysys.training.counting import recount
 from raysys.training.place import Place
 from raysys.training.run_files import RunFiles
 from raysys.training.trainer import train_on_ray
@@ -148,6 +150,10 @@ def build_release(
         kind = config.model.kind
         with console.progress("evaluating") as advance:
             report = measure(retriever, kind, material.histories, len(items), config, advance)
+        if isinstance(model, Counted):  # now that it is measured, what was held back counts too
+            recount(model, material.histories.blocks)
+            directory = draft.path / MODEL_DIRECTORY
+            save_model(model, directory, num_users=len(users), vocabulary=items.hash)
         vectors = encode_catalogue(model)
         note = _write_index(draft.path, model, vectors, config.index)
         _write_cold_start(draft.path, model, vectors)

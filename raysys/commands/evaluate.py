@@ -5,11 +5,14 @@ from typing import Any
 
 from raysys.commands.console import Console
 from raysys.commands.measuring import measure
-from raysys.commands.released_model import ReleasedModel
+from raysys.commands.released_model import ReleasedModel, embedding_retriever
 from raysys.commands.train import show_on_job_page, show_report
 from raysys.dataset.dataset import open_dataset
+from raysys.dataset.splits import SplitBlocks
 from raysys.errors import ReleaseMismatchError
+from raysys.models.counted import Counted
 from raysys.release import open_release
+from raysys.training.counting import recount
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -26,11 +29,16 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"holds import {dataset.manifest.import_id}. Its test part may have been trained on, "
             f"so the figures would flatter. Name the dataset that the release was trained on."
         )
+    histories = dataset.histories(model.items, config.feedback)
+    retriever = model.retriever
+    if isinstance(model.model, Counted):  # it was released with what is to be found counted too
+        recount(model.model, SplitBlocks.of(histories, config.split).train)
+        retriever = embedding_retriever(model.model, model.users)
     with console.progress("evaluating") as advance:
         report = measure(
-            model.retriever,
+            retriever,
             model.release.manifest.model_kind,
-            dataset.histories(model.items, config.feedback),
+            histories,
             len(model.items),
             config,
             advance,

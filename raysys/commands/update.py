@@ -16,7 +16,7 @@ from raysys.commands.console import Console
 from raysys.commands.feature_tables import grown_feature_tables
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
-from raysys.config import LeaveLastOut, PipelineConfig, SequenceConfig, TimeSplit
+from raysys.config import CountedConfig, LeaveLastOut, PipelineConfig, SequenceConfig, TimeSplit
 from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
@@ -124,10 +124,15 @@ def open_update(release: Release, dataset: Path) -> Update:
 def update_and_report(
     update: Update, releases: Path, console: Console, *, epochs: int
 ) -> dict[str, Any]:
-    """Learn on the Ray that runs, publish, print the report and return the JSON line."""
+    """Learn on the Ray that runs, publish, print the report and return the JSON line.
+
+    What is counted is counted anew, whatever is new: the old counts are of another time.
+    """
     started = time.perf_counter()
     material, name = update.material, update.release.name
-    is_learnable = update.is_learnable
+    is_counted = isinstance(update.config.model, CountedConfig)
+    is_learnable = is_counted or update.is_learnable
+    epochs = 1 if is_counted else epochs
     counts = {
         "active_users": update.num_active_users,
         "new_items": len(material.items) - update.num_known_items,
@@ -144,14 +149,18 @@ def update_and_report(
     def train(config: PipelineConfig, warm_start: WarmStart) -> WriteModel:
         return training_now(config, console, warm_start=warm_start)
 
+    if is_counted:
+        write_model = training_now(update.config, console)
+    elif is_learnable:
+        write_model = learning_what_is_new(update, train, epochs=epochs)
+    else:
+        write_model = carried_over(update)
     release, report = build_release(
         material,
         releases,
         update.config,
         recipe=update.release.manifest.recipe,
-        write_model=learning_what_is_new(update, train, epochs=epochs)
-        if is_learnable
-        else carried_over(update),
+        write_model=write_model,
         console=console,
         lineage={"updated_from": name, "update": counts},
     )

@@ -7,10 +7,13 @@ in the release. `ServingConfig` is everything that leads from a release to an an
 from raysys.config.base import DEFAULT_DATASET_GROUP, Config, ResourceName, check_dataset_group_name
 from raysys.config.feedback import EventType, FeedbackConfig
 from raysys.config.models import (
+    CountedConfig,
     GruConfig,
     ModelConfig,
+    PopularityConfig,
     SequenceConfig,
     TransformerConfig,
+    TrendingConfig,
     TwoTowerConfig,
 )
 from raysys.config.pipeline import EvaluationConfig, IndexConfig, PipelineConfig
@@ -29,6 +32,7 @@ from raysys.config.training import TrainingConfig
 
 __all__ = [
     "Config",
+    "CountedConfig",
     "DEFAULT_DATASET_GROUP",
     "DrawnSplit",
     "EvaluationConfig",
@@ -39,6 +43,7 @@ __all__ = [
     "LeaveLastOut",
     "ModelConfig",
     "PipelineConfig",
+    "PopularityConfig",
     "RandomSplit",
     "ResourceName",
     "SequenceConfig",
@@ -48,6 +53,7 @@ __all__ = [
     "TimeSplit",
     "TrainingConfig",
     "TransformerConfig",
+    "TrendingConfig",
     "TwoTowerConfig",
     "UserSplit",
     "check_dataset_group_name",

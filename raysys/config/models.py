@@ -105,4 +105,38 @@ class TwoTowerConfig(Config):
     """Unused by the query itself, which is the user's; kept so that every model has one."""
 
 
-ModelConfig = Annotated[GruConfig | TransformerConfig | TwoTowerConfig, Field(discriminator="kind")]
+class CountedConfig(Config):
+    """What every model has that is counted, not learnt: one list for everybody."""
+
+    history_length: Literal[0] = 0
+    """Nothing of a history is read, so strangers are answered like everybody."""
+
+
+class PopularityConfig(CountedConfig):
+    """The items that most interactions are with."""
+
+    kind: Literal["popularity_count"] = "popularity_count"
+    half_life_days: float | None = Field(None, gt=0)
+    """An interaction that is so much older than the newest of all counts half; null: all alike."""
+
+
+class TrendingConfig(CountedConfig):
+    """The items that gain most, against the traffic as a whole."""
+
+    kind: Literal["trending_now"] = "trending_now"
+    trend_discovery_frequency: str = Field("2 hours", pattern=r"^[1-9]\d{0,3} (minute|hour|day)s?$")
+    """How long the newest window is, and the one before it that it is compared with."""
+
+    @property
+    def window_s(self) -> float:
+        """The same in seconds."""
+        number, unit = self.trend_discovery_frequency.split()
+        return int(number) * _SECONDS[unit.removesuffix("s")]
+
+
+_SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+ModelConfig = Annotated[
+    GruConfig | TransformerConfig | TwoTowerConfig | PopularityConfig | TrendingConfig,
+    Field(discriminator="kind"),
+]

@@ -1,8 +1,9 @@
 """From settings to a model."""
 
-from raysys.config import GruConfig, ModelConfig, TransformerConfig
+from raysys.config import CountedConfig, GruConfig, ModelConfig, TransformerConfig
 from raysys.dataset.feature_table import FeatureTables
 from raysys.models.base import EmbeddingModel
+from raysys.models.counted import Counted
 from raysys.models.gru import Gru
 from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
@@ -25,4 +26,6 @@ def build_model(
         return Gru(config, num_items=num_items, features=features)
     if isinstance(config, TransformerConfig):
         return Transformer(config, num_items=num_items, features=features)
+    if isinstance(config, CountedConfig):
+        return Counted(config, num_items=num_items)
     return TwoTower(config, num_items=num_items, num_users=num_users, features=features)

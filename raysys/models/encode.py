@@ -10,12 +10,15 @@ Letters for shapes:
     D  width of an embedding, padded
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
 from raysys.models.base import EmbeddingModel
+from raysys.models.counted import Counted
 from raysys.models.features import ROWS_AT_ONCE
 from raysys.models.gru import Gru
 from raysys.models.gru_encoder import GruEncoder
@@ -40,40 +43,52 @@ class HistoryEncoder:
                 evaluation, which encodes on the CPU.
         """
         self.num_user_buckets = model.num_user_buckets
-        self._history_length = model.history_length
-        self._of_histories: GruEncoder | TransformerEncoder | None = None
-        device = device or torch.device("cpu")
         with torch.inference_mode(), one_thread():
-            if isinstance(model, Gru):
-                self._of_histories = GruEncoder(model, device)
-            elif isinstance(model, Transformer):
-                self._of_histories = TransformerEncoder(model, device)
-            elif isinstance(model, TwoTower):
-                users = model.query_tower.all_rows().cpu() / model.temperature
-                self._users = padded_width(users).numpy()
-            else:
-                raise TypeError(f"A {type(model).__name__} cannot be encoded yet.")
+            self._queries = _queries_of(model, device or torch.device("cpu"))
 
     def encode(
         self, histories: Histories, *, user_nums: NDArray[np.integer] | None = None
     ) -> NDArray[np.float32]:
         """Return one vector per history, (B, D) float32, divided by the model's temperature.
 
-        Items of number 0 are skipped, as if they had not been in the log. A history without known
-        items, like a user without number, is encoded as zeros.
+        Items of number 0 are skipped, as if they had not been in the log. Where a model reads
+        histories, one without known items is encoded as zeros; where it reads users, so is one
+        without number.
 
         Args:
-            user_nums: (B,) numbers of the users; None: all unknown. Sequential models ignore them.
+            user_nums: (B,) numbers of the users; None: all unknown.
         """
-        if self._of_histories is None:
-            if user_nums is None:
-                user_nums = np.zeros(len(histories), dtype=np.int64)
-            users: NDArray[np.float32] = self._users[user_nums]
-            return users
+        if user_nums is None:
+            user_nums = np.zeros(len(histories), dtype=np.int64)
+        return self._queries(histories, user_nums)
+
+
+_Queries = Callable[[Histories, NDArray[np.integer]], NDArray[np.float32]]
+"""From B histories and the numbers of their users to (B, D)."""
+
+
+def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
+    if isinstance(model, Gru):
+        return _of_histories(GruEncoder(model, device), model.history_length)
+    if isinstance(model, Transformer):
+        return _of_histories(TransformerEncoder(model, device), model.history_length)
+    if isinstance(model, TwoTower):
+        users = padded_width(model.query_tower.all_rows().cpu() / model.temperature).numpy()
+        return lambda histories, user_nums: users[user_nums]
+    if isinstance(model, Counted):
+        one = padded_width(torch.ones(1, 1)).numpy()
+        return lambda histories, user_nums: np.repeat(one, len(histories), axis=0)
+    raise TypeError(f"A {type(model).__name__} cannot be encoded yet.")
+
+
+def _of_histories(encoder: GruEncoder | TransformerEncoder, length: int) -> _Queries:
+    def queries(histories: Histories, user_nums: NDArray[np.integer]) -> NDArray[np.float32]:
         if (histories.item_nums == UNKNOWN_NUM).any():
             histories = histories.where(histories.item_nums != UNKNOWN_NUM)
         with torch.inference_mode(), one_thread():
-            return self._of_histories.encode(histories, self._history_length)
+            return encoder.encode(histories, length)
+
+    return queries
 
 
 def encode_histories(

@@ -53,7 +53,8 @@ class Visitors:
 
     Args:
         feedback: what the release counts; the database's events are judged by it too.
-        history_length: the newest interactions that an encoder wants.
+        history_length: the newest interactions that an encoder wants; 0: it answers everybody
+            alike, strangers too.
         max_seen_items: the newest distinct items that count as seen.
     """
 
@@ -117,12 +118,12 @@ class Visitors:
                     {state.interactions[place].item_id for place in unknown}
                 )
         read = past.where(past.is_read)
-        length = self._history_length
+        first = max(0, len(read.item_nums) - self._history_length)
         return Visitor(
             version=state.version,
-            item_nums=read.item_nums[-length:],
-            occurred_at_us=read.occurred_at_us[-length:],
+            item_nums=read.item_nums[first:],
+            occurred_at_us=read.occurred_at_us[first:],
             seen=past.newest_distinct(self._max_seen_items),
             seen_keys=seen_keys,
-            is_known=len(read.item_nums) > 0,
+            is_known=len(read.item_nums) > 0 or self._history_length == 0,
         )

@@ -18,9 +18,11 @@ from raysys.config import PipelineConfig
 from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
+from raysys.models.counted import Counted
 from raysys.training.checkpoint import Checkpoint, EpochResult, StepResult
 from raysys.training.chosen_items import build_chosen_items
 from raysys.training.communication import Communicator, SingleProcess
+from raysys.training.counting import count
 from raysys.training.objective import Objective
 from raysys.training.objectives import build_objective
 from raysys.training.steps import Steps
@@ -65,6 +67,8 @@ def fit(
             so far are in the model then.
     """
     comm = comm or SingleProcess()
+    if isinstance(model, Counted):
+        return count(model, train, comm, validate=validate, on_epoch=on_epoch, start=start)
     with _own_random_numbers():
         calls = _Calls(validate, on_epoch, on_step)
         return _Fit(model, train, config, user_nums, calls, comm).run(start)

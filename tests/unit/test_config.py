@@ -166,3 +166,18 @@ def test_a_hyperparameter_outside_its_range_or_unknown_is_refused() -> None:
         recipe.configure({"recency_mask": 1})
     with pytest.raises(ConfigError, match="no hyperparameter 'depth'"):
         recipe.configure({"depth": 3})
+
+
+def test_a_hyperparameter_may_be_one_of_some_words_or_be_switched_off() -> None:
+    trending = recipe_named("aws-trending-now")
+    chosen = trending.configure({"trend_discovery_frequency": "1 day"})
+    assert chosen.model.window_s == 86_400
+    for value in ("2 days", 1, None):
+        with pytest.raises(ConfigError, match=r"must be one of 30 minutes, .*, but got"):
+            trending.configure({"trend_discovery_frequency": value})
+    popularity = recipe_named("aws-popularity-count")
+    for allowed in (None, 7, 0.5):
+        assert popularity.configure({"half_life_days": allowed}).model.half_life_days == allowed
+    for value in (0, True, "week"):
+        with pytest.raises(ConfigError, match=r"lie in \[0.01, 36500.0\], or be null, but got"):
+            popularity.configure({"half_life_days": value})

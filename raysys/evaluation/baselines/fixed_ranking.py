@@ -4,59 +4,19 @@ Letters for shapes:
     B  histories    N  items, with numbers 1 to N    K  results
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
-from raysys.errors import ConfigError
 from raysys.evaluation.exclusion import ItemLists
 from raysys.evaluation.topk import TopK
-
-
-def trend_scores(
-    blocks: Iterable[Histories], num_items: int, *, now_us: int, window_s: float
-) -> NDArray[np.float64]:
-    """Return how fast each item gains interactions, (N + 1,) by item number; row 0 is 0.
-
-    It is how many more interactions the item had in the newest window than in the one before,
-    negative where it lost. To that comes less than 1/2 by its count of all time, so that of items
-    that gain alike, most of which stand still, the popular ones come first.
-
-    Args:
-        blocks: users, some at a time; they are read once.
-        now_us: where the newest window ends, itself included, such as a log's newest interaction;
-            microseconds since 1970. What came later does not count.
-        window_s: what Amazon Personalize's Trending-Now calls the trend discovery frequency, and
-            offers as 30 minutes, 1, 2 or 3 hours, or 1 day.
-
-    Raises:
-        ConfigError: the window is not positive.
-    """
-    window_us = round(window_s * 1e6)
-    if window_us < 1:
-        raise ConfigError(f"window_s of a trend must be above 0, but got {window_s:g}.")
-    gains, counts = np.zeros((2, num_items + 1), dtype=np.int64)
-    for block in blocks:
-        targets = block.targets()
-        windows_ago = (now_us - targets.occurred_at_us) // window_us  # negative: later than now
-        for chosen, into, sign in (
-            (windows_ago == 0, gains, 1),
-            (windows_ago == 1, gains, -1),
-            (windows_ago >= 0, counts, 1),
-        ):
-            into += sign * np.bincount(targets.item_nums[chosen], minlength=num_items + 1)
-    scores: NDArray[np.float64] = gains + counts / (2.0 * counts.max() + 1.0)
-    scores[0] = 0.0
-    return scores
 
 
 class FixedRanking:
     """The items of highest score first, the same for everybody; of equals, the lower number first.
 
     Args:
-        scores: (N + 1,) by item number, as `popularity_counts` and `trend_scores` return them.
+        scores: (N + 1,) by item number, as those of `dataset.popularity`.
     """
 
     def __init__(self, scores: NDArray[np.integer] | NDArray[np.floating]) -> None:

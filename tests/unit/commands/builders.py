@@ -1,17 +1,21 @@
-"""Releases as `raysys train` publishes them, of models that nothing was learnt by."""
+"""Releases as `raysys train` publishes them, untrained or trained without Ray."""
 
 from pathlib import Path
 
 import torch
 
-from raysys.commands.building import build_release
+from raysys import storage
+from raysys.commands.building import WriteModel, build_release
 from raysys.commands.console import Console
 from raysys.commands.feature_tables import feature_tables
 from raysys.commands.material import Material
+from raysys.commands.measuring import MakeValidate
 from raysys.config import PipelineConfig
 from raysys.models.build import build_model
 from raysys.models.weights import save_model
-from raysys.release import MODEL_DIRECTORY, Release
+from raysys.release import MODEL_DIRECTORY, USER_VOCABULARY, Release
+from raysys.training.loop import fit
+from raysys.training.preparation import prepare
 
 
 def release_untrained(dataset: Path, releases: Path, config: PipelineConfig) -> Release:
@@ -41,3 +45,45 @@ def release_untrained(dataset: Path, releases: Path, config: PipelineConfig) -> 
         console=Console(as_json=True),
     )
     return release
+
+
+def release_trained(dataset: Path, releases: Path, config: PipelineConfig) -> Release:
+    """Publish a release of a dataset as `raysys train` does, trained in this process."""
+    release, _ = build_release(
+        Material.of(dataset, config),
+        releases,
+        config,
+        recipe="custom",
+        write_model=trained_in_this_process(config),
+        console=Console(as_json=True),
+    )
+    return release
+
+
+def trained_in_this_process(config: PipelineConfig) -> WriteModel:
+    """Return what stands in for `training_now` where there is no Ray."""
+
+    def write(material: Material, draft: Path) -> None:
+        feature_tables(material, config.model).save(draft / "features")
+        prepared = prepare(
+            material.histories,
+            config,
+            material.items,
+            material.users,
+            features=draft / "features",
+        )
+        storage.remove_tree(draft / "features")
+        held = prepared.pieces.validation
+        validate = MakeValidate(config.evaluation, draft / USER_VOCABULARY)
+        fit(
+            prepared.model,
+            prepared.pieces.train,
+            config=config,
+            user_nums=prepared.user_nums,
+            validate=validate(held) if len(held) else None,
+        )
+        num_users, vocabulary = len(material.users), material.items.hash
+        directory = draft / MODEL_DIRECTORY
+        save_model(prepared.model, directory, num_users=num_users, vocabulary=vocabulary)
+
+    return write

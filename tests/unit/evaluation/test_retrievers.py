@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from raysys.dataset.histories import Histories
-from raysys.dataset.popularity import popularity_counts
+from raysys.dataset.popularity import popularity_counts, trend_scores, window_counts
 from raysys.evaluation.baselines.ease import Ease
-from raysys.evaluation.baselines.fixed_ranking import FixedRanking, trend_scores
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.baselines.item_neighbors import ItemKnn, ItemNeighbors, SimilarItems
 from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.exclusion import Exclusions
@@ -32,7 +32,7 @@ def popularity(train: Histories) -> Retriever:
 
 
 def trending(train: Histories) -> Retriever:
-    return FixedRanking(trend_scores([train], NUM_ITEMS, now_us=2, window_s=1e-6))
+    return FixedRanking(trend_scores(window_counts([train], NUM_ITEMS, now_us=2, window_s=1e-6)))
 
 
 def transitions(train: Histories) -> Retriever:

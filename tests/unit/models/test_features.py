@@ -14,10 +14,11 @@ from raysys.errors import DamagedReleaseError
 from raysys.logs.schema import Field, ValueType
 from raysys.models.base import QueryBatch
 from raysys.models.build import build_model
-from raysys.models.encode import HistoryEncoder, encode_catalogue, encode_histories
+from raysys.models.encode import encode_catalogue, encode_histories
 from raysys.models.extension import extended
 from raysys.models.features import FeatureTower
 from raysys.models.weights import FEATURES_NAME, load_model, save_model
+from tests.unit.histories import histories_of
 
 GENRES = Field("GENRES", ValueType.STRING, is_nullable=True, is_categorical=True)
 ITEMS = pa.table({"genres": ["Drama", "Drama|War", None, "War"]})
@@ -223,8 +224,10 @@ def test_an_item_that_is_new_to_a_model_of_histories_lies_where_its_features_put
 
 def test_a_query_is_encoded_with_its_users_features():
     model = two_towers()
-    found = HistoryEncoder(model)._users[:, :2]
-    np.testing.assert_array_equal(found, model.query_tower.all_rows().numpy())
+    expected = model.query_tower.all_rows().numpy()
+    nobody = histories_of([[]] * len(expected))
+    found = encode_histories(model, nobody, user_nums=np.arange(len(expected)))[:, :2]
+    np.testing.assert_array_equal(found, expected)
     own = model.query_tower.ids.weight.detach().numpy()
     assert (found[1:3] != own[1:3]).any()
     np.testing.assert_allclose(found[3], own[3])  # of a bucket

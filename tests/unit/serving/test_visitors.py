@@ -129,6 +129,19 @@ def test_a_stranger_has_nothing(visitors: Visitors) -> None:
     assert (visitor.is_known, visitor.item_nums.tolist(), visitor.seen.tolist()) == (False, [], [])
 
 
+def test_a_stranger_is_answered_by_what_answers_everybody_alike() -> None:
+    items = Vocabulary.from_ids(["a", "b", "c"])
+    histories = Histories.from_lists(["u"], [[1, 2]], [[10, 20]])
+    visitors = Visitors(
+        items, histories, FeedbackConfig(), history_length=0, max_seen_items=9, max_cached=2
+    )
+    for user, seen in (("x", []), ("u", [1, 2])):
+        visitor = visitors.look_up([user], {})[user]
+        assert visitor.is_known
+        assert visitor.item_nums.tolist() == visitor.occurred_at_us.tolist() == []
+        assert sorted(visitor.seen.tolist()) == seen
+
+
 def test_events_are_judged_as_the_release_judged_its_own() -> None:
     items = Vocabulary.from_ids(["a", "b", "c", "d", "e"])
     weights = [np.array([1, SEEN_ONLY], np.float32)]
