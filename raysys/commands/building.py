@@ -98,6 +98,7 @@ def training_now(
                 warm_start=warm_start,
                 on_epoch=shown.on_epoch,
                 on_step=shown.on_step,
+                on_refit=shown.on_refit,
             )
         storage.remove_tree(features)  # the model has its own
 

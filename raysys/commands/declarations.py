@@ -204,6 +204,12 @@ def declare_train(parser: argparse.ArgumentParser) -> None:
         "on with fewer when a node dies (default: the settings')",
     )
     parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="learn once more in the end, for as many epochs as validation found best, from the "
+        "validation part too: better lists for twice the time",
+    )
+    parser.add_argument(
         "--wait-for-nodes",
         action="store_true",
         help="let workers for whom no node has room wait for one that an autoscaler brings",

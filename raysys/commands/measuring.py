@@ -47,7 +47,9 @@ def measure(
     Args:
         histories: of all users; they are read in blocks.
     """
-    parts = SplitBlocks.of(histories, config.split)
+    # What the model has learnt from, the baselines may too.
+    has_validation = not config.training.refit
+    parts = SplitBlocks.of(histories, config.split, has_validation=has_validation)
     retrievers: dict[str, Retriever] = {
         model_kind: retriever,
         "popularity": FixedRanking(popularity_counts(parts.train(), num_items)),

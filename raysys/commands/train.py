@@ -124,6 +124,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[str, PipelineConfig]:
     changes: dict[str, Any] = {}
     if arguments.workers is not None:
         changes["num_workers"] = _num_workers(arguments.workers)
+    if arguments.refit:
+        changes["refit"] = True
     if arguments.wait_for_nodes:
         changes["wait_for_nodes"] = True
     training = config.training.model_copy(update=changes)

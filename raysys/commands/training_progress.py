@@ -43,6 +43,11 @@ class TrainingProgress:
         if self._event_log is not None:
             self._event_log.on_step(step)
 
+    def on_refit(self, share: float) -> None:
+        """Show how far the model is that is learnt once more."""
+        words = f"refit on validation too{self._validation}"
+        self._advance(share * self._max_epochs, self._max_epochs, words)
+
     def _show(self, done: float, told: EpochResult | StepResult) -> None:
         words = f"loss {told.loss:.3f}{self._validation}, {told.examples_per_s:,.0f}/s"
         self._advance(done, self._max_epochs, words)

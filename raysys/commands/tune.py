@@ -118,6 +118,12 @@ def _settings(arguments: argparse.Namespace) -> tuple[Recipe, PipelineConfig]:
             f"{arguments.config} sets up a {config.model.kind} model, but recipe {recipe.name} "
             f"tunes a {recipe.base.model.kind}. Name the recipe of that model with --recipe."
         )
+    if config.training.refit:
+        raise ConfigError(
+            f"{arguments.config} asks for a refit, but a search publishes the model of its best "
+            f"trial as it was measured. Leave training.refit out, and train what is found with "
+            f"`raysys train --refit`."
+        )
     return recipe, config
 
 

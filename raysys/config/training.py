@@ -30,6 +30,9 @@ class TrainingConfig(Config):
     max_epochs: int = Field(10, ge=1)
     patience: int = Field(4, ge=1)
     """Epochs without a better validation metric after which training stops."""
+    refit: bool = False
+    """Learn once more from nothing, for as many epochs as validation found best, from what it was
+    measured on too. What is figured is of the test part, which is never learnt."""
     gradient_clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient; null leaves it as it is."""
     ema_decay: float | None = Field(None, gt=0, lt=1)

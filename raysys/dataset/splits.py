@@ -71,6 +71,12 @@ class Cutoffs:
 
     validation_from: int = 0
     test_from: int = 0
+    has_validation: bool = True
+    """Otherwise what would be validation is learnt."""
+
+    def without_validation(self) -> "Cutoffs":
+        """Return the same test part, with all else to learn from."""
+        return Cutoffs(self.test_from, self.test_from, has_validation=False)
 
 
 def split(histories: Histories, config: SplitConfig) -> Split:
@@ -95,10 +101,17 @@ class SplitBlocks:
     cutoffs: Cutoffs
 
     @classmethod
-    def of(cls, histories: Histories, config: SplitConfig) -> "SplitBlocks":
-        """Find where the parts begin; the errors are those of `split`."""
+    def of(
+        cls, histories: Histories, config: SplitConfig, *, has_validation: bool = True
+    ) -> "SplitBlocks":
+        """Find where the parts begin; the errors are those of `split`.
+
+        Args:
+            has_validation: otherwise what would be validation is learnt.
+        """
         blocks = histories.blocks()
-        return cls(blocks, config, find_cutoffs(blocks, config))
+        cutoffs = find_cutoffs(blocks, config)
+        return cls(blocks, config, cutoffs if has_validation else cutoffs.without_validation())
 
     def __iter__(self) -> Iterator[Split]:
         """Yield the split of each block; nobody may be left in a part of it."""
@@ -128,6 +141,8 @@ def split_some(histories: Histories, config: SplitConfig, cutoffs: Cutoffs) -> S
         return _sequential_split(histories.inputs(), config, cutoffs)
     if isinstance(config, LeaveLastOut):
         parts = _last_left_out(histories)
+        if not cutoffs.has_validation:
+            parts[parts == _VALIDATION] = _TRAIN
     elif isinstance(config, UserSplit):
         parts = _divided_users(histories, config, cutoffs)
     else:
@@ -165,7 +180,8 @@ def find_cutoffs(blocks: Sequence[Histories], config: SplitConfig, total: Total 
     drawn = num_keys(keys(), total)
     num_test, num_validation = _counts(drawn, config)
     ranks = [drawn - num_test - num_validation + 1, drawn - num_test + 1]
-    return Cutoffs(*nth_smallest(keys, ranks, total))
+    validation_from, test_from = nth_smallest(keys, ranks, total)
+    return Cutoffs(validation_from, test_from)
 
 
 def _counts(drawn: int, config: DrawnSplit) -> tuple[int, int]:

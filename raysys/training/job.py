@@ -36,3 +36,5 @@ class Job:
     make_validate: MakeValidate | None
     watcher: Watcher | None
     warm_start: WarmStart | None
+    refit_epochs: int | None = None
+    """Learn for so many epochs, from the validation part too; None: validation chooses."""

@@ -42,6 +42,7 @@ def fit(
     on_step: Callable[[StepResult], None] = lambda step: None,
     comm: Communicator | None = None,
     start: Checkpoint | None = None,
+    num_epochs: int | None = None,
 ) -> list[EpochResult]:
     """Train `model` in place and leave the best epoch's weights in it.
 
@@ -58,6 +59,7 @@ def fit(
         on_step: called after each step, with the state of the epoch so far; it must be quick.
         comm: the other workers; None where there are none.
         start: go on from here.
+        num_epochs: stop after so many of the `max_epochs` that the schedule is for; None: none.
 
     Returns:
         The result of each epoch, those before `start` included.
@@ -71,7 +73,7 @@ def fit(
         return count(model, train, comm, validate=validate, on_epoch=on_epoch, start=start)
     with _own_random_numbers():
         calls = _Calls(validate, on_epoch, on_step)
-        return _Fit(model, train, config, user_nums, calls, comm).run(start)
+        return _Fit(model, train, config, user_nums, calls, comm).run(start, num_epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class _Fit:
                 "interactions with known items. Import more of the log, or hold back less of it."
             )
 
-    def run(self, start: Checkpoint | None) -> list[EpochResult]:
+    def run(self, start: Checkpoint | None, num_epochs: int | None) -> list[EpochResult]:
         results: list[EpochResult] = []
         best_weights = _copy_of(self._model)
         if start is not None:
@@ -126,7 +128,7 @@ class _Fit:
             results, best_weights = list(start.results), start.best_weights
         patience = Patience(self._settings.patience, [self._value(result) for result in results])
         try:
-            for epoch in range(len(results), self._settings.max_epochs):
+            for epoch in range(len(results), num_epochs or self._settings.max_epochs):
                 if patience.is_exhausted:
                     break
                 learnt = self._learn(epoch)

@@ -22,19 +22,28 @@ class Pieces:
     validation: Held
 
 
-def pieces_of(histories: Histories, config: PipelineConfig, total: Total = alone) -> Pieces:
+def pieces_of(
+    histories: Histories,
+    config: PipelineConfig,
+    total: Total = alone,
+    *,
+    has_validation: bool = True,
+) -> Pieces:
     """Return the pieces of the users that the caller holds, mapped from files without a name.
 
     The histories are read in blocks; the memory needed does not depend on their number.
 
     Args:
         total: adds up the counts of all who hold users.
+        has_validation: otherwise what would be validation is learnt.
 
     Raises:
         ConfigError, DatasetError: the users cannot be split in this way.
     """
     blocks = histories.blocks()
     cutoffs = find_cutoffs(blocks, config.split, total)
+    if not has_validation:
+        cutoffs = cutoffs.without_validation()
     parts = SplitBlocks(blocks, config.split, cutoffs)
     lengths = [np.zeros(0, np.int64), *(part.train.inputs().lengths for part in parts)]
     is_usual = usual_lengths(np.concatenate(lengths), config.model, total)

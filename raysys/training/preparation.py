@@ -40,6 +40,7 @@ def prepare(
     features: Path | None = None,
     warm_start: WarmStart | None = None,
     total: Total = alone,
+    has_validation: bool = True,
 ) -> Prepared:
     """Divide the histories, and make the model that begins: the same on every worker.
 
@@ -49,12 +50,13 @@ def prepare(
             directory that is not there: nothing. A warm start has its own.
         warm_start: go on from a trained model; None: learn all from nothing.
         total: adds up the counts of all who hold users.
+        has_validation: otherwise what would be validation is learnt.
 
     Raises:
         ConfigError, DatasetError: the users cannot be split in this way.
         DamagedReleaseError, ReleaseMismatchError: see `WarmStart.load`.
     """
-    pieces = pieces_of(histories, config, total)
+    pieces = pieces_of(histories, config, total, has_validation=has_validation)
     torch.manual_seed(config.training.seed)
     if warm_start is None:
         known = FeatureTables() if features is None else FeatureTables.open(features)

@@ -7,6 +7,7 @@ STORAGE/
     model/          the model, once it is learnt
     results.json    every epoch's result, once the model is written
     failure.json    why the run cannot succeed, however often it is tried again
+    refit/          the same again, of the run that learns from the validation part too
 """
 
 import json
@@ -20,7 +21,7 @@ from raysys.training.checkpoint import EpochResult, StepResult
 from raysys.training.place import Place
 
 _RUN, _PROGRESS, _RESULTS, _FAILURE = "run.json", "progress.json", "results.json", "failure.json"
-_MODEL = "model"
+_MODEL, _REFIT = "model", "refit"
 CHECKPOINTS = "run"
 """The directory for Ray Train's own files."""
 
@@ -102,9 +103,13 @@ class RunFiles:
         error: RaysysError = getattr(errors, named["error"])(named["message"])
         return error
 
+    def of_refit(self) -> "RunFiles":
+        """Return those of the run that follows this one."""
+        return RunFiles(self.place.below(_REFIT))
+
     def remove(self) -> None:
         """Remove all of this, and the checkpoints."""
-        for name in (_RUN, _PROGRESS, _RESULTS, _FAILURE, _MODEL, CHECKPOINTS):
+        for name in (_RUN, _PROGRESS, _RESULTS, _FAILURE, _MODEL, _REFIT, CHECKPOINTS):
             self.place.remove(name)
 
     def _write(self, name: str, value: Any) -> None:

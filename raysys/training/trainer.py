@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ _FIXED_TIMEOUT_S, _ELASTIC_TIMEOUT_S = "600", "30"
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """`directory` holds what `models.weights.load_model` reads; `results` every epoch's."""
+    """`directory` holds what `models.weights.load_model` reads; `results` every epoch's, before it
+    was learnt once more.
+    """
 
     directory: Path
     results: list[EpochResult]
@@ -65,6 +67,7 @@ def train_on_ray(
     warm_start: WarmStart | None = None,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
     on_step: Callable[[StepResult], None] = lambda step: None,
+    on_refit: Callable[[float], None] = lambda share: None,
 ) -> TrainedModel:
     """Train on the Ray that runs, and write the best epoch's model into `directory`.
 
@@ -87,6 +90,8 @@ def train_on_ray(
         on_epoch: called in this process, from another thread, as each epoch ends; first with those
             that an earlier call has learnt.
         on_step: called in the same way, about once a second, with the newest step.
+        on_refit: called in the same way while the model is learnt once more, with the share of that
+            which is done.
 
     Raises:
         ConfigError: the cluster cannot hold so many workers, or `storage` cannot be opened.
@@ -117,7 +122,25 @@ def train_on_ray(
         warm_start=warm_start,
     )
     _run(job, on_epoch, on_step)
-    return TrainedModel(directory, _brought(files, directory.absolute()))
+    results = _brought(files, directory.absolute())
+    if config.training.refit and results[-1].metrics:
+        metric = config.evaluation.metric_name
+        best = max(results, key=lambda result: result.metrics[metric])
+        _refit(job, best.epoch, directory.absolute(), on_refit)
+    return TrainedModel(directory, results)
+
+
+def _refit(job: Job, num_epochs: int, directory: Path, on_refit: Callable[[float], None]) -> None:
+    """Learn anew what `directory` holds, for so many epochs, from the validation part too."""
+    files = job.files.of_refit()
+    files.claim({"refit_epochs": num_epochs})
+    again = replace(job, files=files, make_validate=None, watcher=None, refit_epochs=num_epochs)
+    _run(
+        again,
+        lambda result: on_refit(result.epoch / num_epochs),
+        lambda step: on_refit((step.epoch - 1 + step.share) / num_epochs),
+    )
+    _brought(files, directory)
 
 
 def _brought(files: RunFiles, directory: Path) -> list[EpochResult]:

@@ -48,6 +48,7 @@ def _train(job: Job, workers: Workers) -> None:
         features=job.features,
         warm_start=job.warm_start,
         total=workers.total,
+        has_validation=job.refit_epochs is None,
     )
     model, pieces = prepared.model.to(workers.device), prepared.pieces
     checkpoints = Checkpoints(workers)
@@ -63,6 +64,7 @@ def _train(job: Job, workers: Workers) -> None:
         on_step=reports.on_step,
         comm=workers.comm,
         start=start,
+        num_epochs=job.refit_epochs,
     )
     if workers.comm.rank == 0:
         with tempfile.TemporaryDirectory(prefix="raysys-model-") as directory:

@@ -17,7 +17,7 @@ import torch
 
 from raysys.config import GruConfig, LeaveLastOut, PipelineConfig, TrainingConfig
 from raysys.dataset.dataset import open_dataset
-from raysys.dataset.splits import Held, split
+from raysys.dataset.splits import Held, SplitBlocks, split
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
 from raysys.logs.importing import import_log
@@ -134,6 +134,7 @@ def train(
     num_workers: int = 1,
     measure: MeasureNextItem | None = None,
     on_epoch: Callable[[EpochResult], None] = lambda result: None,
+    on_refit: Callable[[float], None] = lambda share: None,
     storage: Path | str | None = None,
 ) -> TrainedModel:
     training = config.training.model_copy(update={"num_workers": num_workers})
@@ -145,6 +146,7 @@ def train(
         directory=directory,
         make_validate=measure or MeasureNextItem(),
         on_epoch=on_epoch,
+        on_refit=on_refit,
         storage=storage or directory.with_name("storage"),
     )
 
@@ -251,6 +253,43 @@ def test_one_worker_that_was_stopped_goes_on_and_learns_what_the_plain_loop_lear
     assert_same(trained, reference, world)
     assert heard == trained.results
     assert heard[0] == first[0]  # also in how long it took, so it was not learnt again
+
+
+def test_a_refit_learns_from_validation_too_for_the_epochs_that_were_best(
+    world: World, tmp_path: Path
+) -> None:
+    training = CONFIG.training.model_copy(update={"refit": True})
+    config = CONFIG.model_copy(update={"training": training})
+    shares: list[float] = []
+    trained = train(
+        world,
+        tmp_path / "model",
+        config=config,
+        measure=BestInTheMiddle(),
+        on_refit=shares.append,
+    )
+    assert [result.epoch for result in trained.results] == [1, 2, 3, 4]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+    items = Vocabulary.open(world.items)
+    histories = open_dataset(world.dataset).histories(items)
+    (parts,) = SplitBlocks.of(histories, LeaveLastOut(), has_validation=False)
+    torch.manual_seed(CONFIG.training.seed)
+    expected = build_model(CONFIG.model, num_items=NUM_ITEMS, num_users=NUM_USERS)
+    fit(expected, parts.train, config=CONFIG, num_epochs=3)
+    model = load_model(trained.directory, vocabulary=items.hash)
+    for weight, expected_weight in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(weight, expected_weight.detach(), atol=2e-3, rtol=1e-2)
+
+
+@dataclass(frozen=True)
+class BestInTheMiddle:
+    """Makes a validation that finds the third epoch the best."""
+
+    def __call__(self, held: Held) -> Callable[[EmbeddingModel], dict[str, float]]:
+        values = iter([0.1, 0.2, 0.9, 0.3])
+        return lambda model: {"ndcg_at_10": next(values)}
 
 
 def test_what_no_retry_can_mend_is_told_at_once(tmp_path: Path) -> None:

@@ -8,8 +8,11 @@ from raysys.commands.measuring import measure
 from raysys.config import EvaluationConfig, PipelineConfig, RandomSplit
 from raysys.dataset import histories as histories_module
 from raysys.dataset.histories import Histories
+from raysys.dataset.popularity import popularity_counts
+from raysys.dataset.splits import split
 from raysys.errors import DatasetError
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
+from raysys.evaluation.evaluate import evaluate
 from raysys.evaluation.report import Report
 
 NUM_ITEMS = 12
@@ -59,6 +62,24 @@ def test_a_large_catalogue_is_compared_with_what_followed_recent_items(
     monkeypatch.setattr(measuring, "_EASE_UP_TO", NUM_ITEMS - 1)
     found = report(histories(), CONFIG, [])
     assert set(found.evaluations) == {"gru", "popularity", "last item", "recent items"}
+
+
+def test_baselines_learn_from_validation_where_the_model_did() -> None:
+    training = CONFIG.training.model_copy(update={"refit": True})
+    found = report(histories(), CONFIG.model_copy(update={"training": training}), [])
+    test = split(histories(), CONFIG.split).test
+    counts = popularity_counts([test.histories, _of_short_histories()], NUM_ITEMS)
+    expected = evaluate(FixedRanking(counts), test, CONFIG.evaluation.ks).means()
+    assert found.evaluations["popularity"].means() == expected
+    before = report(histories(), CONFIG, []).evaluations
+    assert before["popularity"].means() != expected
+    assert before["gru"].means() == found.evaluations["gru"].means()
+
+
+def _of_short_histories() -> Histories:
+    """Return those of which nothing is held back."""
+    everybody = histories()
+    return everybody.take(np.flatnonzero((everybody.lengths > 0) & (everybody.lengths < 3)))
 
 
 def test_where_nobody_has_something_to_be_found_there_is_no_report() -> None:

@@ -20,3 +20,5 @@ def test_a_bar_moves_within_epochs_and_keeps_the_last_validation_in_sight() -> N
         (1, 4, "loss 3.000, ndcg_at_10 0.1250, 1,000/s"),
         (1.25, 4, "loss 2.500, ndcg_at_10 0.1250, 2,000/s"),
     ]
+    progress.on_refit(0.75)
+    assert shown[-1] == (3, 4, "refit on validation too, ndcg_at_10 0.1250")

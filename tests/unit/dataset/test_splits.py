@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import count
 
 import numpy as np
@@ -407,6 +408,24 @@ def test_split_block_by_block_everybody_is_where_splitting_all_at_once_puts_them
                 found = concatenated([getattr(each, side) for each in held]).to_table()
                 assert found.equals(concatenated([getattr(expected, side)]).to_table())
     assert sum(len(train) for train in parts.train()) == len(whole.train)
+
+
+@every_split(test_share=0.2, validation_share=0.2)
+def test_without_validation_all_but_the_test_part_is_learnt(config: SplitConfig):
+    random = np.random.default_rng(0)
+    times = {f"u{n:02}": sorted(random.integers(0, 99, 3 + n % 7).tolist()) for n in range(40)}
+    histories = histories_of(**times)
+    parts = split(histories, config)
+    (refit,) = SplitBlocks.of(histories, config, has_validation=False)
+    assert len(parts.validation) > 5
+    assert len(refit.validation) == 0
+    assert refit.test.relevant.to_table().equals(parts.test.relevant.to_table())
+    assert refit.test.histories.to_table().equals(parts.test.histories.to_table())
+    learnt = Counter(refit.train.item_nums.tolist())
+    held_back = Counter(parts.validation.relevant.item_nums.tolist())
+    if isinstance(config, UserSplit | SequentialExamples):  # they come with what is asked with
+        held_back += Counter(parts.validation.histories.item_nums.tolist())
+    assert learnt == Counter(parts.train.item_nums.tolist()) + held_back
 
 
 def test_blocks_that_leave_nothing_to_learn_from_are_refused():

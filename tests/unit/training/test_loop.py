@@ -285,6 +285,24 @@ def test_without_validation_every_epoch_runs_and_the_last_is_kept():
     assert all(map(torch.equal, weights_of(model), last[-1]))
 
 
+@pytest.mark.parametrize("taken_up_after", [0, 2, 3])
+def test_a_refit_is_the_training_it_repeats_up_to_its_epoch(taken_up_after: int):
+    config = gru_config(max_epochs=5)
+    checkpoints: list[Checkpoint] = []
+    fit(
+        model_for(config),
+        rings(),
+        config=config,
+        on_epoch=lambda result, checkpoint: checkpoints.append(checkpoint.copy()),
+    )
+    start = checkpoints[taken_up_after - 1] if taken_up_after else None
+    model = model_for(config)
+    results = fit(model, rings(), config=config, start=start, num_epochs=3)
+    assert [result.epoch for result in results] == [1, 2, 3]
+    expected = checkpoints[2].weights
+    assert all(torch.equal(each, expected[name]) for name, each in model.state_dict().items())
+
+
 def test_a_metric_that_validation_does_not_measure_is_named():
     config = gru_config().model_copy(update={"evaluation": EvaluationConfig(metric_k=7)})
     with pytest.raises(TrainingError, match=r"stop by ndcg_at_7.*measured ndcg_at_10"):
