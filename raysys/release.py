@@ -72,7 +72,7 @@ class Manifest(BaseModel):
     embedding_dim: int
     """Width of the stored candidate embeddings: a multiple of 16, zero-padded."""
     history_length: int
-    """The newest interactions that the query tower reads; 0: it answers everybody alike."""
+    """The newest interactions that the query tower reads."""
     vocabulary: str
     """Hash of the item vocabulary; every part that holds item numbers carries it too."""
     num_items: int

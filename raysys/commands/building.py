@@ -11,6 +11,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,10 @@ def build_release(
         material.write(draft.path)
         write_model(material, draft.path)
         model = load_model(draft.path / MODEL_DIRECTORY, vocabulary=items.hash)
-        retriever = embedding_retriever(model, users)
+        retriever_for = partial(embedding_retriever, model, users)
         kind = config.model.kind
         with console.progress("evaluating") as advance:
-            report = measure(retriever, kind, material.histories, len(items), config, advance)
+            report = measure(retriever_for, kind, material.histories, len(items), config, advance)
         if isinstance(model, Counted):  # now that it is measured, what was held back counts too
             recount(model, material.histories.blocks)
             directory = draft.path / MODEL_DIRECTORY

@@ -1,6 +1,7 @@
 """`raysys evaluate`: measure a release's model against the baselines on a dataset."""
 
 import argparse
+from functools import partial
 from typing import Any
 
 from raysys.commands.console import Console
@@ -30,13 +31,13 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"so the figures would flatter. Name the dataset that the release was trained on."
         )
     histories = dataset.histories(model.items, config.feedback)
-    retriever = model.retriever
     if isinstance(model.model, Counted):  # it was released with what is to be found counted too
-        recount(model.model, SplitBlocks.of(histories, config.split).train)
-        retriever = embedding_retriever(model.model, model.users)
+        has_validation = not config.training.refit
+        parts = SplitBlocks.of(histories, config.split, has_validation=has_validation)
+        recount(model.model, parts.train)
     with console.progress("evaluating") as advance:
         report = measure(
-            retriever,
+            partial(embedding_retriever, model.model, model.users),
             model.release.manifest.model_kind,
             histories,
             len(model.items),

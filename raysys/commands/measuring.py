@@ -32,7 +32,7 @@ _SPLIT_WORDS = {
 
 
 def measure(
-    retriever: Retriever,
+    retriever_for: Callable[[FixedRanking], Retriever],
     model_kind: str,
     histories: Histories,
     num_items: int,
@@ -45,14 +45,17 @@ def measure(
     items; popularity says what is reached without any model.
 
     Args:
+        retriever_for: gives the model, which answers by this ranking, the popular items of the
+            train part, those of whom it knows nothing.
         histories: of all users; they are read in blocks.
     """
     # What the model has learnt from, the baselines may too.
     has_validation = not config.training.refit
     parts = SplitBlocks.of(histories, config.split, has_validation=has_validation)
+    popularity = FixedRanking(popularity_counts(parts.train(), num_items))
     retrievers: dict[str, Retriever] = {
-        model_kind: retriever,
-        "popularity": FixedRanking(popularity_counts(parts.train(), num_items)),
+        model_kind: retriever_for(popularity),
+        "popularity": popularity,
         "last item": Transitions(parts.train(), num_items),
     }
     if num_items <= _EASE_UP_TO:

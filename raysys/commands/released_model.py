@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.retriever import EmbeddingRetriever
 from raysys.models.base import EmbeddingModel
 from raysys.models.encode import HistoryEncoder, encode_catalogue
@@ -37,7 +38,8 @@ class ReleasedModel:
         self.histories = Histories.open(release.file(HISTORIES))
         self.counts: NDArray[np.int64] = np.load(release.file(POPULARITY), allow_pickle=False)
         self.model = load_model(release.path / MODEL_DIRECTORY, vocabulary=self.items.hash)
-        self.retriever = embedding_retriever(self.model, self.users)
+        popular = FixedRanking(self.counts)
+        self.retriever = embedding_retriever(self.model, self.users, popular)
 
     def item_table(self) -> pa.Table:
         """Return the item table, in the order of the item numbers."""
@@ -50,8 +52,14 @@ class ReleasedModel:
         return [self.items.ids_of(row[row > 0]) for row in top.item_nums]
 
 
-def embedding_retriever(model: EmbeddingModel, users: Vocabulary) -> EmbeddingRetriever:
-    """Return the model behind the door that baselines share."""
+def embedding_retriever(
+    model: EmbeddingModel, users: Vocabulary, for_strangers: FixedRanking | None = None
+) -> EmbeddingRetriever:
+    """Return the model behind the door that baselines share.
+
+    Args:
+        for_strangers: what they get of whom nothing is known; None: nothing is found for them.
+    """
     candidates = encode_catalogue(model)
     nums = np.arange(1, len(candidates) + 1, dtype=np.int32)
 
@@ -62,4 +70,4 @@ def embedding_retriever(model: EmbeddingModel, users: Vocabulary) -> EmbeddingRe
         user_nums = users.numbers(histories.user_ids, num_buckets=num_buckets)
         return encoder.encode(histories, user_nums=user_nums)
 
-    return EmbeddingRetriever(encode, candidates, nums)
+    return EmbeddingRetriever(encode, candidates, nums, for_strangers)

@@ -109,7 +109,7 @@ class CountedConfig(Config):
     """What every model has that is counted, not learnt: one list for everybody."""
 
     history_length: Literal[0] = 0
-    """Nothing of a history is read, so strangers are answered like everybody."""
+    """Nothing of a history is read."""
 
 
 class PopularityConfig(CountedConfig):

@@ -32,6 +32,12 @@ class Exclusions:
         lengths = [len(nums) for nums in arrays]
         return cls(offsets_of(lengths), np.concatenate([np.zeros(0, np.int32), *arrays]))
 
+    @classmethod
+    def of_rows(cls, lists: ItemLists, rows: Sequence[int] | NDArray[np.integer]) -> "Exclusions":
+        """Return the lists of some queries."""
+        starts, ends = lists.offsets[:-1], lists.offsets[1:]
+        return cls.from_lists([lists.item_nums[starts[row] : ends[row]] for row in rows])
+
 
 def mask_excluded(
     scores: NDArray[np.floating],

@@ -51,9 +51,9 @@ class HistoryEncoder:
     ) -> NDArray[np.float32]:
         """Return one vector per history, (B, D) float32, divided by the model's temperature.
 
-        Items of number 0 are skipped, as if they had not been in the log. Where a model reads
-        histories, one without known items is encoded as zeros; where it reads users, so is one
-        without number.
+        Items of number 0 are skipped, as if they had not been in the log. Zeros stand for those of
+        whom the model knows nothing: where it reads histories, one without known items; where it
+        reads users, one without number or from whom nothing was learnt.
 
         Args:
             user_nums: (B,) numbers of the users; None: all unknown.

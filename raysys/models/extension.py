@@ -52,6 +52,8 @@ def extended(
         num_first = len(trained) - num_last
         target[:num_first] = trained[:num_first]
         target[len(target) - num_last :] = trained[num_first:]
+        if name == _USER_TABLE:  # nothing was learnt from them: chance would be taken for a taste
+            target[num_first : len(target) - num_last] = 0.0
     if larger.features.items is not None:  # new items lie where their features put them
         larger.item_tower.ids.weight.detach()[model.num_items + 1 :] = 0.0
     return larger

@@ -1,7 +1,9 @@
 """Two towers: a vector for a user and one for an item, each of an id and of what is known of it."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysys.config import TwoTowerConfig
@@ -59,6 +61,18 @@ class TwoTower(EmbeddingModel):
     @property
     def item_tower(self) -> FeatureTower:
         return self.candidate_tower
+
+    def forget_users(self, is_forgotten: NDArray[np.bool_]) -> None:
+        """Let the vectors of some users be zero, but for what follows from their features.
+
+        So begin those from whom nothing is to be learnt: a vector that chance alone made would rank
+        at random, and be taken for somebody's taste.
+
+        Args:
+            is_forgotten: (num_users + 1 + num_user_buckets,) by number.
+        """
+        with torch.no_grad():
+            self.query_tower.ids.weight[torch.from_numpy(is_forgotten)] = 0.0
 
     def encode_queries(self, batch: QueryBatch) -> Tensor:
         """Return the user vectors, (B, D); the histories are not read."""

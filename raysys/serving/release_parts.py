@@ -27,7 +27,7 @@ class ReleaseParts:
     num_partitions: int
     embedding_dim: int
     history_length: int
-    """The newest interactions that the query encoder reads; 0: it answers everybody alike."""
+    """The newest interactions that the query encoder reads."""
 
     @classmethod
     def load(cls, release: Release) -> "ReleaseParts":

@@ -170,7 +170,7 @@ def _searched_in_groups(
             shard,
             request.queries[rows],
             int(request.ks[rows].max()),
-            _lists_of(request, rows),
+            Exclusions.of_rows(request, rows),
             by_cosine=bool(group % 2),
         )
         found = top.item_nums.shape[1]
@@ -184,9 +184,3 @@ def _search(
 ) -> TopK:
     search = shard.search_by_cosine if by_cosine else shard.search
     return search(queries, k, excluded)
-
-
-def _lists_of(lists: ItemLists, rows: NDArray[np.integer]) -> Exclusions:
-    return Exclusions.from_lists(
-        [lists.item_nums[_span(lists.offsets, row)] for row in rows.tolist()]
-    )

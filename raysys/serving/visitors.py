@@ -32,7 +32,7 @@ class Visitor:
         occurred_at_us: (H,)
         seen: (E,) distinct.
         seen_keys: the same, of items that the release does not know: distinct, all below 0.
-        is_known: there is something that a query can be made of.
+        is_known: False once their query turned out to be zeros: the model knows nothing of them.
         vector: (D,) the encoded query; None until it was encoded.
     """
 
@@ -41,7 +41,7 @@ class Visitor:
     occurred_at_us: NDArray[np.int64]
     seen: NDArray[np.int32]
     seen_keys: NDArray[np.int64]
-    is_known: bool
+    is_known: bool = True
     vector: NDArray[np.float32] | None = None
 
 
@@ -53,8 +53,7 @@ class Visitors:
 
     Args:
         feedback: what the release counts; the database's events are judged by it too.
-        history_length: the newest interactions that an encoder wants; 0: it answers everybody
-            alike, strangers too.
+        history_length: the newest interactions that an encoder wants.
         max_seen_items: the newest distinct items that count as seen.
     """
 
@@ -125,5 +124,4 @@ class Visitors:
             occurred_at_us=read.occurred_at_us[first:],
             seen=past.newest_distinct(self._max_seen_items),
             seen_keys=seen_keys,
-            is_known=len(read.item_nums) > 0 or self._history_length == 0,
         )

@@ -14,6 +14,7 @@ from raysys.dataset.selection import Total, alone
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
+from raysys.models.two_tower import TwoTower
 from raysys.training.pieces import Pieces, pieces_of
 from raysys.training.warm_start import WarmStart
 
@@ -67,4 +68,9 @@ def prepare(
         pieces = warm_start.narrowed(pieces, histories)
         model = warm_start.load(items.hash)
     user_nums = users.numbers(pieces.train.user_ids, num_buckets=model.num_user_buckets)
+    if warm_start is None and isinstance(model, TwoTower):
+        num_rows = len(model.query_tower.ids.weight)
+        num_targets = [block.num_targets() for block in pieces.train.blocks()]
+        learnt_from = user_nums[np.concatenate([np.zeros(0, np.int64), *num_targets]) > 0]
+        model.forget_users(total(np.bincount(learnt_from, minlength=num_rows)) == 0)
     return Prepared(model, pieces, user_nums)

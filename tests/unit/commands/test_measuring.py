@@ -30,7 +30,7 @@ def histories() -> Histories:
 def report(of: Histories, config: PipelineConfig, seen: list[tuple[float, float]]) -> Report:
     ranking = FixedRanking(np.arange(NUM_ITEMS + 1))
     return measure(
-        ranking,
+        lambda popularity: ranking,
         "gru",
         of,
         NUM_ITEMS,

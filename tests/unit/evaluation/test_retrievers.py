@@ -162,3 +162,22 @@ def test_items_that_a_model_never_knew_do_not_matter(make: Make):
     known = retriever.top_k(histories_of([1, 3]), 4, excluded=None)
     with_unknown = retriever.top_k(histories_of([0, 1, 0, 3]), 4, excluded=None)
     assert with_unknown.item_nums.tolist() == known.item_nums.tolist()
+
+
+def test_strangers_get_the_ranking_for_them_without_what_they_have_seen():
+    table = np.eye(NUM_ITEMS, dtype=np.float32)
+    nums = np.arange(1, NUM_ITEMS + 1, dtype=np.int32)
+
+    def encode(histories: Histories) -> np.ndarray:
+        return np.stack([table[3] * (histories.lengths[row] > 1) for row in range(len(histories))])
+
+    popular = FixedRanking(np.array([0, 1, 9, 2, 3, 8, 0, 0, 0]))
+    asked = histories_of([1, 2], [5], [])
+    alone = EmbeddingRetriever(encode, table, nums).top_k(asked, 3, excluded=asked)
+    top = EmbeddingRetriever(encode, table, nums, popular).top_k(asked, 3, excluded=asked)
+    assert top.item_nums.tolist() == [[4, 3, 5], [2, 4, 3], [2, 5, 4]]
+    assert top.scores.tolist() == [[1, 0, 0], [9, 3, 2], [9, 8, 3]]
+    assert top.item_nums[0].tolist() == alone.item_nums[0].tolist()
+    assert alone.item_nums[1:].tolist() == [[1, 2, 3], [1, 2, 3]]
+    free = EmbeddingRetriever(encode, table, nums, popular).top_k(asked, 2, excluded=None)
+    assert free.item_nums[1:].tolist() == [[2, 5], [2, 5]]

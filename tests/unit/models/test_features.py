@@ -225,8 +225,8 @@ def test_an_item_that_is_new_to_a_model_of_histories_lies_where_its_features_put
 def test_a_query_is_encoded_with_its_users_features():
     model = two_towers()
     expected = model.query_tower.all_rows().numpy()
-    nobody = histories_of([[]] * len(expected))
-    found = encode_histories(model, nobody, user_nums=np.arange(len(expected)))[:, :2]
+    histories = histories_of([[1]] * len(expected))
+    found = encode_histories(model, histories, user_nums=np.arange(len(expected)))[:, :2]
     np.testing.assert_array_equal(found, expected)
     own = model.query_tower.ids.weight.detach().numpy()
     assert (found[1:3] != own[1:3]).any()

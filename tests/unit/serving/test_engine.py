@@ -140,6 +140,20 @@ def test_an_unknown_user_gets_the_popular_list_and_is_told_so(tmp_path: Path) ->
     run(world, scenario)
 
 
+def test_a_stranger_whom_the_model_has_an_answer_for_gets_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.encoder.for_strangers = encoded([7])
+
+    async def scenario() -> None:
+        for _ in range(2):
+            answer = await ask(world, "a stranger", 5)
+            assert (answer.source, answer.reason) == ("model", None)
+            assert answer.item_ids == ranked([7], 5, [])
+        assert len(world.encoder.calls) == 1
+
+    run(world, scenario)
+
+
 def test_a_user_whose_only_events_are_on_unknown_items_is_unknown(tmp_path: Path) -> None:
     world = World(tmp_path)
 
@@ -242,7 +256,7 @@ def test_each_hop_happens_once_for_all_that_arrive_together(tmp_path: Path) -> N
         users = [*HISTORIES, "a stranger", "anna"]
         await asyncio.gather(*(ask(world, user) for user in users))
         assert world.store.reads == 1
-        assert world.encoder.calls == [["anna", "bert", "carl"]]
+        assert world.encoder.calls == [["anna", "bert", "carl", "a stranger"]]
         assert [shard.batch_sizes for shard in world.shards] == [[4], [4]]  # all but the stranger
 
     run(world, scenario)

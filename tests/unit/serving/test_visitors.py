@@ -126,20 +126,18 @@ def test_without_a_current_state_the_cache_is_used_and_not_filled(visitors: Visi
 
 def test_a_stranger_has_nothing(visitors: Visitors) -> None:
     visitor = visitors.look_up(["x"], {})["x"]
-    assert (visitor.is_known, visitor.item_nums.tolist(), visitor.seen.tolist()) == (False, [], [])
+    assert (visitor.item_nums.tolist(), visitor.seen.tolist()) == ([], [])
 
 
-def test_a_stranger_is_answered_by_what_answers_everybody_alike() -> None:
+def test_what_a_model_does_not_read_is_not_given_to_it() -> None:
     items = Vocabulary.from_ids(["a", "b", "c"])
     histories = Histories.from_lists(["u"], [[1, 2]], [[10, 20]])
     visitors = Visitors(
         items, histories, FeedbackConfig(), history_length=0, max_seen_items=9, max_cached=2
     )
-    for user, seen in (("x", []), ("u", [1, 2])):
-        visitor = visitors.look_up([user], {})[user]
-        assert visitor.is_known
-        assert visitor.item_nums.tolist() == visitor.occurred_at_us.tolist() == []
-        assert sorted(visitor.seen.tolist()) == seen
+    visitor = visitors.look_up(["u"], {})["u"]
+    assert visitor.item_nums.tolist() == visitor.occurred_at_us.tolist() == []
+    assert sorted(visitor.seen.tolist()) == [1, 2]
 
 
 def test_events_are_judged_as_the_release_judged_its_own() -> None:
@@ -170,7 +168,7 @@ def test_events_are_judged_as_the_release_judged_its_own() -> None:
     assert sorted(visitor.seen_keys.tolist()) == sorted(keys)
 
 
-def test_who_only_disliked_something_cannot_be_asked_about() -> None:
+def test_who_only_disliked_something_has_seen_it_and_nothing_is_read() -> None:
     items, histories = Vocabulary.from_ids(["a"]), Histories.from_lists([], [], [])
     feedback = FeedbackConfig(negative_event_types=("dislike",))
     visitors = Visitors(
@@ -178,7 +176,7 @@ def test_who_only_disliked_something_cannot_be_asked_about() -> None:
     )
     state = UserState(1, (Interaction("a", 30, "dislike"),))
     visitor = visitors.look_up(["u"], {"u": state})["u"]
-    assert (visitor.is_known, visitor.seen.tolist()) == (False, [1])
+    assert (visitor.item_nums.tolist(), visitor.seen.tolist()) == ([], [1])
 
 
 FEEDBACKS = st.builds(

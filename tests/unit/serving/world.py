@@ -62,13 +62,17 @@ class FakeEncoder:
         self.hangs = False
         self.release = RELEASE
         self.knows_nobody = False
+        self.for_strangers = encoded([])
 
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
         self.calls.append(request.user_ids)
         self.requests.append(request)
         await self.check(request.release)
         spans = zip(request.offsets[:-1], request.offsets[1:], strict=True)
-        rows = [encoded(request.item_nums[start:end]) for start, end in spans]
+        rows = [
+            encoded(request.item_nums[start:end]) if end > start else self.for_strangers
+            for start, end in spans
+        ]
         return np.stack(rows) * (0 if self.knows_nobody else 1)
 
     async def check(self, release: str) -> None:
