@@ -34,7 +34,7 @@ test: $(READY)  ## all tests
 	$(BIN)/python -m pytest --numprocesses $(NUM_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: $(READY)  ## the tests that start no Ray
-	$(BIN)/python -m pytest tests/unit tests/house $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/house --numprocesses $(NUM_AT_ONCE) --dist loadfile $(ARGS)
 
 check: $(READY)  ## lint, spelling, types, and the rules of the house
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document; its schemas come from the shapes that requests are checked with."""
 
+import functools
 from typing import Any
 
 import msgspec
@@ -19,14 +20,6 @@ _COMPONENTS = "#/components/schemas/{name}"
 
 def openapi_document(max_body_bytes: int) -> dict[str, Any]:
     """Return the document for every path of the API, as a JSON value."""
-    shapes = (
-        RecommendationsRequest,
-        RecommendationsAnswer,
-        EventsRequest,
-        ItemsRequest,
-        ErrorAnswer,
-    )
-    _, schemas = msgspec.json.schema_components(shapes, ref_template=_COMPONENTS)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -46,8 +39,22 @@ def openapi_document(max_body_bytes: int) -> dict[str, Any]:
             "/readyz": {"get": _health("Say what is served", "readyz", ready=True)},
             "/openapi.json": {"get": _document()},
         },
-        "components": {"schemas": schemas},
+        "components": {"schemas": _schemas()},
     }
+
+
+@functools.cache
+def _schemas() -> dict[str, Any]:
+    """Return the shapes by name; to look into every annotation takes some milliseconds."""
+    shapes = (
+        RecommendationsRequest,
+        RecommendationsAnswer,
+        EventsRequest,
+        ItemsRequest,
+        ErrorAnswer,
+    )
+    _, schemas = msgspec.json.schema_components(shapes, ref_template=_COMPONENTS)
+    return schemas
 
 
 def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:

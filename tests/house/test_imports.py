@@ -61,10 +61,15 @@ def _name(path: Path) -> str:
 
 
 @functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def _imported_modules(path: Path) -> frozenset[str]:
     """Return every module that a file names in an import, wherever the import stands."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -196,5 +201,5 @@ def test_everything_but_commands_and_the_listed_files_imports_with_ray_blocked(
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [_name(path) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [_name(path) for path in SOURCES if not ast.get_docstring(_tree(path))]
     assert silent == []

@@ -117,10 +117,7 @@ def reciprocal_rank(scores, train: Histories, newest: Histories) -> float:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_is_known_of_items_makes_new_ones_better_and_others_too(seed):
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     ids, features = (quality(seed, reads_features=reads) for reads in (False, True))
-    torch.set_num_threads(num_threads)
     assert features.of_new > K / NUM_NEW + 0.2  # who knows nothing of them ranks them by chance
     assert features.of_new > ids.of_new - 0.02  # the regression of `index.cold_start`
     assert features.of_known > ids.of_known + 0.02

@@ -15,7 +15,7 @@ from raysys.models.counted import Counted
 from raysys.training.checkpoint import Checkpoint
 from raysys.training.counting import recount
 from raysys.training.loop import fit
-from tests.unit.training.test_loop import fit_in_ranks
+from tests.unit.training.ranks import fit_in_ranks
 
 HOUR_US = 3_600_000_000
 NUM_ITEMS = 12

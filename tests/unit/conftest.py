@@ -1,0 +1,22 @@
+"""What tests that start no Ray may rely on: one thread of torch, whoever loaded it."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_of_torch() -> Iterator[None]:
+    """Let small products wait for no other thread: one that waits burns CPU seconds all the same.
+
+    A test of how threads change nothing sets their number itself.
+    """
+    torch = sys.modules.get("torch")  # not worth two seconds to tests that do without
+    if torch is None:
+        yield
+        return
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
