@@ -10,6 +10,7 @@ NDCG@10 against EASE with recency-weighted histories.
     make bench-quality ARGS="--models popularity,recency-ease,aws-user-personalization --seeds 1"
     make bench-quality ARGS="--models aws-user-personalization --set hidden_dimension=64"
     make bench-quality ARGS="--refit"    # the best epoch's number, learnt from validation too
+    make bench-quality ARGS="--models ensemble"    # both models of histories, refit, together
 
 Settings of the baselines were chosen by validation NDCG@10 on this data.
 """
@@ -27,9 +28,17 @@ import numpy as np
 import torch
 import yaml
 from movielens_100k import Log, item_features, read_log
-from plain_training import calibration, retriever_of, timed, train_here, with_training
+from plain_training import (
+    Trained,
+    calibration,
+    retriever_of,
+    timed,
+    train_here,
+    with_training,
+)
 
-from raysys.config import LeaveLastOut
+from raysys.commands.released_model import embedding_retriever
+from raysys.config import EnsembleConfig, LeaveLastOut, PipelineConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.popularity import popularity_counts, trend_scores, window_counts
 from raysys.dataset.splits import Split, split
@@ -40,7 +49,8 @@ from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.comparison import estimated_mean, paired_difference
 from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.topk import Retriever
-from raysys.recipes import RECIPES, Recipe
+from raysys.models.ensemble import Ensemble
+from raysys.recipes import RECIPES, USER_PERSONALIZATION, Recipe
 
 KS = (10, 100)
 METRIC = "ndcg_at_10"
@@ -49,8 +59,10 @@ BAR_MODEL = "recency-ease"
 BARS = {
     "aws-user-personalization": (0.115, 0.212, 0.665),
     "transformer": (0.122, 0.225, 0.68),
+    "ensemble": (0.135, 0.245, 0.70),
 }
 """Of `SHOWN`, by recipe."""
+ENSEMBLE = (USER_PERSONALIZATION.name, "transformer")
 
 Fit = Callable[[list[Histories], int], Retriever]
 
@@ -111,34 +123,81 @@ def measure_baseline(fit: Fit, parts: Split, num_items: int, *, refit: bool) -> 
     return measured
 
 
-def measure_recipe(
-    recipe: Recipe, log: Log, parts: Split, arguments: argparse.Namespace
-) -> Measured:
+class Recipes:
+    """Learns with each recipe and seed once, whoever asks for it."""
+
+    def __init__(self, log: Log, parts: Split, arguments: argparse.Namespace) -> None:
+        self.log, self.parts, self._arguments = log, parts, arguments
+        self._features = item_features(arguments.cache, log.items)
+        self._chosen: dict[tuple[str, int], Trained] = {}
+        self._refit: dict[tuple[str, int], Trained] = {}
+
+    def chosen(self, recipe: Recipe, seed: int) -> Trained:
+        """Return the model of the epoch that validation chose."""
+        if (recipe.name, seed) not in self._chosen:
+            self._chosen[recipe.name, seed] = train_here(
+                self._config(recipe, seed),
+                self.log,
+                self.parts.train,
+                features=self._features,
+                validation=self.parts.validation,
+            )
+        return self._chosen[recipe.name, seed]
+
+    def refit(self, recipe: Recipe, seed: int) -> Trained:
+        """Return the model that learnt from validation too, for as many epochs as were best."""
+        if (recipe.name, seed) not in self._refit:
+            enough = self.chosen(recipe, seed).best(METRIC).epoch
+            self._refit[recipe.name, seed] = train_here(
+                self._config(recipe, seed),
+                self.log,
+                learnt_from(self.parts, refit=True),
+                features=self._features,
+                is_enough=lambda result, model: result.epoch >= enough,
+            )
+        return self._refit[recipe.name, seed]
+
+    def _config(self, recipe: Recipe, seed: int) -> PipelineConfig:
+        config = recipe.configure(self._arguments.set)
+        return with_training(config, seed=seed, max_epochs=self._arguments.epochs)
+
+
+def measure_recipe(recipe: Recipe, recipes: Recipes, seeds: list[int], *, refit: bool) -> Measured:
     measured = Measured()
-    features = item_features(arguments.cache, log.items)
-    for seed in arguments.seeds:
-        config = recipe.configure(arguments.set)
-        config = with_training(config, seed=seed, max_epochs=arguments.epochs)
-        trained = train_here(
-            config, log, parts.train, features=features, validation=parts.validation
-        )
+    for seed in seeds:
+        trained = recipes.chosen(recipe, seed)
         best = trained.best(METRIC)
         notes = {"validation": best.metrics[METRIC], "cpu_s": trained.cpu_s}
         notes |= {"epochs": trained.num_epochs, "best_epoch": best.epoch}
-        if arguments.refit:
-            enough = best.epoch
-            trained = train_here(
-                config,
-                log,
-                learnt_from(parts, refit=True),
-                features=features,
-                is_enough=lambda result, model, enough=enough: result.epoch >= enough,
-            )
+        if refit:
+            trained = recipes.refit(recipe, seed)
             notes["cpu_s"] += trained.cpu_s
-        measured.add(evaluate(retriever_of(trained, log), parts.test, KS), **notes)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in notes.items())
-        print(f"{recipe.name}, seed {seed}: {shown}", file=sys.stderr, flush=True)
+        measured.add(evaluate(retriever_of(trained, recipes.log), recipes.parts.test, KS), **notes)
+        say(recipe.name, seed, notes)
     return measured
+
+
+def measure_ensemble(recipes: Recipes, seeds: list[int]) -> Measured:
+    """Let a GRU and a transformer of one seed rank together, both refit."""
+    measured = Measured()
+    for seed in seeds:
+        members, cpu_s = [], 0.0
+        for name in ENSEMBLE:
+            trained = recipes.refit(RECIPES[name], seed)
+            cpu_s += trained.cpu_s + recipes.chosen(RECIPES[name], seed).cpu_s
+            members.append(trained.model)
+        config = EnsembleConfig(
+            members=tuple(member.config for member in members), weights=(1.0,) * len(members)
+        )
+        together = embedding_retriever(Ensemble(config, members), recipes.log.users)
+        measured.add(evaluate(together, recipes.parts.test, KS), cpu_s=cpu_s)
+        say("ensemble", seed, {"cpu_s": cpu_s})
+    return measured
+
+
+def say(name: str, seed: int, notes: dict[str, float]) -> None:
+    shown = ", ".join(f"{key} {value:.4g}" for key, value in notes.items())
+    print(f"{name}, seed {seed}: {shown}", file=sys.stderr, flush=True)
 
 
 def learnt_from(parts: Split, *, refit: bool) -> Histories:
@@ -185,7 +244,7 @@ def parsed() -> argparse.Namespace:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="of the named recipes"
     )
     arguments = parser.parse_args()
-    known = [*BASELINES, *RECIPES]
+    known = [*BASELINES, *RECIPES, "ensemble"]
     if unknown := set(arguments.models or []) - set(known):
         parser.error(f"no such models: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if arguments.set and not arguments.models:
@@ -202,20 +261,25 @@ def main() -> int:
     torch.set_num_threads(1)  # a thread that waits for another one burns CPU seconds
     log = read_log(arguments.cache)
     parts = split(log.histories, LeaveLastOut())
-    beside = {"refit": arguments.refit, "calibration_cpu_s": round(calibration(), 3)}
-    bar = measure_baseline(BASELINES[BAR_MODEL], parts, len(log.items), refit=arguments.refit)
-    passed = True
+    calibration_cpu_s = round(calibration(), 3)
+    bars = {
+        refit: measure_baseline(BASELINES[BAR_MODEL], parts, len(log.items), refit=refit)
+        for refit in (False, True)
+    }
+    recipes, passed = Recipes(log, parts, arguments), True
     for name in arguments.models:
+        refit = arguments.refit or name == "ensemble"
         if name in BASELINES:
-            measured = measure_baseline(
-                BASELINES[name], parts, len(log.items), refit=arguments.refit
-            )
+            measured = measure_baseline(BASELINES[name], parts, len(log.items), refit=refit)
+        elif name == "ensemble":
+            measured = measure_ensemble(recipes, arguments.seeds)
         else:
-            measured = measure_recipe(RECIPES[name], log, parts, arguments)
+            measured = measure_recipe(RECIPES[name], recipes, arguments.seeds, refit=refit)
         seeds = [] if name in BASELINES else arguments.seeds
-        line = line_of(name, measured, bar.values(METRIC), seeds)
-        load = [round(each, 2) for each in os.getloadavg()]
-        print(json.dumps(line | beside | {"load": load}), flush=True)
+        line = line_of(name, measured, bars[refit].values(METRIC), seeds)
+        line |= {"refit": refit, "calibration_cpu_s": calibration_cpu_s}
+        line["load"] = [round(each, 2) for each in os.getloadavg()]
+        print(json.dumps(line), flush=True)
         passed &= line.get("passed", True)
     return 0 if passed else 1
 

@@ -76,6 +76,12 @@ COMMANDS = {
         declarations.declare_release,
         outputs=("releases",),
     ),
+    "combine": Command(
+        "raysys.commands.combine",
+        "let several releases rank together, publish them as one",
+        declarations.declare_combine,
+        outputs=("releases",),
+    ),
     "update": Command(
         "raysys.commands.update",
         "let a release learn what is new in its dataset, publish another one",

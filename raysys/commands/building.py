@@ -235,9 +235,9 @@ def _write_index(
 
 def _write_cold_start(draft: Path, model: EmbeddingModel, vectors: NDArray[np.float32]) -> None:
     """Write where items lie that nobody has interacted with: the model knows, or it is learnt."""
-    tower, known = model.item_tower, model.features.items
-    if tower.projection is not None and known is not None:
-        ItemTower(known.encoder, tower.projection.as_arrays()).save(draft)
+    projection = model.projection_of_items()
+    if projection is not None:
+        ItemTower(projection.encoder, projection.layers).save(draft)
         return
     table = open_item_table(draft / ITEM_TABLE)
     counts = np.load(draft / POPULARITY)[1:]

@@ -283,6 +283,25 @@ def declare_release(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def declare_combine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, help="the dataset that the releases were trained on")
+    parser.add_argument(
+        "--release",
+        type=Path,
+        required=True,
+        action="append",
+        metavar="PATH",
+        help="a release of a model that reads histories; named twice or more often",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="W,W",
+        help="how much each release counts, in the same order (default: all alike)",
+    )
+    _publishes(parser)
+    _must_be_of_group(parser)
+
+
 def declare_update(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset", type=Path, help="the release's interactions and newer ones, imported together"

@@ -14,7 +14,7 @@ from raysys.commands.building import build_release, training_now
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.material import Material
-from raysys.config import PipelineConfig, TrainingConfig, load_config
+from raysys.config import EnsembleConfig, PipelineConfig, TrainingConfig, load_config
 from raysys.dataset.dataset import open_dataset
 from raysys.errors import ConfigError
 from raysys.evaluation.report import Report
@@ -118,6 +118,11 @@ def _settings(arguments: argparse.Namespace) -> tuple[str, PipelineConfig]:
         if values:
             raise ConfigError("--set changes a recipe; with --config write the value there.")
         recipe, config = "custom", load_config(arguments.config, PipelineConfig)
+        if isinstance(config.model, EnsembleConfig):
+            raise ConfigError(
+                f"{arguments.config} sets up an ensemble, which is not trained itself: train its "
+                f"members, each as a release, and join them with `raysys combine`."
+            )
     else:
         chosen = recipe_named(arguments.recipe)
         recipe, config = chosen.name, chosen.configure(values)

@@ -16,11 +16,19 @@ from raysys.commands.console import Console
 from raysys.commands.feature_tables import grown_feature_tables
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
-from raysys.config import CountedConfig, LeaveLastOut, PipelineConfig, SequenceConfig, TimeSplit
+from raysys.config import (
+    CountedConfig,
+    EnsembleConfig,
+    LeaveLastOut,
+    PipelineConfig,
+    SequenceConfig,
+    TimeSplit,
+)
 from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, DatasetError
 from raysys.index.cold_start import ColdStart
+from raysys.models.base import TowerModel
 from raysys.models.extension import extended, place_new_items, place_new_users
 from raysys.models.weights import load_model, save_model
 from raysys.release import (
@@ -107,6 +115,12 @@ def open_update(release: Release, dataset: Path) -> Update:
     """
     release.verify()
     config = release.settings()
+    if isinstance(config.model, EnsembleConfig):
+        members = [member["release"] for member in release.manifest.lineage["members"]]
+        raise ConfigError(
+            f"Release {release.name} is an ensemble, which does not learn itself. Update its "
+            f"members ({', '.join(members)}) and join them again with `raysys combine`."
+        )
     if not isinstance(config.split, LeaveLastOut | TimeSplit):
         raise ConfigError(
             f"Release {release.name} was split at random. With more interactions the draw is "
@@ -184,6 +198,7 @@ def carried_over(update: Update) -> WriteModel:
 
     def write(material: Material, draft: Path) -> None:
         known = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
+        assert isinstance(known, TowerModel)  # `open_update` refuses others
         torch.manual_seed(update.config.training.seed)
         num_items, num_users = len(material.items), len(material.users)
         features = grown_feature_tables(known.features, material)

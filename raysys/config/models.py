@@ -136,7 +136,37 @@ class TrendingConfig(CountedConfig):
 
 _SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
+MemberConfig = Annotated[GruConfig | TransformerConfig, Field(discriminator="kind")]
+
+
+class EnsembleConfig(Config):
+    """Several trained models that rank together: a score is the weighted mean of theirs."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    members: tuple[MemberConfig, ...] = Field(min_length=2, max_length=8)
+    weights: tuple[Annotated[float, Field(gt=0)], ...]
+    """Of each member; what counts is how they relate."""
+
+    @property
+    def history_length(self) -> int:
+        """The newest interactions that a member reads, the most of all members."""
+        return max(member.history_length for member in self.members)
+
+    @model_validator(mode="after")
+    def _every_member_has_a_weight(self) -> Self:
+        if len(self.weights) != len(self.members):
+            raise ValueError(
+                f"{len(self.members)} members need as many weights, but got {len(self.weights)}"
+            )
+        return self
+
+
 ModelConfig = Annotated[
-    GruConfig | TransformerConfig | TwoTowerConfig | PopularityConfig | TrendingConfig,
+    GruConfig
+    | TransformerConfig
+    | TwoTowerConfig
+    | PopularityConfig
+    | TrendingConfig
+    | EnsembleConfig,
     Field(discriminator="kind"),
 ]

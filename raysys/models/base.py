@@ -10,10 +10,13 @@ Letters for shapes:
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysys.config import ModelConfig
 from raysys.dataset.feature_table import FeatureTables
+from raysys.dataset.features import FeatureEncoder
 from raysys.models.features import FeatureTower
 
 
@@ -30,6 +33,18 @@ class QueryBatch:
     user_nums: Tensor
     item_nums: Tensor
     lengths: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemProjection:
+    """From what is known of an item to its vector.
+
+    Attributes:
+        layers: see `Projection.as_arrays`.
+    """
+
+    encoder: FeatureEncoder
+    layers: list[NDArray[np.float32]]
 
 
 class EmbeddingModel(nn.Module, ABC):
@@ -49,11 +64,6 @@ class EmbeddingModel(nn.Module, ABC):
     """What its towers read of items and users beside their ids."""
 
     @property
-    @abstractmethod
-    def item_tower(self) -> FeatureTower:
-        """What makes the vectors of items."""
-
-    @property
     def history_length(self) -> int:
         """The newest interactions that a query is made of."""
         return self.config.history_length
@@ -62,7 +72,29 @@ class EmbeddingModel(nn.Module, ABC):
     def encode_queries(self, batch: QueryBatch) -> Tensor:
         """Return (B, D)."""
 
+    @abstractmethod
     def encode_candidates(self, item_nums: Tensor) -> Tensor:
         """Return (N, D) for (N,) item numbers."""
+
+    @abstractmethod
+    def projection_of_items(self) -> ItemProjection | None:
+        """Return where items without an id of their own lie; None: their ids are all there is."""
+
+
+class TowerModel(EmbeddingModel):
+    """Items have one tower, so such a model can be trained."""
+
+    @property
+    @abstractmethod
+    def item_tower(self) -> FeatureTower:
+        """What makes the vectors of items."""
+
+    def encode_candidates(self, item_nums: Tensor) -> Tensor:
         vectors: Tensor = self.item_tower(item_nums)
         return vectors
+
+    def projection_of_items(self) -> ItemProjection | None:
+        projection, known = self.item_tower.projection, self.features.items
+        if projection is None or known is None:
+            return None
+        return ItemProjection(known.encoder, projection.as_arrays())

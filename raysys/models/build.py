@@ -1,8 +1,8 @@
 """From settings to a model."""
 
-from raysys.config import CountedConfig, GruConfig, ModelConfig, TransformerConfig
+from raysys.config import CountedConfig, EnsembleConfig, GruConfig, ModelConfig, TransformerConfig
 from raysys.dataset.feature_table import FeatureTables
-from raysys.models.base import EmbeddingModel
+from raysys.models.base import TowerModel
 from raysys.models.counted import Counted
 from raysys.models.gru import Gru
 from raysys.models.transformer import Transformer
@@ -15,13 +15,15 @@ def build_model(
     num_items: int,
     num_users: int,
     features: FeatureTables | None = None,
-) -> EmbeddingModel:
+) -> TowerModel:
     """Return an untrained model; its weights come from torch's global random generator.
 
     Args:
         num_items, num_users: known ids of the vocabularies, without the unknown row.
         features: what is known of them, by number. Models that do not read it leave it aside.
     """
+    if isinstance(config, EnsembleConfig):
+        raise TypeError("An ensemble is made of trained models, not of settings.")
     if isinstance(config, GruConfig):
         return Gru(config, num_items=num_items, features=features)
     if isinstance(config, TransformerConfig):

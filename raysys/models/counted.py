@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raysys.config import PopularityConfig, TrendingConfig
-from raysys.models.base import EmbeddingModel, QueryBatch
+from raysys.models.base import QueryBatch, TowerModel
 from raysys.models.features import FeatureTower
 
 
-class Counted(EmbeddingModel):
+class Counted(TowerModel):
     """An item's vector is its score, the query is 1: searched and served as every other model.
 
     Uncounted, and for items that nobody has met, the score is 0.

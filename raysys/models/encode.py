@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from raysys.dataset.histories import Histories
 from raysys.models.base import EmbeddingModel
 from raysys.models.counted import Counted
+from raysys.models.ensemble import Ensemble
 from raysys.models.features import ROWS_AT_ONCE
 from raysys.models.gru import Gru
 from raysys.models.gru_encoder import GruEncoder
@@ -78,7 +79,17 @@ def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
     if isinstance(model, Counted):
         one = padded_width(torch.ones(1, 1)).numpy()
         return lambda histories, user_nums: np.repeat(one, len(histories), axis=0)
+    if isinstance(model, Ensemble):
+        return _of_members([(_queries_of(each, device), share) for each, share in model.each()])
     raise TypeError(f"A {type(model).__name__} cannot be encoded yet.")
+
+
+def _of_members(members: list[tuple[_Queries, float]]) -> _Queries:
+    def queries(histories: Histories, user_nums: NDArray[np.integer]) -> NDArray[np.float32]:
+        vectors = [own(histories, user_nums) * np.float32(share) for own, share in members]
+        return np.concatenate(vectors, axis=1)
+
+    return queries
 
 
 def _of_histories(encoder: GruEncoder | TransformerEncoder, length: int) -> _Queries:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from raysys.dataset.feature_table import FeatureTables
 from raysys.errors import ReleaseMismatchError
-from raysys.models.base import EmbeddingModel
+from raysys.models.base import TowerModel
 from raysys.models.build import build_model
 from raysys.models.two_tower import TwoTower
 
@@ -19,12 +19,12 @@ _USER_TABLE = "query_tower.ids.weight"
 
 
 def extended(
-    model: EmbeddingModel,
+    model: TowerModel,
     *,
     num_items: int,
     num_users: int,
     features: FeatureTables | None = None,
-) -> EmbeddingModel:
+) -> TowerModel:
     """Return a model that is the same for every known id, and untrained for those that follow.
 
     Buckets of users stay what they are, at the end of the table.
@@ -59,7 +59,7 @@ def extended(
     return larger
 
 
-def place_new_items(model: EmbeddingModel, vectors: NDArray[np.floating]) -> None:
+def place_new_items(model: TowerModel, vectors: NDArray[np.floating]) -> None:
     """Give the items with the highest numbers these candidate vectors, (M, D), in place."""
     table = model.item_tower.ids.weight
     rows = torch.from_numpy(vectors[:, : model.embedding_dim]).to(table)
@@ -67,9 +67,7 @@ def place_new_items(model: EmbeddingModel, vectors: NDArray[np.floating]) -> Non
         table[len(table) - len(rows) :] = rows
 
 
-def place_new_users(
-    larger: EmbeddingModel, smaller: EmbeddingModel, rows: NDArray[np.integer]
-) -> None:
+def place_new_users(larger: TowerModel, smaller: TowerModel, rows: NDArray[np.integer]) -> None:
     """Let the users with the highest numbers begin as what they were in the smaller model.
 
     Args:

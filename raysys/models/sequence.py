@@ -4,11 +4,11 @@ with (tied weights): that of its id, plus what follows from the columns of the i
 
 from raysys.config import SequenceConfig
 from raysys.dataset.feature_table import FeatureTables
-from raysys.models.base import EmbeddingModel
+from raysys.models.base import TowerModel
 from raysys.models.features import FeatureTower
 
 
-class SequenceModel(EmbeddingModel):
+class SequenceModel(TowerModel):
     """A query is made of a history alone.
 
     Args:

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from raysys.config import TwoTowerConfig
 from raysys.dataset.feature_table import FeatureTables
-from raysys.models.base import EmbeddingModel, QueryBatch
+from raysys.models.base import QueryBatch, TowerModel
 from raysys.models.features import FeatureTower
 
 _INITIAL_BOUND = 0.05  # as Keras fills embeddings, which TensorFlow Recommenders leaves as it is
 
 
-class TwoTower(EmbeddingModel):
+class TwoTower(TowerModel):
     """The query is the user's vector; an unknown user's is that of a bucket, else zero.
 
     Args:

@@ -4,6 +4,7 @@ DIR/
     weights.safetensors   the parameters
     features/             what is known of items and users, if the model reads it
     model.json            settings, numbers of items and users, the hash of the vocabulary
+    member-0/ and so on   the same of each member, in place of weights and features, if it has any
 """
 
 from pathlib import Path
@@ -14,11 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from raysys import storage
-from raysys.config import ModelConfig
+from raysys.config import EnsembleConfig, ModelConfig
 from raysys.dataset.feature_table import FeatureTables
 from raysys.errors import DamagedReleaseError, DatasetError, ReleaseMismatchError
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
+from raysys.models.ensemble import Ensemble
+from raysys.models.sequence import SequenceModel
 
 FORMAT_VERSION = 2
 WEIGHTS_NAME = "weights.safetensors"
@@ -50,12 +53,22 @@ def save_model(model: EmbeddingModel, directory: Path, *, num_users: int, vocabu
         config=model.config, num_items=model.num_items, num_users=num_users, vocabulary=vocabulary
     )
     directory.mkdir(parents=True, exist_ok=True)
+    storage.write_json(directory / DESCRIPTION_NAME, description.model_dump(mode="json"))
+    if isinstance(model, Ensemble):
+        for place, (member, _) in enumerate(model.each()):
+            member_directory = directory / member_name(place)
+            save_model(member, member_directory, num_users=num_users, vocabulary=vocabulary)
+        return
     weights = {
         name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()
     }
     save_file(weights, directory / WEIGHTS_NAME)
     model.features.save(directory / FEATURES_NAME)
-    storage.write_json(directory / DESCRIPTION_NAME, description.model_dump(mode="json"))
+
+
+def member_name(place: int) -> str:
+    """Return the directory of a member of an ensemble, by its place in the settings."""
+    return f"member-{place}"
 
 
 def load_model(directory: Path, *, vocabulary: str) -> EmbeddingModel:
@@ -78,6 +91,8 @@ def load_model(directory: Path, *, vocabulary: str) -> EmbeddingModel:
             f"{description.vocabulary[:12]}…, but is to be used with {vocabulary[:12]}…. Item "
             f"numbers would point at the wrong items. Train it again for this vocabulary."
         )
+    if isinstance(description.config, EnsembleConfig):
+        return _ensemble(description.config, directory, vocabulary)
     try:
         features = FeatureTables.open(directory / FEATURES_NAME)
     except (OSError, ValueError, ValidationError, DatasetError) as error:
@@ -102,3 +117,16 @@ def load_model(directory: Path, *, vocabulary: str) -> EmbeddingModel:
         ) from error
     model.requires_grad_(False)
     return model.eval()
+
+
+def _ensemble(config: EnsembleConfig, directory: Path, vocabulary: str) -> Ensemble:
+    members = []
+    for place, settings in enumerate(config.members):
+        member = load_model(directory / member_name(place), vocabulary=vocabulary)
+        if not isinstance(member, SequenceModel) or member.config != settings:
+            raise DamagedReleaseError(
+                f"The model in {directory} cannot be loaded: {member_name(place)} is another model "
+                f"than {DESCRIPTION_NAME} says. Copy it again from where it was made."
+            )
+        members.append(member)
+    return Ensemble(config, members)

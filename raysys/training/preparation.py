@@ -61,7 +61,7 @@ def prepare(
     torch.manual_seed(config.training.seed)
     if warm_start is None:
         known = FeatureTables() if features is None else FeatureTables.open(features)
-        model = build_model(
+        model: EmbeddingModel = build_model(
             config.model, num_items=len(items), num_users=len(users), features=known
         )
     else:
