@@ -4,6 +4,7 @@ What serving costs does not depend on what a model has learnt, so that benchmark
 serving need no training. Random ids, histories and weights, all from one seed.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pyarrow import ipc
 from raysys import storage
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, TransformerConfig
 from raysys.dataset.creation import created_at_us
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import Histories, offsets_of
 from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
@@ -26,6 +28,7 @@ from raysys.models.weights import save_model
 from raysys.release import (
     CONFIG,
     CREATED_AT,
+    EVENT_TYPES,
     HISTORIES,
     INDEX_DIRECTORY,
     ITEM_TABLE,
@@ -48,20 +51,34 @@ def publish_random_release(
     mean_length: int = 106,
     model: GruConfig | TransformerConfig | None = None,
     index: IndexConfig | None = None,
+    event_types: EventTypes = NO_EVENT_TYPES,
     seed: int = 0,
 ) -> Release:
-    """Publish a release with the sizes of MovieLens-100K, or others, and return it."""
+    """Publish a release with the sizes of MovieLens-100K, or others, and return it.
+
+    Args:
+        event_types: of the interactions, each as likely as the others.
+    """
     model, index = model or GruConfig(), index or IndexConfig()
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     items = Vocabulary.from_ids(f"item-{number}" for number in range(num_items))
     users = Vocabulary.from_ids(f"user-{number}" for number in range(num_users))
     histories = _random_histories(rng, items, users, mean_length)
-    network = build_model(model, num_items=num_items, num_users=num_users)
+    if event_types.names:
+        drawn = rng.integers(1, len(event_types) + 1, histories.num_interactions, dtype=np.int16)
+        histories = replace(histories, event_types=drawn)
+    network = build_model(
+        model, num_items=num_items, num_users=num_users, num_event_types=len(event_types)
+    )
+    for table in (network.event_types, network.gaps):
+        if table is not None:  # else zeros
+            torch.nn.init.normal_(table.weight.detach()[1:])
     with publishing(releases) as draft:
         (draft.path / "vocabulary").mkdir()
         items.save(draft.path / ITEM_VOCABULARY)
         users.save(draft.path / USER_VOCABULARY)
+        event_types.save(draft.path / EVENT_TYPES)
         histories.save(draft.path / HISTORIES)
         counts = popularity_counts(histories.blocks(), num_items)
         np.save(draft.path / POPULARITY, counts)

@@ -6,7 +6,8 @@
         metrics.json             what evaluation measured
         vocabulary/items.arrow   ids of the items, in the order of their numbers; users.arrow alike
         items.arrow              what is known of the items, in the same order
-        histories.arrow          every user's interactions, up to the watermark
+        vocabulary/event_types.json   the types of interactions that histories tell apart
+    histories.arrow          every user's interactions, up to the watermark
         popularity.npy           interactions by item number
         created_at.npy           when each item came to be, by item number, in microseconds
         cold_start/              from what is known of a new item to its vector
@@ -32,12 +33,13 @@ from raysys.config import DEFAULT_DATASET_GROUP, PipelineConfig, parse_config
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError, ReleaseNotFoundError
 from raysys.hashing import sha256_of_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 ITEM_VOCABULARY = "vocabulary/items.arrow"
 USER_VOCABULARY = "vocabulary/users.arrow"
+EVENT_TYPES = "vocabulary/event_types.json"
 ITEM_TABLE = "items.arrow"
 HISTORIES = "histories.arrow"
 POPULARITY = "popularity.npy"

@@ -84,6 +84,11 @@ HISTORY_WEIGHTS = pa.field(
     "weights", pa.large_list(pa.field("item", pa.float32(), nullable=False)), nullable=False
 )
 
+# May follow too: the number of each interaction's type, see `dataset.event_types`.
+HISTORY_EVENT_TYPES = pa.field(
+    "event_types", pa.large_list(pa.field("item", pa.int16(), nullable=False)), nullable=False
+)
+
 # May follow too, where feedback is explicit and histories are learnt from: what is to be predicted.
 HISTORY_LABELS = HISTORY_WEIGHTS.with_name("labels")
 

@@ -94,6 +94,7 @@ def training_now(
                 config,
                 directory=draft / MODEL_DIRECTORY,
                 storage=place,
+                event_types=material.event_types,
                 features=features,
                 make_validate=MakeValidate(config.evaluation, users),
                 warm_start=warm_start,

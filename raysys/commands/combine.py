@@ -10,12 +10,13 @@ from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
 from raysys.config import EnsembleConfig, MemberConfig, PipelineConfig, SequenceConfig, parse_config
+from raysys.dataset.event_types import EventTypes
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, ReleaseMismatchError
 from raysys.models.ensemble import Ensemble
 from raysys.models.sequence import SequenceModel
 from raysys.models.weights import load_model, save_model
-from raysys.release import MODEL_DIRECTORY, USER_VOCABULARY, Release, open_release
+from raysys.release import EVENT_TYPES, MODEL_DIRECTORY, USER_VOCABULARY, Release, open_release
 
 _RECIPE = "ensemble"
 
@@ -114,6 +115,14 @@ def _check_same_data(releases: list[Release], material: Material) -> None:
                 f"{release.name} numbers items or users in another order than {releases[0].name}: "
                 f"an update numbers what is new last. Train both on this dataset, or update both "
                 f"from releases of the same one."
+            )
+        types = EventTypes.open(release.file(EVENT_TYPES))
+        if types.names and types != material.event_types:
+            raise ReleaseMismatchError(
+                f"{release.name} numbers the types of events in another order "
+                f"({', '.join(types.names)}) than this release would "
+                f"({', '.join(material.event_types.names)}): an update numbers what is new last. "
+                f"Name another --release first, or train both on this dataset."
             )
 
 

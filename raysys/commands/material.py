@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.config import PipelineConfig, TwoTowerConfig
+from raysys.config import PipelineConfig, TwoTowerConfig, reads_event_types
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.dataset import Dataset, open_dataset
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes, find_event_types
+from raysys.dataset.feedback import COLUMNS as FEEDBACK_COLUMNS
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table, write_item_table
 from raysys.dataset.popularity import popularity_counts
@@ -20,6 +22,7 @@ from raysys.logs.distinct import distinct_ids_of
 from raysys.logs.numbering import Wanted, write_vocabularies
 from raysys.release import (
     CREATED_AT,
+    EVENT_TYPES,
     HISTORIES,
     ITEM_TABLE,
     ITEM_VOCABULARY,
@@ -39,6 +42,8 @@ class Material:
     dataset: Dataset
     items: Vocabulary
     users: Vocabulary
+    event_types: EventTypes
+    """Of what models read; none where it is all of one type, or the model does not read types."""
     histories: Histories
     """Of every user of the dataset, with what each interaction weighs."""
 
@@ -64,9 +69,10 @@ class Material:
         with tempfile.TemporaryDirectory(prefix="raysys-vocabulary-") as work:
             numbering = _Numbering(dataset, going_on_from, Path(work))
             items = numbering.of("items", ITEM_VOCABULARY)
-            histories = dataset.histories(items, config.feedback)
+            event_types = _event_types(dataset, config, going_on_from)
+            histories = dataset.histories(items, config.feedback, event_types)
             users = numbering.of("users", USER_VOCABULARY, keep=_numbered(histories, config))
-        return cls(dataset, items, users, histories)
+        return cls(dataset, items, users, event_types, histories)
 
     @property
     def watermark(self) -> datetime | None:
@@ -90,6 +96,7 @@ class Material:
         (release / "vocabulary").mkdir()
         self.items.save(release / ITEM_VOCABULARY)
         self.users.save(release / USER_VOCABULARY)
+        self.event_types.save(release / EVENT_TYPES)
         self.histories.save(release / HISTORIES)
         np.save(release / POPULARITY, popularity_counts(self.histories.blocks(), len(self.items)))
         self._write_items(release)
@@ -124,6 +131,14 @@ class _Numbering:
             wanted = Wanted(distinct_ids_of(path, self.work, keep=keep), known)
             path = write_vocabularies({kind: wanted}, self.work)[kind]
         return Vocabulary.open(path)
+
+
+def _event_types(dataset: Dataset, config: PipelineConfig, before: Release | None) -> EventTypes:
+    """Return the types that the model tells apart; those of the release before keep numbers."""
+    if not reads_event_types(config.model):
+        return NO_EVENT_TYPES
+    known = NO_EVENT_TYPES if before is None else EventTypes.open(before.file(EVENT_TYPES))
+    return find_event_types(dataset.interactions(FEEDBACK_COLUMNS), config.feedback, known=known)
 
 
 def _numbered(histories: Histories, config: PipelineConfig) -> NDArray[np.bool_] | None:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
@@ -13,6 +14,7 @@ from raysys.models.base import EmbeddingModel
 from raysys.models.encode import HistoryEncoder, encode_catalogue
 from raysys.models.weights import load_model
 from raysys.release import (
+    EVENT_TYPES,
     HISTORIES,
     ITEM_TABLE,
     ITEM_VOCABULARY,
@@ -27,7 +29,8 @@ class ReleasedModel:
     """Everything of a release that ranking needs, verified and loaded."""
 
     def __init__(self, release: Release) -> None:
-        release.verify(ITEM_VOCABULARY, USER_VOCABULARY, HISTORIES, ITEM_TABLE, POPULARITY)
+        release.verify(ITEM_VOCABULARY, USER_VOCABULARY, EVENT_TYPES)
+        release.verify(HISTORIES, ITEM_TABLE, POPULARITY)
         release.verify(
             *(name for name in release.manifest.files if name.startswith(f"{MODEL_DIRECTORY}/"))
         )
@@ -35,6 +38,7 @@ class ReleasedModel:
         self.items = Vocabulary.open(release.file(ITEM_VOCABULARY))
         self.users = Vocabulary.open(release.file(USER_VOCABULARY))
         release.check_vocabulary("item vocabulary", self.items.hash)
+        self.event_types = EventTypes.open(release.file(EVENT_TYPES))
         self.histories = Histories.open(release.file(HISTORIES))
         self.counts: NDArray[np.int64] = np.load(release.file(POPULARITY), allow_pickle=False)
         self.model = load_model(release.path / MODEL_DIRECTORY, vocabulary=self.items.hash)

@@ -202,7 +202,13 @@ def carried_over(update: Update) -> WriteModel:
         torch.manual_seed(update.config.training.seed)
         num_items, num_users = len(material.items), len(material.users)
         features = grown_feature_tables(known.features, material)
-        model = extended(known, num_items=num_items, num_users=num_users, features=features)
+        model = extended(
+            known,
+            num_items=num_items,
+            num_users=num_users,
+            num_event_types=len(material.event_types),
+            features=features,
+        )
         if features.items is None:
             table = open_item_table(draft / ITEM_TABLE)
             new_items = table.slice(update.num_known_items).to_pylist()

@@ -17,6 +17,7 @@ from raysys.config.models import (
     TransformerConfig,
     TrendingConfig,
     TwoTowerConfig,
+    reads_event_types,
 )
 from raysys.config.pipeline import EvaluationConfig, IndexConfig, PipelineConfig
 from raysys.config.reading import load_config, load_yaml, parse_config
@@ -64,4 +65,5 @@ __all__ = [
     "load_config",
     "load_yaml",
     "parse_config",
+    "reads_event_types",
 ]

@@ -20,6 +20,12 @@ class SequenceConfig(Config):
     learn. All are answered alike."""
     item_features: bool = True
     """Read what the table of items says, if there is one, beside the ids of items."""
+    event_types: bool = True
+    """Read the type of each interaction, where the log has more than one, beside its item."""
+    time_gaps: bool = True
+    """Read how long before each interaction the one before it was, by its order of magnitude. On
+    MovieLens-100K that raised a GRU's validation NDCG@10 from 0.1456 to 0.1497 (means of 3 seeds,
+    each better than its pair)."""
     id_dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the ids that a step does without, so that features learn to speak for themselves,
     as new items need it. Known items gain nothing: on MovieLens-100K validation NDCG@10 was 0.142
@@ -159,6 +165,13 @@ class EnsembleConfig(Config):
                 f"{len(self.members)} members need as many weights, but got {len(self.weights)}"
             )
         return self
+
+
+def reads_event_types(model: "ModelConfig") -> bool:
+    """Return whether a model tells interactions apart by their type, where the log has several."""
+    if isinstance(model, EnsembleConfig):
+        return any(member.event_types for member in model.members)
+    return isinstance(model, SequenceConfig) and model.event_types
 
 
 ModelConfig = Annotated[

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raysys import tables
 from raysys.config import FeedbackConfig
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.feedback import COLUMNS as FEEDBACK_COLUMNS
 from raysys.dataset.feedback import with_feedback
 from raysys.dataset.histories import BLOCK_INTERACTIONS, Histories, offsets_of
@@ -93,26 +94,36 @@ class Dataset:
             )
         return self.path / name
 
-    def histories(self, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING) -> Histories:
+    def histories(
+        self,
+        vocabulary: Vocabulary,
+        feedback: FeedbackConfig = EVERYTHING,
+        event_types: EventTypes = NO_EVENT_TYPES,
+    ) -> Histories:
         """Return every user's history in the order of the user vocabulary.
 
         They are mapped from files without a name, in the directory for temporary files, which takes
-        24 bytes an interaction for a while and then 12, with weights 32 and 16; the memory needed
-        does not depend on their number.
+        24 bytes an interaction for a while and then 12, with weights 32 and 16, and with event
+        types 4 and 2 more; the memory needed does not depend on their number.
 
         Args:
             vocabulary: gives the item numbers.
             feedback: says what each interaction weighs.
+            event_types: gives the numbers of their types; none: they are not told apart.
         """
         with tempfile.TemporaryDirectory(prefix="raysys-histories-") as work:
-            return merged(self.blocks(vocabulary, feedback), self.user_vocabulary(), Path(work))
+            blocks = self.blocks(vocabulary, feedback, event_types)
+            return merged(blocks, self.user_vocabulary(), Path(work))
 
     def blocks(
-        self, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING
+        self,
+        vocabulary: Vocabulary,
+        feedback: FeedbackConfig = EVERYTHING,
+        event_types: EventTypes = NO_EVENT_TYPES,
     ) -> Iterator[Histories]:
         """Yield the histories of all users, some whole users at a time, shard after shard."""
         for path in self.shard_paths():
-            yield from shard_blocks(path, vocabulary, feedback)
+            yield from shard_blocks(path, vocabulary, feedback, event_types)
 
     def check_dataset_group(self, name: str | None) -> None:
         """Raise DatasetError unless the dataset belongs to this group; None is every group."""
@@ -155,7 +166,10 @@ def open_dataset(path: Path) -> Dataset:
 
 
 def shard_histories(
-    table: pa.Table, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING
+    table: pa.Table,
+    vocabulary: Vocabulary,
+    feedback: FeedbackConfig = EVERYTHING,
+    event_types: EventTypes = NO_EVENT_TYPES,
 ) -> Histories:
     """Return the histories of one shard's interactions, in the order of its rows.
 
@@ -163,6 +177,7 @@ def shard_histories(
         table: with `HISTORY_COLUMNS`.
         vocabulary: of items. One that it does not know has number 0 and keeps its place.
         feedback: says what each interaction weighs.
+        event_types: gives the numbers of their types; none: they are not told apart.
 
     Raises:
         DatasetError: the rows are not ordered by user and time.
@@ -173,19 +188,23 @@ def shard_histories(
     is_new_user[1:] = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
     _check_order(users, times, is_new_user)
     starts = np.flatnonzero(is_new_user)
+    types, values = (table.column(name) for name in FEEDBACK_COLUMNS)
     histories = Histories(
         users.take(pa.array(starts)),
         offsets_of(np.diff(starts, append=len(users))),
         vocabulary.numbers(table.column("item_id")),
         times,
         vocabulary.hash,
+        event_types=event_types.numbers(types) if event_types.names else None,
     )
-    types, values = (table.column(name) for name in FEEDBACK_COLUMNS)
     return with_feedback(histories, types, values, feedback)
 
 
 def shard_blocks(
-    path: Path, vocabulary: Vocabulary, feedback: FeedbackConfig = EVERYTHING
+    path: Path,
+    vocabulary: Vocabulary,
+    feedback: FeedbackConfig = EVERYTHING,
+    event_types: EventTypes = NO_EVENT_TYPES,
 ) -> Iterator[Histories]:
     """Yield the histories of one shard's users, some whole users at a time.
 
@@ -194,7 +213,7 @@ def shard_blocks(
     """
     last = ""
     for table in _whole_users(path):
-        block = shard_histories(table, vocabulary, feedback)
+        block = shard_histories(table, vocabulary, feedback, event_types)
         first, last_before, last = block.user_ids[0].as_py(), last, block.user_ids[-1].as_py()
         if first <= last_before:
             raise _disordered()

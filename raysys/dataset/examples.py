@@ -42,6 +42,7 @@ def examples_of(histories: Histories, labels: NDArray[np.int64], max_context: in
         histories.item_nums[taken],
         histories.occurred_at_us[taken],
         histories.vocabulary_hash,
-        weights,
-        None if histories.labels is None else histories.labels[taken],
+        weights=weights,
+        labels=None if histories.labels is None else histories.labels[taken],
+        event_types=None if histories.event_types is None else histories.event_types[taken],
     )

@@ -23,8 +23,13 @@ from raysys import arrow_file, tables
 from raysys.lookup import RowLookup, Texts
 
 SCHEMA = pa.schema([*tables.HISTORIES, *tables.LOOKUP])
-"""Of a file of interactions that all weigh 1; where they do not, their weights follow."""
-_MORE = {field.name: field for field in (tables.HISTORY_WEIGHTS, tables.HISTORY_LABELS)}
+"""Of a file of interactions that all weigh 1 and are of one type."""
+_MORE = {
+    field.name: field
+    for field in (tables.HISTORY_WEIGHTS, tables.HISTORY_EVENT_TYPES, tables.HISTORY_LABELS)
+}
+_SAVED = ("weights", "event_types")
+"""Of these, what a file keeps; each only where there are some."""
 _KIND = "histories"
 
 SEEN_ONLY = -1.0
@@ -54,6 +59,8 @@ class Histories:
     labels: NDArray[np.float32] | None = None
     """(T,) what explicit feedback learns to predict; nan where there is nothing. None: no labels.
     No file keeps them: they are for learning alone."""
+    event_types: NDArray[np.int16] | None = None
+    """(T,) numbers of `EventTypes`. None: they are not told apart."""
     _lookups: list[RowLookup] = field(default_factory=list, repr=False)
     """Empty until `rows_of` is first asked, then one."""
 
@@ -82,9 +89,10 @@ class Histories:
         occurred_at_us: Sequence[ArrayLike],
         *,
         weights: Sequence[ArrayLike] | None = None,
+        event_types: Sequence[ArrayLike] | None = None,
         vocabulary_hash: str = "",
     ) -> "Histories":
-        """Build from one list of items, of times and of weights per user, each oldest first."""
+        """Build from one list of items, of times and so on per user, each oldest first."""
         items = [np.asarray(nums, dtype=np.int32) for nums in item_nums]
         times = [np.asarray(times, dtype=np.int64) for times in occurred_at_us]
         lengths = np.fromiter((len(nums) for nums in items), dtype=np.int64, count=len(items))
@@ -94,12 +102,13 @@ class Histories:
             np.concatenate([np.zeros(0, np.int32), *items]),
             np.concatenate([np.zeros(0, np.int64), *times]),
             vocabulary_hash,
-            None if weights is None else np.concatenate([np.zeros(0, np.float32), *weights]),
+            weights=_end_to_end(weights, np.float32),
+            event_types=_end_to_end(event_types, np.int16),
         )
 
     @classmethod
     def from_table(cls, table: pa.Table, *, vocabulary_hash: str = "") -> "Histories":
-        """Read a table of `tables.HISTORIES`, which weights and labels may follow."""
+        """Read a table of `tables.HISTORIES`, which what only some histories have may follow."""
         more = [name for name in _MORE if name in table.column_names]
         schema = _with_more(tables.HISTORIES, more)
         batch = table.select(schema.names).cast(schema).combine_chunks()
@@ -110,7 +119,7 @@ class Histories:
         return _of_columns(columns, more, vocabulary_hash=vocabulary_hash)
 
     def to_table(self) -> pa.Table:
-        """Return a table of `tables.HISTORIES`, weights and labels behind it if there are any."""
+        """Return a table of `tables.HISTORIES`, behind it what only some histories have."""
         schema = _with_more(tables.HISTORIES, self._more())
         return pa.Table.from_arrays([*self._columns(), *self._lists(self._more())], schema=schema)
 
@@ -181,7 +190,7 @@ class Histories:
             self.item_nums[places],
             self.occurred_at_us[places],
             self.vocabulary_hash,
-            *self._more_at(places),
+            **self._more_at(places),
         )
 
     def slice(self, first: int, end: int) -> "Histories":
@@ -194,7 +203,7 @@ class Histories:
             self.item_nums[span],
             self.occurred_at_us[span],
             self.vocabulary_hash,
-            *self._more_at(span),
+            **self._more_at(span),
         )
 
     def blocks(self, num_interactions: int | None = None) -> list["Histories"]:
@@ -214,14 +223,12 @@ class Histories:
     def where(self, keep: NDArray[np.bool_]) -> "Histories":
         """Return the same users with the interactions that `keep`, (T,), marks."""
         kept_before = offsets_of(keep)
-        weights, labels = self._more_at(keep)
         return replace(
             self,
             offsets=kept_before[self.offsets],
             item_nums=self.item_nums[keep],
             occurred_at_us=self.occurred_at_us[keep],
-            weights=weights,
-            labels=labels,
+            **self._more_at(keep),
         )
 
     def positions_from_newest(self) -> NDArray[np.int64]:
@@ -251,26 +258,10 @@ class Histories:
         keep &= self.item_nums != tables.UNKNOWN_NUM
         return self.where(keep).last(n)
 
-    def padded(
-        self, rows: Sequence[int] | NDArray[np.integer], length: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the newest items of the given rows as a matrix, newest in the last column.
-
-        Returns:
-            (B, length) item numbers, padded with 0 on the left, and (B,) how many are no padding.
-        """
-        chosen = np.asarray(rows, dtype=np.int64)
-        starts, ends = self.offsets[chosen], self.offsets[chosen + 1]
-        places = ends[:, None] + np.arange(-length, 0)  # (B, length)
-        is_item = places >= starts[:, None]
-        items = np.zeros(places.shape, dtype=np.int32)
-        items[is_item] = self.item_nums[places[is_item]]
-        return items, np.minimum(ends - starts, length)
-
     def save(self, path: Path) -> None:
         """Write one Arrow IPC file that `open` maps into memory."""
         self.rows_of([])  # makes the lookup
-        kept = {} if self.weights is None else {"weights": self.weights}
+        kept = {name: values for name, values in self._more().items() if name in _SAVED}
         columns = [*self._columns(), *self._lookups[0].columns(), *self._lists(kept)]
         schema = _with_more(SCHEMA, kept)
         arrow_file.save(path, _KIND, schema, columns, vocabulary=self.vocabulary_hash)
@@ -282,7 +273,12 @@ class Histories:
         Raises:
             DatasetError: the file is missing, cut short, or does not hold histories.
         """
-        batch, notes = arrow_file.open(path, _KIND, SCHEMA, _with_more(SCHEMA, ["weights"]))
+        schemas = [
+            _with_more(SCHEMA, names)
+            for count in range(len(_SAVED) + 1)
+            for names in itertools.combinations(_SAVED, count)
+        ]
+        batch, notes = arrow_file.open(path, _KIND, *schemas)
         columns = [*batch.columns[:3], *batch.columns[len(SCHEMA) :]]
         more = batch.schema.names[len(SCHEMA) :]
         histories = _of_columns(columns, more, vocabulary_hash=notes["vocabulary"])
@@ -297,21 +293,20 @@ class Histories:
         types = [tables.HISTORIES.field(name).type for name in ("item_nums", "occurred_at")]
         return [self.user_ids, *(a.cast(t) for a, t in zip(lists, types, strict=True))]
 
-    def _lists(self, columns: Mapping[str, NDArray[np.float32]]) -> list[pa.Array]:
+    def _lists(self, columns: Mapping[str, NDArray[Any]]) -> list[pa.Array]:
         offsets = pa.array(self.offsets)
         return [
             pa.LargeListArray.from_arrays(offsets, pa.array(values)).cast(_MORE[name].type)
             for name, values in columns.items()
         ]
 
-    def _more_at(self, where: Any) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-        """Return weights and labels of some interactions."""
-        weights = None if self.weights is None else self.weights[where]
-        return weights, None if self.labels is None else self.labels[where]
+    def _more_at(self, where: Any) -> dict[str, Any]:
+        """Return the columns that are not in all histories, of some interactions."""
+        return {name: values[where] for name, values in self._more().items()}
 
-    def _more(self) -> dict[str, NDArray[np.float32]]:
+    def _more(self) -> dict[str, NDArray[Any]]:
         """Return the columns that are not in all histories, by name."""
-        columns = {"weights": self.weights, "labels": self.labels}
+        columns = {name: getattr(self, name) for name in _MORE}
         return {name: values for name, values in columns.items() if values is not None}
 
 
@@ -327,6 +322,12 @@ def rows_of_offsets(offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
+def _end_to_end(lists: Sequence[ArrayLike] | None, dtype: type[np.generic]) -> NDArray[Any] | None:
+    if lists is None:
+        return None
+    return np.concatenate([np.zeros(0, dtype), *(np.asarray(each, dtype) for each in lists)])
+
+
 def _with_more(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
     return pa.schema([*schema, *(_MORE[name] for name in names)])
 
@@ -337,12 +338,12 @@ def _of_columns(
     """Build from users, lists of items and of times, and lists of what `more` names."""
     user_ids, items, times = columns[:3]
     offsets = items.offsets.to_numpy(zero_copy_only=True)
-    floats = zip(more, columns[3:], strict=True)
+    others = zip(more, columns[3:], strict=True)
     return Histories(
         user_ids,
         offsets if len(offsets) and offsets[0] == 0 else offsets - offsets[0],
         items.flatten().to_numpy(zero_copy_only=True),
         times.flatten().view(pa.int64()).to_numpy(zero_copy_only=True),
         vocabulary_hash,
-        **{name: lists.flatten().to_numpy(zero_copy_only=True) for name, lists in floats},
+        **{name: lists.flatten().to_numpy(zero_copy_only=True) for name, lists in others},
     )

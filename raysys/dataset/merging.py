@@ -26,8 +26,13 @@ from raysys.errors import DatasetError
 INTERACTIONS_PER_RANGE = 4 << 20
 
 
-_COLUMNS = {"item_nums": np.int32, "occurred_at_us": np.int64, "weights": np.float32}
-"""The arrays of `Histories` that have one value per interaction; weights may be missing."""
+_COLUMNS = {
+    "item_nums": np.int32,
+    "occurred_at_us": np.int64,
+    "weights": np.float32,
+    "event_types": np.int16,
+}
+"""The arrays of `Histories` that have one value per interaction; the last two may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def merged(
         vocabulary_hash = block.vocabulary_hash
     names = {tuple(block.columns) for block in written} or {("item_nums", "occurred_at_us")}
     if len(names) > 1:
-        raise ValueError("Histories with weights and without cannot be joined.")
+        raise ValueError("Histories with different columns cannot be joined.")
     total = sum(int(block.offsets[-1]) for block in written)
     step = max(1, len(users) * interactions_per_range // max(total, 1))
     joined = _Joined(names.pop(), work)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from raysys.arrow_file import NumbersOnDisk
 from raysys.dataset.histories import Histories
 
-_COLUMNS = ("item_nums", "occurred_at_us", "weights", "labels")
+_COLUMNS = ("item_nums", "occurred_at_us", "weights", "labels", "event_types")
 
 
 class Spool:
@@ -34,7 +34,7 @@ class Spool:
         """Write some users behind those before.
 
         Raises:
-            ValueError: some blocks have weights or labels and some have none.
+            ValueError: some blocks have weights, labels or event types and some have none.
         """
         values = {name: getattr(block, name) for name in _COLUMNS}
         values = {name: each for name, each in values.items() if each is not None}
@@ -44,7 +44,7 @@ class Spool:
                 for name, each in values.items()
             }
         if values.keys() != self._columns.keys():
-            raise ValueError("Histories with weights and without cannot be joined.")
+            raise ValueError("Histories with different columns cannot be joined.")
         for name, column in self._columns.items():
             column.append(values[name])
         self._user_ids.append(block.user_ids)
@@ -60,6 +60,7 @@ class Spool:
             columns.get("item_nums", np.zeros(0, np.int32)),
             columns.get("occurred_at_us", np.zeros(0, np.int64)),
             self._vocabulary_hash,
-            columns.get("weights"),
-            columns.get("labels"),
+            weights=columns.get("weights"),
+            labels=columns.get("labels"),
+            event_types=columns.get("event_types"),
         )

@@ -28,11 +28,14 @@ class QueryBatch:
         user_nums: (B,) int64; 0 for a user that the vocabulary does not hold.
         item_nums: (B, H) int64, oldest first, left-padded with 0: the newest is in the last column.
         lengths: (B,) int64: how many columns of a row are history.
+        event_types, gaps: (B, H) int64, or None, as `dataset.inputs.Inputs` has them.
     """
 
     user_nums: Tensor
     item_nums: Tensor
     lengths: Tensor
+    event_types: Tensor | None = None
+    gaps: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +62,8 @@ class EmbeddingModel(nn.Module, ABC):
     num_items: int
     num_user_buckets: int = 0
     """Of the users without a number of their own, see `Vocabulary.numbers`."""
+    num_event_types: int = 0
+    """Of the interactions of histories, told apart beside the unknown one."""
     temperature: float = 1.0
     features: FeatureTables = FeatureTables()
     """What its towers read of items and users beside their ids."""

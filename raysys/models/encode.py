@@ -96,8 +96,10 @@ def _of_histories(encoder: GruEncoder | TransformerEncoder, length: int) -> _Que
     def queries(histories: Histories, user_nums: NDArray[np.integer]) -> NDArray[np.float32]:
         if (histories.item_nums == UNKNOWN_NUM).any():
             histories = histories.where(histories.item_nums != UNKNOWN_NUM)
+        if histories.lengths.max(initial=0) > length:
+            histories = histories.last(length)
         with torch.inference_mode(), one_thread():
-            return encoder.encode(histories, length)
+            return encoder.encode(histories)
 
     return queries
 

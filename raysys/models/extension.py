@@ -23,6 +23,7 @@ def extended(
     *,
     num_items: int,
     num_users: int,
+    num_event_types: int | None = None,
     features: FeatureTables | None = None,
 ) -> TowerModel:
     """Return a model that is the same for every known id, and untrained for those that follow.
@@ -34,12 +35,20 @@ def extended(
     Args:
         num_items, num_users: known ids of vocabularies that go on from the model's own: known ids
             keep their numbers.
+        num_event_types: alike, of event types; what nobody has learnt about begins at zero. None:
+            those of the model.
         features: of these ids, made by the encoders of the model's own.
 
     Raises:
         ReleaseMismatchError: the vocabularies are smaller than those of the model.
     """
-    larger = build_model(model.config, num_items=num_items, num_users=num_users, features=features)
+    larger = build_model(
+        model.config,
+        num_items=num_items,
+        num_users=num_users,
+        num_event_types=model.num_event_types if num_event_types is None else num_event_types,
+        features=features,
+    )
     weights = larger.state_dict()
     for name, trained in model.state_dict().items():
         target = weights[name]

@@ -20,15 +20,26 @@ from raysys.tables import UNKNOWN_NUM
 
 
 class Gru(SequenceModel):
-    """Item vectors -> GRU -> dropout -> dot product with item vectors."""
+    """Vectors of interactions -> GRU -> dropout -> dot product with item vectors."""
 
     config: GruConfig
 
     def __init__(
-        self, config: GruConfig, *, num_items: int, features: FeatureTables | None = None
+        self,
+        config: GruConfig,
+        *,
+        num_items: int,
+        num_event_types: int = 0,
+        features: FeatureTables | None = None,
     ) -> None:
         width = config.hidden_dimension
-        super().__init__(config, num_items=num_items, width=width, features=features)
+        super().__init__(
+            config,
+            num_items=num_items,
+            num_event_types=num_event_types,
+            width=width,
+            features=features,
+        )
         self.config = config
         self.gru = nn.GRU(width, width)
         self.dropout = Dropout(config.dropout)
@@ -36,18 +47,17 @@ class Gru(SequenceModel):
         with torch.no_grad():
             self.items.ids.weight[UNKNOWN_NUM].zero_()
 
-    def read_segment(self, item_nums: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def read_segment(self, embedded: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Read the next steps of B histories.
 
         Args:
-            item_nums: (S, B) int64: one column per history.
+            embedded: (S, B, D): what `embedded` returns, one column per history.
             state: (B, D), zeros at the start of a history. No gradient flows into it.
 
         Returns:
             The query after every step, (S, B, D), dropout applied, and the state to go on with,
             (B, D), detached. Steps behind the end of a history make both meaningless for it.
         """
-        embedded = self.items(item_nums)
         if embedded.is_cuda:
             states, last = self.gru(embedded, state.detach()[None].contiguous())
             return self.dropout(states), last[0].detach()
@@ -68,8 +78,9 @@ class Gru(SequenceModel):
     def encode_queries(self, batch: QueryBatch) -> Tensor:
         """Return the state after each history, (B, D); zeros where it is empty."""
         state = self.items.ids.weight.new_zeros(len(batch.lengths), self.embedding_dim)
-        for step, items in enumerate(batch.item_nums.T):
-            stepped = self.gru(self.items(items)[None], state[None])[0][0]
+        embedded = self.embedded(batch.item_nums, batch.event_types, batch.gaps)
+        for step, read in enumerate(embedded.unbind(1)):
+            stepped = self.gru(read[None], state[None])[0][0]
             begun = batch.lengths >= batch.item_nums.shape[1] - step
             state = torch.where(begun[:, None], stepped, state)
         queries: Tensor = self.dropout(state)

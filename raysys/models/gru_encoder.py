@@ -9,9 +9,10 @@ Letters for shapes:
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from raysys.dataset.histories import Histories
+from raysys.dataset.inputs import Inputs, newest_inputs
 from raysys.models.gru import Gru
 from raysys.models.recurrence import new_gate_first
 from raysys.models.tiles import WIDTH_MULTIPLE, padded_width
@@ -40,32 +41,38 @@ class GruEncoder:
         self._input_bias = _padded_gates(new_gate_first(input_bias), width)
         self._weight = _padded_gates(padded_width(weight), width)
         self._bias = _padded_gates(bias, width)
+        self._event_types = self._into_gates(model.event_types)
+        self._gaps = self._into_gates(model.gaps)
         num_bytes = 4 * len(self._items) * len(self._bias)
         self._table: Tensor | None = None
         if num_bytes <= _MAX_TABLE_BYTES:
             self._table = self._projected(np.arange(len(self._items)))
 
-    def encode(self, histories: Histories, length: int) -> NDArray[np.float32]:
-        lengths = np.minimum(histories.lengths, length)
+    def encode(self, histories: Histories) -> NDArray[np.float32]:
+        """Return (B, D); zeros for an empty history."""
+        lengths = histories.lengths
         order = np.argsort(-lengths, kind="stable")  # alike lengths share a tile: fewer steps
         encoded = np.zeros((len(histories), self._width), dtype=np.float32)
         for start in range(0, len(order), TILE):
             rows = order[start : start + TILE]
             num_steps = int(lengths[rows[0]])
             if num_steps:
-                items, _ = histories.padded(rows, num_steps)
-                encoded[rows] = self._tile(items).cpu().numpy()[: len(rows)]
+                inputs = newest_inputs(histories, rows, num_steps, time_gaps=self._gaps is not None)
+                encoded[rows] = self._tile(inputs).cpu().numpy()[: len(rows)]
         return encoded
 
-    def _tile(self, items: NDArray[np.int32]) -> Tensor:
+    def _tile(self, inputs: Inputs) -> Tensor:
         """Return the last states, (TILE, D), of up to TILE left-padded histories."""
-        nums = np.zeros((items.shape[1], TILE), dtype=np.int64)  # (steps, TILE)
-        nums[:, : len(items)] = items.T
+        nums = _steps(inputs.item_nums)
         table = self._table
         if table is None:
             distinct, places = np.unique(nums, return_inverse=True)
             table, nums = self._projected(distinct), places.reshape(nums.shape)
         projected = table[torch.from_numpy(nums).to(self._device)]  # (steps, TILE, 3D)
+        more = ((self._event_types, inputs.event_types), (self._gaps, inputs.gaps))
+        for more_table, more_nums in more:
+            if more_table is not None and more_nums is not None:
+                projected += more_table[torch.from_numpy(_steps(more_nums)).to(self._device)]
         width = self._width
         state, following, new, gates = (
             self._bias.new_zeros(TILE, size) for size in (width, width, width, 3 * width)
@@ -80,6 +87,13 @@ class GruEncoder:
             torch.lerp(new, state, update, out=following)
             state, following = following, state
         return state
+
+    def _into_gates(self, table: nn.Embedding | None) -> Tensor | None:
+        """Return what the gates get from each row beside what they get from the item, (N, 3D)."""
+        if table is None:
+            return None
+        rows = padded_width(table.weight.detach().to(self._device))
+        return rows @ self._input_weight.T
 
     def _projected(self, item_nums: NDArray[np.int64]) -> Tensor:
         """Return what the gates get from each item, (N, 3D); padding leaves the state as it is."""
@@ -96,6 +110,13 @@ class GruEncoder:
         keep[2 * self._width :] = torch.inf
         projected[is_padding] = keep
         return projected[: len(item_nums)]
+
+
+def _steps(nums: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers of up to TILE histories step by step, (steps, TILE)."""
+    steps = np.zeros((nums.shape[1], TILE), dtype=np.int64)
+    steps[:, : len(nums)] = nums.T
+    return steps
 
 
 def _padded_gates(rows: Tensor, width: int) -> Tensor:

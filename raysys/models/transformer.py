@@ -32,40 +32,52 @@ _INITIAL_STD = 0.02  # of embeddings and weights, as in GPT-2
 
 
 class Transformer(SequenceModel):
-    """Item vectors -> layers of attention -> norm -> dot product with item vectors."""
+    """Vectors of interactions -> layers of attention -> norm -> dot product with item vectors."""
 
     config: TransformerConfig
 
     def __init__(
-        self, config: TransformerConfig, *, num_items: int, features: FeatureTables | None = None
+        self,
+        config: TransformerConfig,
+        *,
+        num_items: int,
+        num_event_types: int = 0,
+        features: FeatureTables | None = None,
     ) -> None:
         width = round_up(config.hidden_dimension)
-        super().__init__(config, num_items=num_items, width=width, features=features)
+        super().__init__(
+            config,
+            num_items=num_items,
+            num_event_types=num_event_types,
+            width=width,
+            features=features,
+        )
         self.config = config
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.items.ids.weight, std=_INITIAL_STD)
         for module in self.modules():
-            if isinstance(module, nn.Embedding | nn.Linear):
-                nn.init.normal_(module.weight, std=_INITIAL_STD)
             if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=_INITIAL_STD)
                 nn.init.zeros_(module.bias)
         with torch.no_grad():
             self.items.ids.weight[UNKNOWN_NUM].zero_()
 
-    def read(self, item_nums: Tensor, pieces: Tensor) -> Tensor:
+    def read(self, embedded: Tensor, pieces: Tensor) -> Tensor:
         """Return the query after every position, (B, W, D).
 
         Args:
-            item_nums: (B, W) int64: rows of one or more pieces of histories, end to end.
+            embedded: (B, W, D): what `embedded` returns for rows of one or more pieces of
+                histories, end to end.
             pieces: (B, W): equal for positions of one piece, and different for neighbouring ones.
                 A position looks back at its own piece alone.
         """
-        distances = distances_back(item_nums.shape[1], self.config.window, item_nums.device)
+        distances = distances_back(embedded.shape[1], self.config.window, embedded.device)
         is_hidden = (pieces[:, :, None] != pieces[:, None, :]) | (distances < 0)  # (B, W, W)
-        mask = torch.zeros(is_hidden.shape, dtype=torch.float32, device=item_nums.device)
+        mask = torch.zeros(is_hidden.shape, dtype=torch.float32, device=embedded.device)
         mask.masked_fill_(is_hidden, -math.inf)
-        states = self.dropout(self.items(item_nums))
+        states = self.dropout(embedded)
         for layer in self.layers:
             states = layer(states, distances.clamp(min=0), mask[:, None])
         queries: Tensor = self.norm(states)
@@ -78,7 +90,8 @@ class Transformer(SequenceModel):
             return self.items.ids.weight.new_zeros(len(batch.lengths), self.embedding_dim)
         places = torch.arange(width, device=batch.item_nums.device)
         is_item = places >= width - batch.lengths[:, None]
-        queries = self.read(batch.item_nums, is_item)[:, -1]
+        embedded = self.embedded(batch.item_nums, batch.event_types, batch.gaps)
+        queries = self.read(embedded, is_item)[:, -1]
         return torch.where(batch.lengths[:, None] > 0, queries, 0.0)
 
 

@@ -3,7 +3,7 @@
 DIR/
     weights.safetensors   the parameters
     features/             what is known of items and users, if the model reads it
-    model.json            settings, numbers of items and users, the hash of the vocabulary
+    model.json            settings, numbers of items, users and event types, the vocabulary's hash
     member-0/ and so on   the same of each member, in place of weights and features, if it has any
 """
 
@@ -23,7 +23,7 @@ from raysys.models.build import build_model
 from raysys.models.ensemble import Ensemble
 from raysys.models.sequence import SequenceModel
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 WEIGHTS_NAME = "weights.safetensors"
 DESCRIPTION_NAME = "model.json"
 FEATURES_NAME = "features"
@@ -38,6 +38,7 @@ class Description(BaseModel):
     config: ModelConfig
     num_items: int
     num_users: int
+    num_event_types: int
     vocabulary: str
     """Hash of the item vocabulary whose numbers the weights' rows are."""
 
@@ -50,7 +51,11 @@ def save_model(model: EmbeddingModel, directory: Path, *, num_users: int, vocabu
         vocabulary: hash of the item vocabulary.
     """
     description = Description(
-        config=model.config, num_items=model.num_items, num_users=num_users, vocabulary=vocabulary
+        config=model.config,
+        num_items=model.num_items,
+        num_users=num_users,
+        num_event_types=model.num_event_types,
+        vocabulary=vocabulary,
     )
     directory.mkdir(parents=True, exist_ok=True)
     storage.write_json(directory / DESCRIPTION_NAME, description.model_dump(mode="json"))
@@ -105,6 +110,7 @@ def load_model(directory: Path, *, vocabulary: str) -> EmbeddingModel:
             description.config,
             num_items=description.num_items,
             num_users=description.num_users,
+            num_event_types=description.num_event_types,
             features=features,
         )
     try:

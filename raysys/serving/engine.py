@@ -61,6 +61,7 @@ class Engine:
             release.items,
             release.histories,
             release.feedback,
+            release.event_types,
             history_length=release.history_length,
             max_seen_items=config.max_seen_items,
             max_cached=_MAX_CACHED_VISITORS,
@@ -174,6 +175,7 @@ class Engine:
             offsets_of(lengths),
             np.concatenate([visitor.item_nums for visitor in visitors.values()]),
             np.concatenate([visitor.occurred_at_us for visitor in visitors.values()]),
+            np.concatenate([visitor.event_types for visitor in visitors.values()]),
         )
         vectors = await self._parts.encode(request)
         if vectors is None:

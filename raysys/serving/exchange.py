@@ -27,6 +27,8 @@ class EncodeRequest:
     """(T,)"""
     occurred_at_us: NDArray[np.int64]
     """(T,)"""
+    event_types: NDArray[np.int16]
+    """(T,)"""
 
 
 @dataclass(slots=True)

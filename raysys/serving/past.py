@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.event_types import EventTypes
 from raysys.dataset.feedback import weights_of_interactions
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
@@ -26,6 +27,8 @@ class Past:
     """(H,); 0 where the release does not know the item."""
     occurred_at_us: NDArray[np.int64]
     """(H,)"""
+    event_types: NDArray[np.int16]
+    """(H,) numbers of `EventTypes`."""
     is_read: NDArray[np.bool_]
     """(H,): False where the item counts as seen and no model reads it."""
 
@@ -34,20 +37,27 @@ class Past:
         """Return the past of a row; an empty one of a row below 0."""
         if row < 0:
             return _NOTHING
-        nums, times = histories.of(row)
-        if histories.weights is None:
-            return cls(nums, times, np.ones(len(nums), dtype=bool))
-        weights = histories.weights[histories.offsets[row] : histories.offsets[row + 1]]
-        return cls(nums, times, weights >= 0)
+        one = histories.slice(row, row + 1)
+        types, is_read = np.zeros(len(one.item_nums), np.int16), np.ones(len(one.item_nums), bool)
+        if one.event_types is not None:
+            types = one.event_types
+        if one.weights is not None:
+            is_read = one.weights >= 0
+        return cls(one.item_nums, one.occurred_at_us, types, is_read)
 
     @classmethod
     def of_interactions(
-        cls, interactions: Sequence[Interaction], feedback: FeedbackConfig, items: Vocabulary
+        cls,
+        interactions: Sequence[Interaction],
+        feedback: FeedbackConfig,
+        items: Vocabulary,
+        event_types: EventTypes,
     ) -> "Past":
         """Return the past that the database tells, judged as the release judged its own."""
         nums = items.numbers([each.item_id for each in interactions])
         times = np.array([each.occurred_at_us for each in interactions], dtype=np.int64)
-        return cls(nums, times, weights_of_interactions(interactions, feedback) >= 0)
+        types = event_types.numbers_of_interactions(interactions)
+        return cls(nums, times, types, weights_of_interactions(interactions, feedback) >= 0)
 
     def where(self, keep: NDArray[np.bool_]) -> "Past":
         """Return the interactions that `keep`, (H,), marks."""
@@ -63,9 +73,9 @@ class Past:
         """Return a release's interactions of a user and the database's, as one history by time.
 
         The database may hold what the release was made from as well, so an interaction of both,
-        which is one with the same item, time and way to count, counts once. Late events, older than
-        the newest of the release, find their place by time; of equal times the release's come
-        first.
+        which is one with the same item, time, type and way to count, counts once. Late events,
+        older than the newest of the release, find their place by time; of equal times the release's
+        come first.
         """
         if not len(new.item_nums):
             return self
@@ -76,6 +86,7 @@ class Past:
         together = Past(
             np.concatenate([self.item_nums, new.item_nums]),
             np.concatenate([times, new.occurred_at_us]),
+            np.concatenate([self.event_types, new.event_types]),
             np.concatenate([self.is_read, new.is_read]),
         )
         times = together.occurred_at_us
@@ -90,12 +101,19 @@ class Past:
             distinct = distinct[np.argsort(newest_first)[:n]]
         return distinct
 
-    def _identities(self) -> Iterable[tuple[int, int, bool]]:
-        columns = (self.item_nums, self.occurred_at_us, self.is_read)
-        return zip(*(column.tolist() for column in columns), strict=True)
+    def _identities(self) -> Iterable[tuple[int, int, int, bool]]:
+        return zip(*(column.tolist() for column in self._columns()), strict=True)
 
     def _taken(self, places: NDArray[np.int64]) -> "Past":
-        return Past(self.item_nums[places], self.occurred_at_us[places], self.is_read[places])
+        nums, times, types, is_read = self._columns()
+        return Past(nums[places], times[places], types[places], is_read[places])
+
+    def _columns(
+        self,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int16], NDArray[np.bool_]]:
+        return self.item_nums, self.occurred_at_us, self.event_types, self.is_read
 
 
-_NOTHING = Past(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, bool))
+_NOTHING = Past(
+    np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int16), np.zeros(0, bool)
+)

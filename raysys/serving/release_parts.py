@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
-from raysys.release import HISTORIES, ITEM_VOCABULARY, POPULARITY, Release
+from raysys.release import EVENT_TYPES, HISTORIES, ITEM_VOCABULARY, POPULARITY, Release
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,6 +19,8 @@ class ReleaseParts:
 
     name: str
     items: Vocabulary
+    event_types: EventTypes
+    """Those that histories tell apart."""
     histories: Histories
     """Of the whole log that the release was made from, with what each interaction weighs."""
     feedback: FeedbackConfig
@@ -36,7 +39,7 @@ class ReleaseParts:
         Raises:
             DamagedReleaseError, ReleaseMismatchError, ConfigError: the release cannot be used.
         """
-        release.verify(ITEM_VOCABULARY, HISTORIES, POPULARITY)
+        release.verify(ITEM_VOCABULARY, EVENT_TYPES, HISTORIES, POPULARITY)
         items = Vocabulary.open(release.file(ITEM_VOCABULARY))
         release.check_vocabulary("item vocabulary", items.hash)
         histories = Histories.open(release.file(HISTORIES))
@@ -51,6 +54,7 @@ class ReleaseParts:
         return cls(
             name=release.name,
             items=items,
+            event_types=EventTypes.open(release.file(EVENT_TYPES)),
             histories=histories,
             feedback=release.settings().feedback,
             popular=by_popularity(counts),

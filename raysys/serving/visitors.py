@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.index.home import keys_of_new_items
@@ -30,6 +31,7 @@ class Visitor:
     Args:
         item_nums: (H,) known items of the newest interactions that a model reads, oldest first.
         occurred_at_us: (H,)
+        event_types: (H,)
         seen: (E,) distinct.
         seen_keys: the same, of items that the release does not know: distinct, all below 0.
         is_known: False once their query turned out to be zeros: the model knows nothing of them.
@@ -39,6 +41,7 @@ class Visitor:
     version: int
     item_nums: NDArray[np.int32]
     occurred_at_us: NDArray[np.int64]
+    event_types: NDArray[np.int16]
     seen: NDArray[np.int32]
     seen_keys: NDArray[np.int64]
     is_known: bool = True
@@ -53,6 +56,7 @@ class Visitors:
 
     Args:
         feedback: what the release counts; the database's events are judged by it too.
+        event_types: what the release calls the types of both.
         history_length: the newest interactions that an encoder wants.
         max_seen_items: the newest distinct items that count as seen.
     """
@@ -62,6 +66,7 @@ class Visitors:
         items: Vocabulary,
         histories: Histories,
         feedback: FeedbackConfig,
+        event_types: EventTypes,
         *,
         history_length: int,
         max_seen_items: int,
@@ -70,6 +75,7 @@ class Visitors:
         self._items = items
         self._histories = histories
         self._feedback = feedback
+        self._event_types = event_types
         self._history_length = history_length
         self._max_seen_items = max_seen_items
         self._max_cached = max_cached
@@ -109,7 +115,9 @@ class Visitors:
     def _make(self, row: int, state: UserState) -> Visitor:
         past, seen_keys = Past.of_release(self._histories, row).of_known_items(), NO_KEYS
         if state.interactions:
-            new = Past.of_interactions(state.interactions, self._feedback, self._items)
+            new = Past.of_interactions(
+                state.interactions, self._feedback, self._items, self._event_types
+            )
             past = past.merged(new.of_known_items())
             unknown = np.flatnonzero(new.item_nums == UNKNOWN_NUM).tolist()
             if unknown:
@@ -122,6 +130,7 @@ class Visitors:
             version=state.version,
             item_nums=read.item_nums[first:],
             occurred_at_us=read.occurred_at_us[first:],
+            event_types=read.event_types[first:],
             seen=past.newest_distinct(self._max_seen_items),
             seen_keys=seen_keys,
         )

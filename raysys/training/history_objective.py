@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from raysys.dataset.histories import Histories
@@ -48,7 +49,7 @@ class HistoryObjective(ABC, Generic[Batch]):
         batches: HistoryBatches[Batch],
         nothing: Batch,
     ) -> None:
-        self._items = model.items
+        self._model = model
         self._user_ids = train.user_ids
         self._chosen_items = chosen_items
         self._batches = batches
@@ -65,7 +66,7 @@ class HistoryObjective(ABC, Generic[Batch]):
 
     def loss(self, batch: Batch | None) -> StepLoss:
         is_for_all = self._chosen_items.scores_all_items
-        with self._items.computed_once() if is_for_all else nullcontext():
+        with self._model.items.computed_once() if is_for_all else nullcontext():
             return self._loss(batch or self._nothing)
 
     def _loss(self, batch: Batch) -> StepLoss:
@@ -80,6 +81,18 @@ class HistoryObjective(ABC, Generic[Batch]):
             seen=batch.seen,
         )
         return StepLoss(total, float(weights.sum()), len(weights))
+
+    def _embedded(self, batch: Batch) -> Tensor:
+        """Return what is read at every place, with the two axes of `batch.targets` and D."""
+        items, types, gaps = batch.inputs
+        return self._model.embedded(
+            self._on_device(items),
+            None if types is None else self._on_device(types),
+            None if gaps is None else self._on_device(gaps),
+        )
+
+    def _on_device(self, nums: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(nums).to(self._device)
 
     @abstractmethod
     def _queries(self, batch: Batch) -> Tensor:

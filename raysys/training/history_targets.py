@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories, offsets_of
+from raysys.dataset.inputs import Inputs, inputs_at
 from raysys.tables import UNKNOWN_NUM
 from raysys.training.seen_items import SeenItems, seen_before
 
@@ -15,14 +16,14 @@ class HistoryBatch:
     """Places of some histories, two axes of them. What no history fills holds zeros.
 
     Attributes:
-        inputs: int64: the item at each place.
+        inputs: what is read at each place.
         targets: int64, alike: the item that came next; 0 where it is none to be found.
         weights: float32, alike: what each target counts; 0 where there is nothing to learn.
         seen: what came before each target, of those that are not 0, in the order of `targets.flat`.
         users: int64: the rows of the histories.
     """
 
-    inputs: NDArray[np.int64]
+    inputs: Inputs
     targets: NDArray[np.int64]
     weights: NDArray[np.float32]
     seen: SeenItems
@@ -37,12 +38,20 @@ class HistoryTargets:
         histories: all of it is read; nothing may be `SEEN_ONLY`.
         half_life: a target that is `age` interactions older than its user's newest counts its
             weight times 0.5 ** (age / half_life); None: its weight.
+        time_gaps: whether the gaps between interactions are read.
         seed: draws the order of users, together with the epoch.
     """
 
     def __init__(
-        self, histories: Histories, *, half_life: float | None, seed: tuple[int, ...]
+        self,
+        histories: Histories,
+        *,
+        half_life: float | None,
+        time_gaps: bool,
+        seed: tuple[int, ...],
     ) -> None:
+        self._histories = histories
+        self._time_gaps = time_gaps
         self.items = histories.item_nums
         self.begins, self.ends = histories.offsets[:-1], histories.offsets[1:]
         self._weights = histories.weights
@@ -57,6 +66,22 @@ class HistoryTargets:
         """Return the rows of the histories that have a target, in the order of an epoch."""
         order = np.random.default_rng((*self._seed, epoch)).permutation(self._learnable)
         return order
+
+    def before(
+        self,
+        places: NDArray[np.int64],
+        firsts: NDArray[np.int64],
+        is_read: NDArray[np.bool_] | None = None,
+    ) -> Inputs:
+        """Return what is read at some places.
+
+        Args:
+            firsts: broadcast to them: the first place that is read together with each.
+            is_read: False where a place is only there to fill a batch; None: all are read.
+        """
+        if is_read is None:
+            is_read = np.ones(places.shape, dtype=bool)
+        return inputs_at(self._histories, places, firsts, is_read, time_gaps=self._time_gaps)
 
     def after(
         self,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from raysys.config import PipelineConfig
+from raysys.dataset.event_types import EventTypes
 from raysys.models.base import EmbeddingModel
 from raysys.training.checkpoint import EpochResult
 from raysys.training.run_files import RunFiles
@@ -29,6 +30,7 @@ class Job:
     shards: list[Path]
     items: Path
     users: Path
+    event_types: EventTypes
     features: Path | None
     """A directory of `FeatureTables`; nothing is known where there is none."""
     config: PipelineConfig

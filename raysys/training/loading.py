@@ -12,6 +12,7 @@ from pathlib import Path
 import ray.data
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.spool import Spool
 from raysys.dataset.vocabulary import Vocabulary
@@ -23,6 +24,7 @@ def load_users(
     items: Path,
     feedback: FeedbackConfig,
     *,
+    event_types: EventTypes = NO_EVENT_TYPES,
     rank: int = 0,
     num_workers: int = 1,
     num_readers: int = 1,
@@ -33,6 +35,7 @@ def load_users(
         shards: the files of interactions; they mean the same on every node.
         items: the saved item vocabulary.
         feedback: says what each interaction weighs.
+        event_types: gives the numbers of their types; none: they are not told apart.
         num_readers: shares that are read at a time.
 
     Raises:
@@ -48,7 +51,7 @@ def load_users(
     tables = (
         ray.data.from_items(places, override_num_blocks=len(places))
         .map_batches(
-            ReadShares(shares, list(shards), items, feedback),
+            ReadShares(shares, list(shards), items, feedback, event_types),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0,

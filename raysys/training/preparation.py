@@ -38,6 +38,7 @@ def prepare(
     items: Vocabulary,
     users: Vocabulary,
     *,
+    num_event_types: int = 0,
     features: Path | None = None,
     warm_start: WarmStart | None = None,
     total: Total = alone,
@@ -47,6 +48,7 @@ def prepare(
 
     Args:
         histories: of the caller's users, nothing held back.
+        num_event_types: of the histories, beside the unknown one. A warm start has its own.
         features: where `FeatureTables.save` wrote what is known of items and users; None, or a
             directory that is not there: nothing. A warm start has its own.
         warm_start: go on from a trained model; None: learn all from nothing.
@@ -62,7 +64,11 @@ def prepare(
     if warm_start is None:
         known = FeatureTables() if features is None else FeatureTables.open(features)
         model: EmbeddingModel = build_model(
-            config.model, num_items=len(items), num_users=len(users), features=known
+            config.model,
+            num_items=len(items),
+            num_users=len(users),
+            num_event_types=num_event_types,
+            features=known,
         )
     else:
         pieces = warm_start.narrowed(pieces, histories)

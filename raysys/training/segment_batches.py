@@ -36,7 +36,7 @@ class SegmentBatches:
     exactly one step per epoch. Histories without a target are left out.
 
     Args:
-        histories, half_life, seed: see `HistoryTargets`.
+        histories, half_life, time_gaps, seed: see `HistoryTargets`.
         num_lanes: histories side by side.
         num_steps: steps of a segment (bptt).
     """
@@ -48,9 +48,10 @@ class SegmentBatches:
         num_lanes: int,
         num_steps: int,
         half_life: float | None,
+        time_gaps: bool,
         seed: tuple[int, ...],
     ) -> None:
-        self._of = HistoryTargets(histories, half_life=half_life, seed=seed)
+        self._of = HistoryTargets(histories, half_life=half_life, time_gaps=time_gaps, seed=seed)
         self._num_lanes = num_lanes
         self._num_steps = num_steps
         self.num_examples = self._of.num_targets
@@ -83,6 +84,6 @@ class SegmentBatches:
         places = starts + np.arange(self._num_steps)[:, None]  # (S, B), of the inputs
         is_read = places + 1 < self._of.ends[users]
         places = np.where(is_read, places, starts)
-        inputs = np.where(is_read, self._of.items[places], 0).astype(np.int64)
+        inputs = self._of.before(places, self._of.begins[users], is_read)
         targets, weights, seen = self._of.after(users, places, is_read)
         return SegmentBatch(inputs, targets, weights, seen, users, continues)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from raysys.config import GruConfig, PipelineConfig
 from raysys.dataset.histories import Histories
+from raysys.dataset.inputs import Inputs
 from raysys.models.gru import Gru
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
@@ -33,25 +34,25 @@ class SegmentObjective(HistoryObjective[SegmentBatch]):
             num_lanes=num_lanes,
             num_steps=settings.bptt,
             half_life=settings.half_life,
+            time_gaps=settings.time_gaps,
             seed=(config.training.seed, comm.rank),
         )
         super().__init__(model, train, chosen_items, batches, _NO_SEGMENT)
-        self._model = model
+        self._gru = model
         self._state = torch.zeros(0, model.embedding_dim, device=self._device)
 
     def _queries(self, batch: SegmentBatch) -> Tensor:
         continues = torch.from_numpy(batch.continues).to(self._device)
-        state = torch.zeros(len(continues), self._model.embedding_dim, device=self._device)
+        state = torch.zeros(len(continues), self._gru.embedding_dim, device=self._device)
         if len(self._state):
             carried = self._state[continues.clamp(min=0)]
             state = torch.where((continues >= 0)[:, None], carried, state)
-        inputs = torch.from_numpy(batch.inputs).to(self._device)
-        states, self._state = self._model.read_segment(inputs, state)
+        states, self._state = self._gru.read_segment(self._embedded(batch), state)
         return states
 
 
 _NO_SEGMENT = SegmentBatch(
-    inputs=np.zeros((1, 0), np.int64),
+    inputs=Inputs(np.zeros((1, 0), np.int64)),
     targets=np.zeros((1, 0), np.int64),
     weights=np.zeros((1, 0), np.float32),
     seen=NOTHING_SEEN,

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from raysys.config import FeedbackConfig
 from raysys.dataset.dataset import shard_blocks
+from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 
@@ -50,11 +51,13 @@ class ReadShares:
     shards: list[Path]
     items: Path
     feedback: FeedbackConfig
+    event_types: EventTypes
 
     def __call__(self, places: pa.Table) -> Iterator[pa.Table]:
         vocabulary = Vocabulary.open(self.items)
         for place in places.column("place").to_pylist():
             share = self.shares[place]
-            blocks = shard_blocks(self.shards[share.shard], vocabulary, self.feedback)
+            shard = self.shards[share.shard]
+            blocks = shard_blocks(shard, vocabulary, self.feedback, self.event_types)
             for block in share.of(blocks):
                 yield block.to_table()

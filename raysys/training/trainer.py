@@ -20,6 +20,7 @@ import ray.train.torch
 from raysys import storage as files_on_storage
 from raysys.config import PipelineConfig, TrainingConfig
 from raysys.dataset.dataset import open_dataset
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
 from raysys.training.capacity import check_workers_fit
@@ -61,6 +62,7 @@ def train_on_ray(
     *,
     directory: Path,
     storage: Path | str,
+    event_types: EventTypes = NO_EVENT_TYPES,
     features: Path | None = None,
     make_validate: MakeValidate | None = None,
     watcher: Watcher | None = None,
@@ -80,6 +82,7 @@ def train_on_ray(
         directory: made by this call, here; what it held before is replaced.
         storage: a path, or a URL that `Place` opens, where checkpoints are kept, so that the same
             call goes on after it was stopped.
+        event_types: that histories tell apart.
         features: where `FeatureTables.save` wrote what is known of items and users; None, or a
             directory that is not there: nothing. A warm start has its own.
         make_validate: called in each worker with the held-out users that it has, returns what
@@ -107,6 +110,7 @@ def train_on_ray(
             "dataset": opened.manifest.import_id,
             "items": vocabulary.hash,
             "users": Vocabulary.open(users).hash,
+            "event_types": list(event_types.names),
             "warm_start": None if warm_start is None else warm_start.fingerprint(),
         }
     )
@@ -114,6 +118,7 @@ def train_on_ray(
         shards=[path.absolute() for path in opened.shard_paths()],
         items=items.absolute(),
         users=users.absolute(),
+        event_types=event_types,
         features=None if features is None else features.absolute(),
         config=config,
         files=files,

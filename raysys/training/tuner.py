@@ -20,6 +20,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raysys import storage
 from raysys.config import PipelineConfig, TrainingConfig
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, RaysysError, TrainingError
 from raysys.models.base import EmbeddingModel
@@ -59,6 +60,8 @@ class Search:
     space: Space
     seed: int
     make_validate: MakeValidate
+    event_types: EventTypes = NO_EVENT_TYPES
+    """That histories tell apart."""
 
 
 def search_on_ray(
@@ -185,6 +188,7 @@ def _trial(search: Search, number: int, hyperparameters: dict[str, Any]) -> None
             watcher=TrialWatcher(search.files, number, compared),
             on_epoch=report,
             storage=files.run,
+            event_types=search.event_types,
             features=search.files.features,
         )
     except RaysysError as error:

@@ -37,7 +37,7 @@ class WindowBatches:
     exactly one position per epoch. Histories without a target are left out.
 
     Args:
-        histories, half_life, seed: see `HistoryTargets`.
+        histories, half_life, time_gaps, seed: see `HistoryTargets`.
         num_rows: rows of a batch.
         window: positions of a row.
     """
@@ -49,9 +49,10 @@ class WindowBatches:
         num_rows: int,
         window: int,
         half_life: float | None,
+        time_gaps: bool,
         seed: tuple[int, ...],
     ) -> None:
-        self._of = HistoryTargets(histories, half_life=half_life, seed=seed)
+        self._of = HistoryTargets(histories, half_life=half_life, time_gaps=time_gaps, seed=seed)
         self._num_rows = num_rows
         self._window = window
         self.num_examples = self._of.num_targets
@@ -73,9 +74,11 @@ class WindowBatches:
         turns = np.searchsorted(offsets, stream, side="right") - 1
         places = self._of.begins[users[turns]] + stream - offsets[turns]
         targets, weights, seen = self._of.after(users[turns], places)
-        inputs, pieces = self._of.items[places].astype(np.int64), turns - turns[0] + 1
-        inputs, pieces, targets, weights = (
-            self._in_rows(part) for part in (inputs, pieces, targets, weights)
+        since_cut = (stream - stream[0]) % self._window
+        firsts = np.maximum(self._of.begins[users[turns]], places - since_cut)
+        inputs = self._of.before(places, firsts).changed(self._in_rows)
+        pieces, targets, weights = (
+            self._in_rows(part) for part in (turns - turns[0] + 1, targets, weights)
         )
         users = users[turns[0] : turns[-1] + 1]
         return WindowBatch(inputs, targets, weights, seen, users, pieces)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from raysys.config import PipelineConfig, TransformerConfig
 from raysys.dataset.histories import Histories
+from raysys.dataset.inputs import Inputs
 from raysys.models.transformer import Transformer
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
@@ -33,18 +34,19 @@ class WindowObjective(HistoryObjective[WindowBatch]):
             num_rows=num_rows,
             window=settings.window,
             half_life=settings.half_life,
+            time_gaps=settings.time_gaps,
             seed=(config.training.seed, comm.rank),
         )
         super().__init__(model, train, chosen_items, batches, _NO_WINDOW)
-        self._model = model
+        self._transformer = model
 
     def _queries(self, batch: WindowBatch) -> Tensor:
-        inputs = torch.from_numpy(batch.inputs).to(self._device)
-        return self._model.read(inputs, torch.from_numpy(batch.pieces).to(self._device))
+        pieces = torch.from_numpy(batch.pieces).to(self._device)
+        return self._transformer.read(self._embedded(batch), pieces)
 
 
 _NO_WINDOW = WindowBatch(
-    inputs=np.zeros((1, 1), np.int64),
+    inputs=Inputs(np.zeros((1, 1), np.int64)),
     targets=np.zeros((1, 1), np.int64),
     weights=np.zeros((1, 1), np.float32),
     seen=NOTHING_SEEN,

@@ -4,13 +4,18 @@ from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
+from raysys.config import SequenceConfig
 from raysys.dataset.histories import Histories
+from raysys.models.base import EmbeddingModel
+from raysys.models.build import build_model
 from raysys.training.history_targets import HistoryBatch
 
 NUM_ITEMS = 90
 """Numbers that random histories are drawn from."""
+NUM_EVENT_TYPES = 3
 LENGTHS = st.lists(st.integers(0, 40), max_size=30)
 """Of users' histories."""
 
@@ -22,9 +27,28 @@ def histories_of(lists: list[list[int]]) -> Histories:
 
 
 def random_histories(seed: int, count: int, longest: int) -> Histories:
+    """Items of `NUM_ITEMS`, events of `NUM_EVENT_TYPES` and of none, gaps of all sizes."""
     random = np.random.default_rng(seed)
-    lengths = random.integers(1, longest + 1, count)
-    return histories_of([random.integers(1, NUM_ITEMS + 1, n).tolist() for n in lengths])
+    lengths = random.integers(1, longest + 1, count).tolist()
+    gaps_us = [2 ** random.integers(0, 50, n) for n in lengths]
+    return Histories.from_lists(
+        [f"user-{row}" for row in range(count)],
+        [random.integers(1, NUM_ITEMS + 1, n) for n in lengths],
+        [np.cumsum(gaps) for gaps in gaps_us],
+        event_types=[random.integers(0, NUM_EVENT_TYPES + 1, n) for n in lengths],
+    )
+
+
+def model_of_histories(config: SequenceConfig) -> EmbeddingModel:
+    """An untrained model of such histories, in which types and gaps matter already."""
+    torch.manual_seed(2)
+    model = build_model(
+        config, num_items=NUM_ITEMS, num_users=5, num_event_types=NUM_EVENT_TYPES
+    ).eval()
+    for table in (model.event_types, model.gaps):
+        if table is not None:
+            torch.nn.init.normal_(table.weight.detach()[1:])
+    return model
 
 
 def numbered(lengths: list[int]) -> Histories:
@@ -46,7 +70,7 @@ def check_that_each_interaction_but_the_first_is_learnt_once(
     learnt = Counter(
         (int(before), int(after))
         for batch in batches
-        for before, after in zip(batch.inputs.flat, batch.targets.flat, strict=True)
+        for before, after in zip(batch.inputs.item_nums.flat, batch.targets.flat, strict=True)
         if after
     )
     expected = Counter(

@@ -52,7 +52,7 @@ FEEDBACK = FeedbackConfig(
 )
 CONFIG = PipelineConfig(
     feedback=FEEDBACK,
-    model=GruConfig(hidden_dimension=16, bptt=4, dropout=0.0),
+    model=GruConfig(hidden_dimension=16, bptt=4, dropout=0.0, event_types=True, time_gaps=True),
     training=TrainingConfig(learning_rate=0.05, batch_size=4, max_epochs=2),
     index=IndexConfig(num_partitions=2),
 )
@@ -110,7 +110,8 @@ class World:
             "event_type": types,
             "event_value": pa.array(values, pa.float64()),
         }
-        histories = shard_histories(pa.table(columns), self.model.items, FEEDBACK)
+        types = self.model.event_types
+        histories = shard_histories(pa.table(columns), self.model.items, FEEDBACK, types)
         return self.model.ranked(histories, NUM_ITEMS, max_seen_items=MAX_SEEN)[0]
 
     def post(self, user_id: str, told: Sequence[Told], **members: str) -> None:

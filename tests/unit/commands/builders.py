@@ -28,10 +28,13 @@ def release_untrained(dataset: Path, releases: Path, config: PipelineConfig) -> 
             config.model,
             num_items=num_items,
             num_users=num_users,
+            num_event_types=len(material.event_types),
             features=feature_tables(material, config.model),
         )
         for name, weight in model.named_parameters():
-            if "projection" in name:  # they begin at zero
+            if name.split(".")[0] in ("event_types", "gaps"):  # they begin at zero
+                torch.nn.init.normal_(weight.detach()[1:])
+            if "projection" in name:  # so do they
                 torch.nn.init.normal_(weight)
         vocabulary = material.items.hash
         save_model(model, draft / MODEL_DIRECTORY, num_users=num_users, vocabulary=vocabulary)

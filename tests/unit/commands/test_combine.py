@@ -19,6 +19,7 @@ from raysys.config import (
     TransformerConfig,
     TwoTowerConfig,
 )
+from raysys.dataset.event_types import EventTypes
 from raysys.index.new_items import vectors_of_new_items
 from raysys.index.shard import open_shard
 from raysys.models.encode import encode_catalogue, encode_histories
@@ -26,15 +27,20 @@ from raysys.release import Release, open_release
 from raysys.serving.encoder import ReleaseEncoder
 from raysys.serving.exchange import EncodeRequest
 from tests.unit.commands.builders import release_untrained
-from tests.unit.dataset.builders import Row, write_dataset
+from tests.unit.dataset.builders import TypedRow, write_dataset
 
 NUM_USERS, NUM_ITEMS, LENGTH = 20, 15, 8
 
 
-def rows() -> list[Row]:
+def rows() -> list[TypedRow]:
     random = np.random.default_rng(3)
     return [
-        (f"u{user:02}", f"i{int(random.integers(NUM_ITEMS)):02}", step * 1_000_000)
+        (
+            f"u{user:02}",
+            f"i{int(random.integers(NUM_ITEMS)):02}",
+            step * 1_000_000,
+            ("view", "buy", "view")[(user + step) % 3],
+        )
         for user in range(NUM_USERS)
         for step in range(LENGTH)
     ]
@@ -51,7 +57,7 @@ def config_of(model: ModelConfig, **changes: object) -> PipelineConfig:
 
 
 GRU = config_of(GruConfig(hidden_dimension=8))
-TRANSFORMER = config_of(TransformerConfig(hidden_dimension=16))
+TRANSFORMER = config_of(TransformerConfig(hidden_dimension=16, event_types=False))
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +119,7 @@ def test_lists_follow_the_weighted_mean_of_the_scores(
         histories.offsets,
         histories.item_nums,
         histories.occurred_at_us,
+        histories.event_types,
     )
     queries = ReleaseEncoder.load(together).encode(request)
     top = open_shard(together, 0, 1).search(queries, 5, seen)
@@ -144,6 +151,30 @@ def test_where_a_member_has_learnt_from_validation_the_baselines_do_too(
     words = ["--release", gru.path, "--release", refit.path, "--releases", tmp_path / "made"]
     line = run("combine", dataset, *words, capsys=capsys)
     assert open_release(Path(line["release"])).settings().training.refit
+
+
+def test_a_member_that_reads_types_of_events_finds_them_in_whatever_order_they_are_named(
+    dataset: Path, gru: Release, transformer: Release, tmp_path: Path, capsys
+) -> None:
+    words = ["--release", transformer.path, "--release", gru.path, "--releases", tmp_path / "made"]
+    made = ReleasedModel(
+        open_release(Path(run("combine", dataset, *words, capsys=capsys)["release"]))
+    )
+    assert made.event_types == EventTypes(names=("view", "buy"))
+    members = [member.num_event_types for member, _ in made.model.each()]
+    assert members == [0, 2]
+
+
+def test_a_member_that_numbers_types_in_another_order_is_refused(
+    dataset: Path, gru: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swapped = {"view": "buy", "buy": "view"}
+    log = write_dataset(tmp_path / "log", [[(*row[:3], swapped[row[3]]) for row in rows()]])
+    other = release_untrained(log, tmp_path / "other", GRU)
+    words = ["--release", gru.path, "--release", other.path, "--releases", tmp_path / "made"]
+    line = run("combine", dataset, *words, capsys=capsys)
+    assert line["error"] == "ReleaseMismatchError"
+    assert "in another order (buy, view) than this release would (view, buy)" in line["message"]
 
 
 def test_new_items_have_a_place(together: Release) -> None:

@@ -110,7 +110,12 @@ def test_what_is_served_is_what_evaluation_ranks_strangers_included(release: Rel
     user_ids = model.histories.user_ids.to_pylist()
     nothing = np.zeros(0, np.int32)
     request = EncodeRequest(
-        release.name, user_ids, np.zeros(NUM_USERS + 1, np.int64), nothing, nothing.astype(np.int64)
+        release.name,
+        user_ids,
+        np.zeros(NUM_USERS + 1, np.int64),
+        nothing,
+        nothing.astype(np.int64),
+        nothing.astype(np.int16),
     )
     queries = ReleaseEncoder.load(release).encode(request)
     assert queries.any(axis=1).all()

@@ -9,12 +9,14 @@ import pytest
 from raysys.commands import building
 from raysys.commands.console import Console
 from raysys.config import PipelineConfig
+from raysys.dataset.event_types import NO_EVENT_TYPES
 from raysys.training.checkpoint import EpochResult
 from raysys.training.place import Place
 from raysys.training.run_files import CHECKPOINTS
 
 MATERIAL: Any = SimpleNamespace(
-    dataset=SimpleNamespace(path=Path("dataset"), schema=lambda kind: None)
+    dataset=SimpleNamespace(path=Path("dataset"), schema=lambda kind: None),
+    event_types=NO_EVENT_TYPES,
 )
 
 

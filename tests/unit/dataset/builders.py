@@ -27,17 +27,24 @@ Value = TypeVar("Value")
 
 Row = tuple[str, str, int]
 """User, item, and microseconds since 1970."""
+TypedRow = tuple[str, str, int, str | None]
+"""And the type of the event."""
 
 
-def interactions(rows: Sequence[Row]) -> pa.Table:
-    users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
+def interactions(rows: Sequence[Row | TypedRow]) -> pa.Table:
+    users, items, times, types = ([] for _ in range(4))
+    for user, item, time, *kind in rows:
+        users.append(user)
+        items.append(item)
+        times.append(time)
+        types.append(kind[0] if kind else None)
     nothing = [None] * len(rows)
     return pa.Table.from_arrays(
         [
             pa.array(users, pa.string()),
             pa.array(items, pa.string()),
             pa.array(times, pa.int64()).cast(tables.TIMESTAMP),
-            pa.array(nothing, pa.string()),
+            pa.array(types, pa.string()),
             pa.array(nothing, pa.float64()),
             pa.array(nothing, pa.string()),
             pa.array([0] * len(rows), pa.int32()),
@@ -61,7 +68,7 @@ def extended(vocabulary: Vocabulary, ids: Iterable[str]) -> Vocabulary:
 
 def write_dataset(
     path: Path,
-    shards: Sequence[Sequence[Row]],
+    shards: Sequence[Sequence[Row | TypedRow]],
     items: pa.Table | None = None,
     users: pa.Table | None = None,
     **manifest: object,
@@ -76,10 +83,10 @@ def write_dataset(
     if users is not None:
         pq.write_table(users, folder / "users.parquet")
     rows = [row for shard in shards for row in shard]
-    times = [datetime.fromtimestamp(time / 1e6, UTC) for _, _, time in rows]
+    times = [datetime.fromtimestamp(row[2] / 1e6, UTC) for row in rows]
     (folder / "vocabulary").mkdir()
-    Vocabulary.from_ids(item for _, item, _ in rows).save(folder / "vocabulary/items.arrow")
-    Vocabulary.from_ids(user for user, _, _ in rows).save(folder / "vocabulary/users.arrow")
+    Vocabulary.from_ids(row[1] for row in rows).save(folder / "vocabulary/items.arrow")
+    Vocabulary.from_ids(row[0] for row in rows).save(folder / "vocabulary/users.arrow")
     written = {
         "format_version": FORMAT_VERSION,
         "import_id": "import-1",
@@ -92,8 +99,8 @@ def write_dataset(
         "rows_duplicate": 0,
         "quarantined_by_reason": {},
         "notices": [],
-        "num_users": len({user for user, _, _ in rows}),
-        "num_items": len({item for _, item, _ in rows}),
+        "num_users": len({row[0] for row in rows}),
+        "num_items": len({row[1] for row in rows}),
         "first_occurred_at": min(times).isoformat(),
         "last_occurred_at": max(times).isoformat(),
         "files": {
@@ -115,13 +122,15 @@ def concatenated(parts: Sequence[Histories]) -> Histories:
     """Return the users of all parts, which share none, ordered by user id; all in memory."""
     none = Histories.from_lists([], [], [])
     weights = [part.weights for part in parts if part.weights is not None]
+    types = [part.event_types for part in parts if part.event_types is not None]
     joined = Histories(
         pa.concat_arrays([none.user_ids, *(part.user_ids for part in parts)]),
         offsets_of(np.concatenate([none.lengths, *(part.lengths for part in parts)])),
         np.concatenate([none.item_nums, *(part.item_nums for part in parts)]),
         np.concatenate([none.occurred_at_us, *(part.occurred_at_us for part in parts)]),
         parts[0].vocabulary_hash if parts else "",
-        np.concatenate(weights) if weights else None,
+        weights=np.concatenate(weights) if weights else None,
+        event_types=np.concatenate(types) if types else None,
     )
     return joined.take(pc.sort_indices(joined.user_ids).to_numpy())
 

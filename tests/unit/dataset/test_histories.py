@@ -91,23 +91,6 @@ def test_the_newest_distinct_items_are_those_met_first_when_reading_backwards(li
     assert items_of(of_items(lists).newest_distinct(n)) == expected
 
 
-def test_padding_is_on_the_left_and_the_newest_item_in_the_last_column():
-    items, lengths = ANN_BOB_CAT.padded([2, 0, 1, 0], 3)
-    assert items.tolist() == [[0, 0, 5], [8, 7, 9], [0, 0, 0], [8, 7, 9]]
-    assert items.dtype == np.int32
-    assert lengths.tolist() == [1, 3, 0, 3]
-
-
-@given(item_lists.filter(len), st.integers(1, 10))
-def test_padded_rows_end_with_the_history(lists, length):
-    histories = of_items(lists)
-    items, lengths = histories.padded(np.arange(len(lists)), length)
-    for row, history in enumerate(lists):
-        newest = history[-length:]
-        assert lengths[row] == len(newest)
-        assert items[row].tolist() == [0] * (length - len(newest)) + newest
-
-
 def test_saved_histories_open_as_they_were(tmp_path: Path):
     ANN_BOB_CAT.save(tmp_path / "h.arrow")
     opened = Histories.open(tmp_path / "h.arrow")
@@ -116,13 +99,29 @@ def test_saved_histories_open_as_they_were(tmp_path: Path):
     assert not opened.item_nums.flags.owndata  # mapped, not read
 
 
+@pytest.mark.parametrize("has_weights", [False, True])
+def test_event_types_stay_with_their_interactions(tmp_path: Path, has_weights: bool):
+    typed = replace(ANN_BOB_CAT, event_types=np.array([1, 2, 3, 4, 5], np.int16))
+    if has_weights:
+        typed = replace(typed, weights=np.array([1, 0, 1, 0.5, 1], np.float32))
+    assert typed.take([2, 0]).event_types.tolist() == [5, 1, 2, 3, 4]
+    assert typed.slice(1, 3).event_types.tolist() == [5]
+    assert typed.last(2).event_types.tolist() == [3, 4, 5]
+    assert Histories.from_table(typed.to_table()).event_types.tolist() == [1, 2, 3, 4, 5]
+    typed.save(tmp_path / "h.arrow")
+    opened = Histories.open(tmp_path / "h.arrow")
+    assert opened.event_types.tolist() == [1, 2, 3, 4, 5]
+    assert opened.event_types.dtype == np.int16
+    assert (opened.weights is None) != has_weights
+
+
 def test_no_histories_are_saved_and_opened(tmp_path: Path):
     none = Histories.from_lists([], [], [])
     none.save(tmp_path / "h.arrow")
     opened = Histories.open(tmp_path / "h.arrow")
     assert_same(opened, none)
     assert opened.rows_of(["ann"]).tolist() == [-1]
-    assert opened.take([]).padded([], 3)[0].shape == (0, 3)
+    assert not len(opened.take([]))
 
 
 def test_a_vocabulary_is_not_taken_for_histories(tmp_path: Path):

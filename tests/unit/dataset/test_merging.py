@@ -18,11 +18,15 @@ from tests.unit.dataset.builders import Row, concatenated, interactions, numbere
 
 
 def block(users: list[str], is_weighed: bool = False) -> Histories:
-    """Return histories whose items and times, and weights, tell whose they are."""
+    """Return histories whose items and times, and weights and types, tell whose they are."""
     nums = [[sum(map(ord, user)) + n for n in range(len(user))] for user in users]
     times = [[1000 * num for num in each] for each in nums]
-    weights = [[num / 2 for num in each] for each in nums] if is_weighed else None
-    return Histories.from_lists(users, nums, times, weights=weights, vocabulary_hash="v")
+    weights = types = None
+    if is_weighed:
+        weights, types = [[num / 2 for num in each] for each in nums], nums
+    return Histories.from_lists(
+        users, nums, times, weights=weights, event_types=types, vocabulary_hash="v"
+    )
 
 
 def equal(one: Histories, other: Histories) -> bool:
@@ -60,7 +64,7 @@ def test_users_who_were_added_later_stand_behind(tmp_path: Path) -> None:
 
 
 def test_blocks_with_weights_and_without_are_not_joined(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="with weights and without"):
+    with pytest.raises(ValueError, match="with different columns"):
         merged([block(["a"]), block(["b"], True)], Vocabulary.from_ids("ab"), tmp_path)
 
 

@@ -47,8 +47,16 @@ def test_weights_are_kept_and_must_be_everywhere_or_nowhere(tmp_path: Path) -> N
     assert spooled(tmp_path, WEIGHED).weights.tolist() == [0.5]
     rated = replace(CAT, labels=np.array([4], np.float32))
     assert spooled(tmp_path, rated).labels.tolist() == [4]
-    with pytest.raises(ValueError, match="with weights and without"):
+    with pytest.raises(ValueError, match="with different columns"):
         spooled(tmp_path, CAT, WEIGHED)
+
+
+def test_event_types_are_kept_beside_weights(tmp_path: Path) -> None:
+    typed = replace(WEIGHED, event_types=np.array([3], np.int16))
+    found = spooled(tmp_path, typed, typed)
+    assert (found.event_types.tolist(), found.weights.tolist()) == ([3, 3], [0.5, 0.5])
+    with pytest.raises(ValueError, match="with different columns"):
+        spooled(tmp_path, WEIGHED, typed)
 
 
 def test_two_spools_share_a_directory(tmp_path: Path) -> None:

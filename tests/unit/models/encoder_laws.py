@@ -2,8 +2,10 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
+from raysys.dataset.inputs import newest_inputs
 from raysys.models.base import EmbeddingModel, QueryBatch
 from raysys.models.encode import HistoryEncoder, encode_histories
 from tests.unit.histories import histories_of
@@ -46,16 +48,32 @@ def the_number_of_threads_outside_changes_no_bit(
 def encoding_is_what_the_model_computes(
     model: EmbeddingModel, histories: Histories, *, rtol: float, atol: float
 ) -> None:
-    items, lengths = histories.padded(np.arange(len(histories)), int(histories.lengths.max()))
+    longest = int(histories.lengths.max())
+    inputs = newest_inputs(histories, np.arange(len(histories)), longest, time_gaps=True)
+    assert inputs.gaps is not None
     batch = QueryBatch(
         torch.zeros(len(histories), dtype=torch.int64),
-        torch.from_numpy(items).long(),
-        torch.from_numpy(lengths),
+        torch.from_numpy(inputs.item_nums),
+        torch.from_numpy(histories.lengths),
+        None if inputs.event_types is None else torch.from_numpy(inputs.event_types),
+        torch.from_numpy(inputs.gaps),
     )
     with torch.inference_mode():
         expected = model.encode_queries(batch).numpy()
     encoded = encode_histories(model, histories)[:, : model.embedding_dim]
     np.testing.assert_allclose(encoded, expected, rtol=rtol, atol=atol)
+
+
+def the_type_of_an_event_and_the_gap_before_it_are_read(model: EmbeddingModel) -> None:
+    def encoded(times: list[int], types: list[int]) -> NDArray[np.float32]:
+        histories = Histories.from_lists(["u"], [[1, 2]], [times], event_types=[types])
+        return encode_histories(model, histories)
+
+    plain = encoded([0, 10**9], [1, 2])
+    assert np.array_equal(encoded([5, 10**9 + 5], [1, 2]), plain)
+    assert not np.allclose(encoded([0, 10**12], [1, 2]), plain)
+    assert not np.allclose(encoded([0, 10**9], [2, 2]), plain)
+    assert not np.allclose(encoded([0, 10**9], [1, 0]), plain)
 
 
 def unknown_items_are_skipped_before_the_two_newest_are_taken(model: EmbeddingModel) -> None:

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,14 +7,14 @@ from raysys.config import GruConfig, TwoTowerConfig
 from raysys.models import gru_encoder
 from raysys.models.build import build_model
 from raysys.models.encode import HistoryEncoder, encode_catalogue, encode_histories
-from tests.unit.histories import NUM_ITEMS, histories_of, random_histories
+from tests.unit.histories import NUM_ITEMS, histories_of, model_of_histories, random_histories
 from tests.unit.models import encoder_laws
 
 
 def gru(width: int = 149, history_length: int = 300):
-    torch.manual_seed(2)
-    config = GruConfig(hidden_dimension=width, history_length=history_length)
-    return build_model(config, num_items=NUM_ITEMS, num_users=5).eval()
+    return model_of_histories(
+        GruConfig(hidden_dimension=width, history_length=history_length, time_gaps=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +82,10 @@ def test_only_the_newest_interactions_are_read():
     found = short.encode(histories_of([[9, 9, 9, 1, 2, 3], [1, 2, 3], [2, 3]]))
     assert np.array_equal(found[0], found[1])
     assert not np.array_equal(found[1], found[2])
+
+
+def test_the_type_of_an_event_and_the_gap_before_it_are_read(model):
+    encoder_laws.the_type_of_an_event_and_the_gap_before_it_are_read(model)
 
 
 def test_unknown_items_are_skipped_before_the_newest_are_taken():

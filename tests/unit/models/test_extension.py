@@ -42,6 +42,18 @@ def test_known_users_and_items_keep_their_vectors(config: ModelConfig) -> None:
     assert (larger.num_items, len(encode_catalogue(larger))) == (6, 6)
 
 
+@pytest.mark.parametrize("config", [GRU, TRANSFORMER], ids=["gru", "transformer"])
+def test_new_event_types_begin_at_zero_and_known_ones_stay(config: ModelConfig) -> None:
+    model = build_model(config, num_items=4, num_users=3, num_event_types=2)
+    model.event_types.weight.detach()[1:] = 1.0
+    larger = extended(model, num_items=4, num_users=3, num_event_types=4)
+    assert larger.num_event_types == 4
+    assert larger.event_types.weight[:, 0].tolist() == [0, 1, 1, 0, 0]
+    assert extended(model, num_items=4, num_users=3).num_event_types == 2
+    first = extended(trained(config), num_items=4, num_users=3, num_event_types=2)
+    assert first.event_types.weight[:, 0].tolist() == [0, 0, 0]
+
+
 @each_kind
 def test_new_items_begin_as_untrained_ones(config: ModelConfig) -> None:
     torch.manual_seed(2)

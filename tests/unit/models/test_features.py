@@ -180,6 +180,7 @@ def reader(config: GruConfig | TransformerConfig, table: FeatureTable = TABLE):
         for weight in model.parameters():
             weight.add_(torch.randn(weight.shape))
         model.items.ids.weight[0] = 0.0
+        model.gaps.weight[0] = 0.0
     return model.eval()
 
 
@@ -194,7 +195,12 @@ def test_a_model_of_histories_reads_and_ranks_items_with_their_features(config):
     np.testing.assert_allclose(catalogue[1], own[1] + features[1] + features[2], rtol=1e-5)
 
     histories = Histories.from_lists(["ann"], [[2, 1, 4]], [[0, 1, 2]])
-    batch = QueryBatch(torch.zeros(1), torch.tensor([[2, 1, 4]]), torch.tensor([3]))
+    batch = QueryBatch(
+        torch.zeros(1),
+        torch.tensor([[2, 1, 4]]),
+        torch.tensor([3]),
+        gaps=torch.tensor([[0, 1, 1]]),  # below a second
+    )
     expected = model.encode_queries(batch).numpy(force=True)
     found = encode_histories(model, histories)[:, :width]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -205,7 +211,9 @@ def test_a_model_of_histories_reads_and_ranks_items_with_their_features(config):
 
 def test_what_a_gru_reads_while_it_learns_is_what_it_reads_later():
     model = reader(SEQUENTIAL[0])
-    states, last = model.read_segment(torch.tensor([[2], [1], [4]]), torch.zeros(1, 8))
+    states, last = model.read_segment(
+        model.embedded(torch.tensor([[2], [1], [4]])), torch.zeros(1, 8)
+    )
     batch = QueryBatch(torch.zeros(1), torch.tensor([[2, 1, 4]]), torch.tensor([3]))
     torch.testing.assert_close(states[-1], model.encode_queries(batch))
     torch.testing.assert_close(last, states[-1])

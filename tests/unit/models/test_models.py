@@ -28,17 +28,19 @@ def queries(*histories: list[int], width: int = 6) -> QueryBatch:
 def test_a_history_read_in_two_segments_ends_where_one_segment_ends(gru):
     items = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])  # (4 steps, 2 lanes)
     start = torch.zeros(2, 8)
-    whole, last = gru.read_segment(items, start)
-    first, carried = gru.read_segment(items[:3], start)
-    second, carried = gru.read_segment(items[3:], carried)
+    whole, last = gru.read_segment(gru.embedded(items), start)
+    first, carried = gru.read_segment(gru.embedded(items[:3]), start)
+    second, carried = gru.read_segment(gru.embedded(items[3:]), carried)
     torch.testing.assert_close(torch.cat([first, second]), whole)
     torch.testing.assert_close(carried, last)
 
 
 def test_a_query_is_the_state_after_the_newest_interaction(gru):
     batch = queries([1, 3, 5, 7], [2])
-    states, _ = gru.read_segment(torch.tensor([[1], [3], [5], [7]]), torch.zeros(1, 8))
-    single, _ = gru.read_segment(torch.tensor([[2]]), torch.zeros(1, 8))
+    states, _ = gru.read_segment(
+        gru.embedded(torch.tensor([[1], [3], [5], [7]])), torch.zeros(1, 8)
+    )
+    single, _ = gru.read_segment(gru.embedded(torch.tensor([[2]])), torch.zeros(1, 8))
     encoded = gru.encode_queries(batch)
     torch.testing.assert_close(encoded[0], states[-1, 0])
     torch.testing.assert_close(encoded[1], single[-1, 0])

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from raysys.config import TransformerConfig
 from raysys.models.base import QueryBatch
-from raysys.models.build import build_model
 from raysys.models.encode import HistoryEncoder, encode_catalogue
 from raysys.models.transformer import (
     Transformer,
@@ -18,20 +17,22 @@ from raysys.models.transformer import (
     attention,
     distances_back,
 )
-from tests.unit.histories import NUM_ITEMS, histories_of, random_histories
+from tests.unit.histories import NUM_ITEMS, histories_of, model_of_histories, random_histories
 from tests.unit.models import encoder_laws
 
 
 def transformer(**given: object) -> Transformer:
-    torch.manual_seed(2)
-    settings = {"hidden_dimension": 32, "window": 64, "history_length": 100} | given
-    model = build_model(TransformerConfig(**settings), num_items=NUM_ITEMS, num_users=5).eval()
+    settings = {"hidden_dimension": 32, "window": 64, "history_length": 100, "time_gaps": True}
+    model = model_of_histories(TransformerConfig(**settings | given))
     assert isinstance(model, Transformer)
     with torch.no_grad():  # so that distances matter, and positions differ by more than rounding
         for layer in model.layers:
             layer.distance_bias.normal_()
         for weight in model.parameters():
             weight.mul_(5)
+        for table in (model.event_types, model.gaps):  # but not more than by types and gaps
+            if table is not None:
+                table.weight.div_(20)
     return model
 
 
@@ -48,7 +49,7 @@ def encoder(model: Transformer) -> HistoryEncoder:
 def read(model: Transformer, items: list[int], pieces: list[int] | None = None) -> torch.Tensor:
     pieces = pieces or [1] * len(items)
     with torch.inference_mode():
-        return model.read(torch.tensor([items]), torch.tensor([pieces]))[0]
+        return model.read(model.embedded(torch.tensor([items])), torch.tensor([pieces]))[0]
 
 
 def test_attention_is_worked_out_by_hand():
@@ -143,6 +144,10 @@ def test_a_position_sees_its_own_piece_alone(model):
         torch.testing.assert_close(together[span], read(model, items))
 
 
+def test_the_type_of_an_event_and_the_gap_before_it_are_read(model):
+    encoder_laws.the_type_of_an_event_and_the_gap_before_it_are_read(model)
+
+
 def test_the_order_of_a_history_matters(model):
     assert not torch.allclose(read(model, [1, 2, 3])[-1], read(model, [2, 1, 3])[-1])
 
@@ -150,7 +155,8 @@ def test_the_order_of_a_history_matters(model):
 def test_no_gradient_is_lost_and_none_is_no_number():
     model = transformer(num_layers=3, num_heads=3, hidden_dimension=17).train()
     items, pieces = torch.randint(1, NUM_ITEMS, (4, 9)), torch.tensor([[1] * 5 + [0] * 4] * 4)
-    model.read(items, pieces).square().sum().backward()
+    types, gaps = torch.randint(1, 4, (4, 9)), torch.randint(1, 32, (4, 9))
+    model.read(model.embedded(items, types, gaps), pieces).square().sum().backward()
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name

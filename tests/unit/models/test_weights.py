@@ -9,7 +9,7 @@ from raysys.models.build import build_model
 from raysys.models.weights import load_model, save_model
 
 CONFIGS = [
-    GruConfig(hidden_dimension=8),
+    GruConfig(hidden_dimension=8, time_gaps=True),
     TransformerConfig(hidden_dimension=16),
     TwoTowerConfig(embedding_dim=4, temperature=0.5),
 ]
@@ -17,7 +17,7 @@ CONFIGS = [
 
 @pytest.fixture(params=CONFIGS, ids=lambda config: config.kind)
 def saved(request, tmp_path):
-    model = build_model(request.param, num_items=6, num_users=3)
+    model = build_model(request.param, num_items=6, num_users=3, num_event_types=2)
     save_model(model, tmp_path / "model", num_users=3, vocabulary="abc")
     return model, tmp_path / "model"
 
@@ -26,6 +26,7 @@ def test_a_loaded_model_is_the_saved_one_ready_to_encode(saved):
     model, directory = saved
     loaded = load_model(directory, vocabulary="abc")
     assert loaded.config == model.config
+    assert loaded.num_event_types == model.num_event_types
     assert not loaded.training
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight), name

@@ -12,6 +12,8 @@ import torch
 
 from benchmarks.random_release import publish_random_release
 from raysys.config import GruConfig, TransformerConfig
+from raysys.dataset.event_types import EventTypes
+from raysys.dataset.histories import Histories
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError
 from raysys.models.encode import encode_histories
 from raysys.models.weights import load_model
@@ -24,8 +26,8 @@ from raysys.serving.release_parts import ReleaseParts
 @pytest.fixture(
     scope="module",
     params=[
-        GruConfig(hidden_dimension=20, history_length=6),
-        TransformerConfig(hidden_dimension=20, history_length=6),
+        GruConfig(hidden_dimension=20, history_length=6, time_gaps=True),
+        TransformerConfig(hidden_dimension=20, history_length=6, time_gaps=True),
     ],
     ids=lambda model: model.kind,
 )
@@ -36,6 +38,7 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         num_users=12,
         mean_length=9,
         model=request.param,
+        event_types=EventTypes(names=("view", "buy")),
     )
 
 
@@ -46,26 +49,24 @@ def test_a_query_is_encoded_bit_for_bit_as_evaluation_encodes_it(release: Releas
     encoder = ReleaseEncoder.load(release)
     for rows in ([0], [5, 1, 7], list(range(12))):
         histories = parts.histories.take(rows).last(parts.history_length)
-        request = EncodeRequest(
-            release.name,
-            histories.user_ids.to_pylist(),
-            histories.offsets,
-            histories.item_nums,
-            histories.occurred_at_us,
-        )
-        assert np.array_equal(encoder.encode(request), expected[rows])
+        assert np.array_equal(encoder.encode(asked(release, histories)), expected[rows])
 
 
-def encoded(release: Release, encoder: ReleaseEncoder) -> np.ndarray:
-    histories = ReleaseParts.load(release).histories
-    request = EncodeRequest(
+def asked(release: Release, histories: Histories) -> EncodeRequest:
+    assert histories.event_types is not None
+    return EncodeRequest(
         release.name,
         histories.user_ids.to_pylist(),
         histories.offsets,
         histories.item_nums,
         histories.occurred_at_us,
+        histories.event_types,
     )
-    return encoder.encode(request)
+
+
+def encoded(release: Release, encoder: ReleaseEncoder) -> np.ndarray:
+    histories = ReleaseParts.load(release).histories
+    return encoder.encode(asked(release, histories))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from raysys import tables
 from raysys.config import EventType, FeedbackConfig
 from raysys.dataset.dataset import shard_histories
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import SEEN_ONLY, Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.hashing import stable_hash
@@ -33,6 +34,7 @@ def past(interactions: Triples) -> Past:
     return Past(
         np.array([each[0] for each in interactions], dtype=np.int32),
         np.array([each[1] for each in interactions], dtype=np.int64),
+        np.zeros(len(interactions), dtype=np.int16),
         np.array([len(each) == 2 for each in interactions], dtype=bool),
     )
 
@@ -82,7 +84,13 @@ def visitors() -> Visitors:
     items = Vocabulary.from_ids(["a", "b", "c"])  # numbers 1, 2, 3
     histories = Histories.from_lists(["u"], [[1, 2]], [[10, 20]])
     return Visitors(
-        items, histories, FeedbackConfig(), history_length=2, max_seen_items=9, max_cached=2
+        items,
+        histories,
+        FeedbackConfig(),
+        NO_EVENT_TYPES,
+        history_length=2,
+        max_seen_items=9,
+        max_cached=2,
     )
 
 
@@ -133,7 +141,13 @@ def test_what_a_model_does_not_read_is_not_given_to_it() -> None:
     items = Vocabulary.from_ids(["a", "b", "c"])
     histories = Histories.from_lists(["u"], [[1, 2]], [[10, 20]])
     visitors = Visitors(
-        items, histories, FeedbackConfig(), history_length=0, max_seen_items=9, max_cached=2
+        items,
+        histories,
+        FeedbackConfig(),
+        NO_EVENT_TYPES,
+        history_length=0,
+        max_seen_items=9,
+        max_cached=2,
     )
     visitor = visitors.look_up(["u"], {})["u"]
     assert visitor.item_nums.tolist() == visitor.occurred_at_us.tolist() == []
@@ -149,7 +163,13 @@ def test_events_are_judged_as_the_release_judged_its_own() -> None:
         negative_event_types=("dislike",),
     )
     visitors = Visitors(
-        items, histories, feedback, history_length=9, max_seen_items=9, max_cached=2
+        items,
+        histories,
+        feedback,
+        NO_EVENT_TYPES,
+        history_length=9,
+        max_seen_items=9,
+        max_cached=2,
     )
     state = UserState(
         1,
@@ -172,7 +192,13 @@ def test_who_only_disliked_something_has_seen_it_and_nothing_is_read() -> None:
     items, histories = Vocabulary.from_ids(["a"]), Histories.from_lists([], [], [])
     feedback = FeedbackConfig(negative_event_types=("dislike",))
     visitors = Visitors(
-        items, histories, feedback, history_length=9, max_seen_items=9, max_cached=2
+        items,
+        histories,
+        feedback,
+        NO_EVENT_TYPES,
+        history_length=9,
+        max_seen_items=9,
+        max_cached=2,
     )
     state = UserState(1, (Interaction("a", 30, "dislike"),))
     visitor = visitors.look_up(["u"], {"u": state})["u"]
@@ -192,6 +218,7 @@ FEEDBACKS = st.builds(
     ),
     negative_event_types=st.sampled_from([(), ("dislike",)]),
 )
+EVENT_TYPES = st.sampled_from([NO_EVENT_TYPES, EventTypes(names=("view", "buy"))])
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from("abcd"),
@@ -203,10 +230,11 @@ EVENTS = st.lists(
 
 
 @settings(deadline=None, max_examples=150)
-@given(EVENTS, FEEDBACKS, st.integers(0, 12), st.integers(0, 3), st.integers(1, 9))
+@given(EVENTS, FEEDBACKS, EVENT_TYPES, st.integers(0, 12), st.integers(0, 3), st.integers(1, 9))
 def test_a_past_is_the_same_whether_the_log_or_the_database_tells_it(
     events: list[tuple[str, str, float | None]],
     feedback: FeedbackConfig,
+    event_types: EventTypes,
     num_released: int,
     num_in_both: int,
     max_seen_items: int,
@@ -215,12 +243,13 @@ def test_a_past_is_the_same_whether_the_log_or_the_database_tells_it(
     told = [Interaction(item, at, kind, value) for at, (item, kind, value) in enumerate(events)]
 
     def history(interactions: list[Interaction]) -> Histories:
-        return shard_histories(log_of("u", interactions), items, feedback)
+        return shard_histories(log_of("u", interactions), items, feedback, event_types)
 
     visitors = Visitors(
         items,
         history(told[:num_released]),
         feedback,
+        event_types,
         history_length=99,
         max_seen_items=max_seen_items,
         max_cached=2,
@@ -231,6 +260,9 @@ def test_a_past_is_the_same_whether_the_log_or_the_database_tells_it(
     whole = history(told)
     assert visitor.item_nums.tolist() == whole.inputs().item_nums.tolist()
     assert visitor.occurred_at_us.tolist() == whole.inputs().occurred_at_us.tolist()
+    types = whole.inputs().event_types
+    expected = [0] * len(visitor.item_nums) if types is None else types.tolist()
+    assert visitor.event_types.tolist() == expected
     seen = whole.newest_distinct(max_seen_items).item_nums.tolist()
     assert sorted(visitor.seen.tolist()) == sorted(seen)
 

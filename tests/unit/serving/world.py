@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig, IndexConfig, ServingConfig
 from raysys.dataset.dataset import EVERYTHING
+from raysys.dataset.event_types import NO_EVENT_TYPES
 from raysys.dataset.histories import Histories
 from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
@@ -184,6 +185,7 @@ class World:
         self.release = ReleaseParts(
             name=RELEASE,
             items=vocabulary,
+            event_types=NO_EVENT_TYPES,
             histories=histories,
             feedback=feedback,
             popular=by_popularity(popularity_counts([histories], NUM_ITEMS)),

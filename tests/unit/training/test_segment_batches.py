@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,9 +15,16 @@ from tests.unit.histories import (
 )
 
 
-def segments(histories: Histories, lanes: int = 2, steps: int = 3, half_life=None, seed=(0,)):
+def segments(
+    histories: Histories, lanes: int = 2, steps: int = 3, half_life=None, seed=(0,), time_gaps=False
+):
     return SegmentBatches(
-        histories, num_lanes=lanes, num_steps=steps, half_life=half_life, seed=seed
+        histories,
+        num_lanes=lanes,
+        num_steps=steps,
+        half_life=half_life,
+        time_gaps=time_gaps,
+        seed=seed,
     )
 
 
@@ -41,11 +49,11 @@ def test_a_state_is_carried_only_along_one_history_and_never_skips(lengths, lane
     before = None
     for batch in segments(histories, lanes, steps).epoch(0):
         for column, continued in enumerate(batch.continues):
-            first = int(batch.inputs[0, column])
+            first = int(batch.inputs.item_nums[0, column])
             if continued < 0:
                 assert first in firsts
             else:
-                last = int(before.inputs[-1, continued])  # a segment that goes on is full
+                last = int(before.inputs.item_nums[-1, continued])  # a segment that goes on is full
                 assert owner[first] == owner[last]
                 assert first == last + 1
         carried = batch.continues[batch.continues >= 0]
@@ -60,7 +68,7 @@ def test_a_batch_holds_no_idle_lane():
 
 def test_a_short_last_segment_is_masked():
     (batch,) = segments(histories_of([[5, 6, 7]]), steps=4).epoch(0)
-    assert batch.inputs[:, 0].tolist() == [5, 6, 0, 0]
+    assert batch.inputs.item_nums[:, 0].tolist() == [5, 6, 0, 0]
     assert batch.targets[:, 0].tolist() == [6, 7, 0, 0]
     assert batch.weights[:, 0].tolist() == [1, 1, 0, 0]
 
@@ -89,7 +97,7 @@ def test_a_batch_says_what_each_target_came_after(lengths, lanes, steps):
 
 def test_an_unknown_item_is_read_but_never_learnt():
     (batch,) = segments(histories_of([[1, 0, 2]])).epoch(0)
-    assert batch.inputs[:, 0].tolist() == [1, 0, 0]
+    assert batch.inputs.item_nums[:, 0].tolist() == [1, 0, 0]
     assert batch.targets[:, 0].tolist() == [0, 2, 0]
     assert batch.weights[:, 0].tolist() == [0, 1, 0]
 
@@ -97,7 +105,7 @@ def test_an_unknown_item_is_read_but_never_learnt():
 def test_what_weighs_nothing_is_read_but_never_learnt():
     batches = segments(with_weights(1, 0, 0.25), half_life=None)
     (batch,) = batches.epoch(0)
-    assert batch.inputs[:, 0].tolist() == [1, 2, 0]
+    assert batch.inputs.item_nums[:, 0].tolist() == [1, 2, 0]
     assert batch.targets[:, 0].tolist() == [0, 3, 0]
     assert batch.weights[:, 0].tolist() == [0, 0.25, 0]
     assert batches.num_examples == 1
@@ -117,8 +125,33 @@ def test_a_history_without_a_target_is_not_read():
 def test_an_epoch_is_the_same_on_every_run_and_differs_from_the_next():
     def order(epoch: int, seed: int = 0) -> list[int]:
         batches = segments(numbered([3] * 20), lanes=1, seed=(seed,)).epoch(epoch)
-        return [int(batch.inputs[0, 0]) for batch in batches]
+        return [int(batch.inputs.item_nums[0, 0]) for batch in batches]
 
     assert order(0) == order(0)
     assert order(0) != order(1)
     assert order(0) != order(0, seed=1)
+
+
+def test_types_and_gaps_stand_beside_their_items_and_go_on_in_the_next_segment():
+    histories = Histories.from_lists(
+        ["ann"],
+        [[1, 2, 3, 4, 5]],
+        [np.array([0, 1, 3, 7, 15]) * 1_000_000],
+        event_types=[[1, 2, 1, 2, 1]],
+    )
+    first, second = segments(histories, steps=3, time_gaps=True).epoch(0)
+    assert first.inputs.event_types[:, 0].tolist() == [1, 2, 1]
+    assert first.inputs.gaps[:, 0].tolist() == [0, 2, 3]  # 1 s and 2 s
+    assert second.inputs.item_nums[:, 0].tolist() == [4, 0, 0]
+    assert second.inputs.event_types[:, 0].tolist() == [2, 0, 0]
+    assert second.inputs.gaps[:, 0].tolist() == [4, 0, 0]  # 4 s after what the first read last
+
+
+def test_nothing_that_is_read_tells_when_a_target_was_taken():
+    def inputs(newest_s: int) -> list[list[int]]:
+        times = np.array([0, 1, newest_s]) * 1_000_000
+        histories = Histories.from_lists(["ann"], [[1, 2, 3]], [times])
+        (batch,) = segments(histories, time_gaps=True).epoch(0)
+        return batch.inputs.gaps.tolist()
+
+    assert inputs(2) == inputs(10**6)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.training.shares import ReadShares, Share, shares_of
@@ -38,17 +39,22 @@ def test_a_worker_alone_reads_whole_shards():
 
 def test_a_share_keeps_histories_whole(tmp_path):
     rows = [("a", "x"), ("a", "y"), ("b", "x"), ("c", "z"), ("c", "x")]
-    table = interactions([(user, item, time) for time, (user, item) in enumerate(rows)])
+    kinds = ["view", "buy", "view", "buy", None]
+    table = interactions(
+        [(*row, time, kind) for time, (row, kind) in enumerate(zip(rows, kinds, strict=True))]
+    )
     pq.write_table(table, tmp_path / "shard.parquet")
     Vocabulary.from_ids(["x", "y", "z"]).save(tmp_path / "items.arrow")
     files = [tmp_path / "shard.parquet"], tmp_path / "items.arrow"
-    read = ReadShares([Share(0, 0, 2)], *files, FeedbackConfig())
+    types = EventTypes(names=("buy", "view"))
+    read = ReadShares([Share(0, 0, 2)], *files, FeedbackConfig(), types)
 
     (table,) = read(pa.table({"place": [0]}))
     histories = Histories.from_table(table)
 
     assert histories.user_ids.to_pylist() == ["a", "c"]
     assert [histories.of(row)[0].tolist() for row in (0, 1)] == [[1, 2], [3, 1]]
+    assert histories.event_types.tolist() == [2, 1, 1, 0]
 
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.integers(1, 4))

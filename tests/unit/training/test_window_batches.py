@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +15,17 @@ from tests.unit.histories import (
 )
 
 
-def windows(histories: Histories, rows: int = 2, window: int = 4, half_life=None, seed=(0,)):
-    return WindowBatches(histories, num_rows=rows, window=window, half_life=half_life, seed=seed)
+def windows(
+    histories: Histories, rows: int = 2, window: int = 4, half_life=None, seed=(0,), time_gaps=False
+):
+    return WindowBatches(
+        histories,
+        num_rows=rows,
+        window=window,
+        half_life=half_life,
+        time_gaps=time_gaps,
+        seed=seed,
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -45,7 +55,7 @@ def test_a_piece_is_a_stretch_of_one_history_and_of_a_row_at_most_one_piece(leng
         int(item): row for row in range(len(histories)) for item in histories.of(row)[0].tolist()
     }
     for batch in windows(histories, rows, window).epoch(0):
-        for inputs, pieces in zip(batch.inputs, batch.pieces, strict=True):
+        for inputs, pieces in zip(batch.inputs.item_nums, batch.pieces, strict=True):
             is_item = pieces > 0
             owners = [owner[int(item)] for item in inputs[is_item]]
             for place in range(1, len(owners)):
@@ -61,20 +71,20 @@ def test_a_piece_is_a_stretch_of_one_history_and_of_a_row_at_most_one_piece(leng
 def test_only_the_end_of_the_last_batch_is_padding(lengths, rows, window):
     batches = list(windows(numbered(lengths), rows, window).epoch(0))
     for batch in batches[:-1]:
-        assert batch.inputs.shape == (rows, window)
-        assert batch.inputs.all()
+        assert batch.inputs.item_nums.shape == (rows, window)
+        assert batch.inputs.item_nums.all()
     for batch in batches[-1:]:
         pieces = batch.pieces.ravel()
         num_filled = int((pieces > 0).sum())
         assert pieces[:num_filled].all()
         assert len(pieces) - num_filled < window
-        assert not batch.inputs.ravel()[num_filled:].any()
+        assert not batch.inputs.item_nums.ravel()[num_filled:].any()
         assert not batch.targets.ravel()[num_filled:].any()
 
 
 def test_a_history_longer_than_a_window_goes_on_in_the_next_row():
     (batch,) = windows(histories_of([[1, 2, 3, 4, 5, 6]]), rows=2, window=3).epoch(0)
-    assert batch.inputs.tolist() == [[1, 2, 3], [4, 5, 0]]
+    assert batch.inputs.item_nums.tolist() == [[1, 2, 3], [4, 5, 0]]
     assert batch.targets.tolist() == [[2, 3, 4], [5, 6, 0]]
     assert batch.pieces.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch.weights.tolist() == [[1, 1, 1], [1, 1, 0]]
@@ -93,7 +103,7 @@ def test_age_is_counted_from_the_newest_also_in_later_rows():
 
 def test_an_unknown_item_is_read_but_never_learnt():
     (batch,) = windows(histories_of([[1, 0, 2]])).epoch(0)
-    assert batch.inputs[0].tolist() == [1, 0, 0, 0]
+    assert batch.inputs.item_nums[0].tolist() == [1, 0, 0, 0]
     assert batch.targets[0].tolist() == [0, 2, 0, 0]
     assert batch.weights[0].tolist() == [0, 1, 0, 0]
     assert batch.pieces[0].tolist() == [1, 1, 0, 0]
@@ -102,7 +112,7 @@ def test_an_unknown_item_is_read_but_never_learnt():
 def test_what_weighs_nothing_is_read_but_never_learnt():
     batches = windows(with_weights(1, 0, 0.25))
     (batch,) = batches.epoch(0)
-    assert batch.inputs[0].tolist() == [1, 2, 0, 0]
+    assert batch.inputs.item_nums[0].tolist() == [1, 2, 0, 0]
     assert batch.targets[0].tolist() == [0, 3, 0, 0]
     assert batch.weights[0].tolist() == [0, 0.25, 0, 0]
     assert batches.num_examples == 1
@@ -116,8 +126,34 @@ def test_a_history_without_a_target_is_not_read():
 def test_an_epoch_is_the_same_on_every_run_and_differs_from_the_next():
     def order(epoch: int, seed: int = 0) -> list[int]:
         batches = windows(numbered([3] * 20), seed=(seed,)).epoch(epoch)
-        return [int(item) for batch in batches for item in batch.inputs.flat]
+        return [int(item) for batch in batches for item in batch.inputs.item_nums.flat]
 
     assert order(0) == order(0)
     assert order(0) != order(1)
     assert order(0) != order(0, seed=1)
+
+
+def test_types_and_gaps_stand_beside_their_items_and_a_cut_begins_anew():
+    times = [0, 1, 3, 7, 15, 31]  # seconds; gaps of 1, 2, 4, 8, 16, whose numbers are 2 to 6
+    histories = Histories.from_lists(
+        ["ann", "bob"],
+        [[1, 2, 3, 4, 5, 6], [7, 8]],
+        [np.array(each) * 1_000_000 for each in (times, [100, 101])],
+        event_types=[[1, 2, 1, 2, 1, 2], [1, 0]],
+    )
+    by_item = {1: (1, 0), 2: (2, 2), 3: (1, 3), 4: (2, 4), 5: (1, 5), 7: (1, 0)}
+    for batch in windows(histories, rows=4, window=4, time_gaps=True).epoch(0):
+        items, types, gaps = batch.inputs
+        for row, place in np.argwhere(items):
+            kind, gap = by_item[items[row, place]]
+            is_after_a_cut = place == 0 or batch.pieces[row, place] != batch.pieces[row, place - 1]
+            assert types[row, place] == kind
+            assert gaps[row, place] == (0 if is_after_a_cut else gap)
+        assert not types[items == 0].any()
+        assert not gaps[items == 0].any()
+
+
+def test_gaps_are_not_worked_out_where_nobody_reads_them():
+    (batch,) = windows(histories_of([[1, 2, 3]])).epoch(0)
+    assert batch.inputs.gaps is None
+    assert batch.inputs.event_types is None

@@ -1,5 +1,6 @@
 """Small worlds that a model learns in a second, and the settings it learns them with."""
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -17,16 +18,24 @@ from raysys.logs.schema import Field, ValueType
 from raysys.models.build import build_model
 
 NUM_ITEMS = 12
+NUM_EVENT_TYPES = 2
 LOSSES = ["full_softmax", "sampled_softmax", "in_batch_softmax", "bce", "gbce", "bpr"]
 
 
 def rings(num_users: int = 24, length: int = 8) -> Histories:
-    """A planted world: whoever took item n takes item n + 1 next, and 1 after the last."""
+    """A planted world: whoever took item n takes item n + 1 next, and 1 after the last.
+
+    The types of events, and the times between them, say nothing.
+    """
     lists = [
         [(start + step) % NUM_ITEMS + 1 for step in range(length)] for start in range(num_users)
     ]
+    places = np.arange(length)
     return Histories.from_lists(
-        [f"user-{row:02}" for row in range(num_users)], lists, [range(length)] * num_users
+        [f"user-{row:02}" for row in range(num_users)],
+        lists,
+        [places * (row % 5) * 1_000_000 for row in range(num_users)],
+        event_types=[places * row % (NUM_EVENT_TYPES + 1) for row in range(num_users)],
     )
 
 
@@ -44,7 +53,7 @@ def worlds_of_genres() -> tuple[Histories, FeatureTables]:
 def gru_config(**training: object) -> PipelineConfig:
     settings = {"learning_rate": 0.02, "batch_size": 8, "max_epochs": 12} | training
     return PipelineConfig(
-        model=GruConfig(hidden_dimension=16, bptt=4, dropout=0.0),
+        model=GruConfig(hidden_dimension=16, bptt=4, dropout=0.0, time_gaps=True),
         training=TrainingConfig(**settings),
     )
 
@@ -52,7 +61,9 @@ def gru_config(**training: object) -> PipelineConfig:
 def transformer_config(window: int = 16, **training: object) -> PipelineConfig:
     settings = {"learning_rate": 0.02, "batch_size": 4, "max_epochs": 12} | training
     return PipelineConfig(
-        model=TransformerConfig(hidden_dimension=16, window=window, num_layers=1, dropout=0.0),
+        model=TransformerConfig(
+            hidden_dimension=16, window=window, num_layers=1, dropout=0.0, time_gaps=True
+        ),
         training=TrainingConfig(**settings),
     )
 
@@ -71,7 +82,9 @@ def two_tower_config(**training: object) -> PipelineConfig:
 
 def model_for(config: PipelineConfig, num_users: int = 24):
     torch.manual_seed(0)
-    return build_model(config.model, num_items=NUM_ITEMS, num_users=num_users)
+    return build_model(
+        config.model, num_items=NUM_ITEMS, num_users=num_users, num_event_types=NUM_EVENT_TYPES
+    )
 
 
 def weights_of(model) -> list[torch.Tensor]:
