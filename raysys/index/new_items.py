@@ -76,6 +76,7 @@ class ItemTower:
 
         Raises:
             DamagedReleaseError: a file is missing, altered or unreadable.
+            ConfigError: texts cannot be read here as they were in training.
         """
         release.verify(COLD_START_ENCODER, COLD_START_TOWER)
         try:
@@ -86,6 +87,7 @@ class ItemTower:
                 f"Release {release.name} is damaged: what gives new items their vectors cannot be "
                 f"read ({error}). Build the release again."
             ) from error
+        encoder.check_models()
         found = [layers[name] for name in sorted(layers)]
         expected = (encoder.num_features, release.manifest.embedding_dim)
         if (len(found[0]), found[-1].shape[-1]) != expected:

@@ -4,7 +4,8 @@ The rules, of Personalize unless said otherwise: the record's name is that of th
 flat; types are string, int, long, float, double, boolean, alone or with null; reserved names have
 their own types; names are ASCII letters, digits and underscores, and stay different where case and
 underscores are left out (an event's properties are in camel case); the number of metadata fields is
-bounded; strings may be `categorical`, those of items `textual`, one at most.
+bounded; strings may be `categorical`, those of items `textual`, one at most. An addition of raysys:
+a text may have an `embedding`.
 """
 
 import difflib
@@ -14,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from raysys.errors import SchemaError
-from raysys.logs.schema import Field, Kind, Schema, ValueType
+from raysys.logs.schema import Embedding, Field, Kind, Schema, ValueType
 from raysys.logs.schema_rules import MARKS, faults_of_field, faults_of_fields
 
 MAX_CHARACTERS = 20_000
 """Of the JSON text."""
 
 _NAMESPACE = "com.amazonaws.personalize.schema"
-_KNOWN_ATTRIBUTES = {"name", "type", "doc", "default", "order", "aliases", *MARKS}
+_EMBEDDING = "embedding"
+_OURS = (*MARKS, _EMBEDDING)
+_KNOWN_ATTRIBUTES = {"name", "type", "doc", "default", "order", "aliases", *_OURS}
 
 
 def read_schema(path: Path, kind: Kind) -> Schema:
@@ -84,6 +87,8 @@ def _written(field: Field) -> dict[str, Any]:
         "type": [str(field.type), "null"] if field.is_nullable else str(field.type),
     }
     marks = (field.is_categorical, field.is_textual, field.is_item_name)
+    if field.embedding is not Embedding.NGRAMS:
+        written[_EMBEDDING] = str(field.embedding)
     return written | {name: True for name, is_set in zip(MARKS, marks, strict=True) if is_set}
 
 
@@ -145,8 +150,11 @@ def _field(given: object, kind: Kind) -> tuple[list[str], Field | None]:
 def _read(given: Mapping[str, Any]) -> Field:
     branches = _branches(given["type"])
     value_type = next(ValueType(one) for one in branches if one != "null")
-    marks = [given.get(mark) is True for mark in MARKS]
-    return Field(given["name"], value_type, "null" in branches, *marks)
+    categorical, textual, name = (given.get(mark) is True for mark in MARKS)
+    embedding = Embedding(given.get(_EMBEDDING, Embedding.NGRAMS))
+    return Field(
+        given["name"], value_type, "null" in branches, categorical, textual, name, embedding
+    )
 
 
 def _branches(written: object) -> list[Any]:
@@ -176,10 +184,13 @@ def _faults_of_attributes(given: Mapping[str, Any]) -> Iterator[str]:
     for mark in MARKS:
         if mark in given and not isinstance(given[mark], bool):
             yield f'must have "{mark}" as true or false, but it is {_quoted(given[mark])}'
+    if _EMBEDDING in given and given[_EMBEDDING] not in [*Embedding]:
+        known = " or ".join(f'"{one}"' for one in Embedding)
+        yield f'must have "{_EMBEDDING}" as {known}, but it is {_quoted(given[_EMBEDDING])}'
     for name in given:
-        close = difflib.get_close_matches(name.lower(), [one.lower() for one in MARKS], 1, 0.8)
+        close = difflib.get_close_matches(name.lower(), [one.lower() for one in _OURS], 1, 0.8)
         if name not in _KNOWN_ATTRIBUTES and close:
-            meant = next(mark for mark in MARKS if mark.lower() == close[0])
+            meant = next(mark for mark in _OURS if mark.lower() == close[0])
             yield f'has the attribute "{name}": is "{meant}" meant?'
 
 

@@ -69,6 +69,13 @@ _ARROW = {
 }
 
 
+class Embedding(StrEnum):
+    """How models read a text."""
+
+    NGRAMS = "ngrams"  # words, and three letters in a row
+    SENTENCE = "sentence"  # what it means, by a model of language: see `raysys.dataset.sentences`
+
+
 class Reserved(NamedTuple):
     """What a reserved name demands: one of these types, and for required ones no null."""
 
@@ -114,6 +121,7 @@ class Field:
         is_categorical: the values name categories; a cell with `|` holds several.
         is_textual: the values are prose.
         is_item_name: the values are the names of items, and so their titles.
+        embedding: how models read the values of a textual field, or of the name.
     """
 
     name: str
@@ -122,6 +130,12 @@ class Field:
     is_categorical: bool = False
     is_textual: bool = False
     is_item_name: bool = False
+    embedding: Embedding = Embedding.NGRAMS
+
+    @property
+    def is_read_as_text(self) -> bool:
+        """Whether models read words, or what they mean, and not whole values."""
+        return self.is_textual or self.is_item_name
 
     @property
     def column(self) -> str:

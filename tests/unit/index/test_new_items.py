@@ -1,13 +1,17 @@
 """New items of a model that reads features lie where its own tower puts them, without torch."""
 
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
+from raysys.dataset.feature_columns import SentenceFeatures
 from raysys.dataset.feature_table import FeatureTable
-from raysys.dataset.features import fit_features
-from raysys.errors import DamagedReleaseError
+from raysys.dataset.features import FeatureEncoder, fit_features
+from raysys.dataset.sentences import sentence_model
+from raysys.errors import ConfigError, DamagedReleaseError
 from raysys.index.new_items import ItemTower, vectors_of_new_items
 from raysys.logs.schema import Field, ValueType
 from raysys.models.features import FeatureTower
@@ -77,6 +81,19 @@ def test_a_release_gives_back_what_was_saved(tmp_path):
     release = publish(tmp_path, tower)
     found = vectors_of_new_items(release)(PROPERTIES)
     assert np.array_equal(found, tower.vectors(PROPERTIES))
+
+
+def test_a_release_that_reads_sentences_is_refused_at_once_where_they_cannot_be_read(
+    tmp_path, monkeypatch
+):
+    plot = SentenceFeatures(field=FIELDS[2], model="a model that is not installed")
+    encoder = FeatureEncoder(columns=(plot,))
+    layers = [np.ones((encoder.num_features, 16), np.float32), np.zeros(16, np.float32)]
+    release = publish(tmp_path, ItemTower(encoder, layers))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    sentence_model.cache_clear()
+    with pytest.raises(ConfigError, match=r"pip install 'raysys\[text\]'"):
+        vectors_of_new_items(release)
 
 
 def test_a_damaged_tower_is_refused(tmp_path):

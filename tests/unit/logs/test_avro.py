@@ -9,7 +9,7 @@ import pytest
 from raysys import tables
 from raysys.errors import SchemaError
 from raysys.logs.avro import from_avro, parse_schema, read_schema, to_avro
-from raysys.logs.schema import Field, Kind, Schema, ValueType, schema_of
+from raysys.logs.schema import Embedding, Field, Kind, Schema, ValueType, schema_of
 
 INTERACTIONS = """{
   "type": "record",
@@ -111,6 +111,19 @@ def test_items_have_one_text_one_name_and_a_creation_time():
     assert [field.name for field in schema.metadata] == ["PRICE", "ABOUT", "LABEL"]
 
 
+def test_texts_say_how_models_are_to_read_them():
+    more: list[dict[str, Any]] = [
+        {"name": "ABOUT", "type": "string", "textual": True, "embedding": "sentence"},
+        {"name": "LABEL", "type": "string", "itemName": True, "embedding": "ngrams"},
+    ]
+    schema = parse_schema(text_of(Kind.ITEMS, *more), Kind.ITEMS, "items.avsc")
+    about, label = schema.metadata[1:]
+    assert (about.embedding, label.embedding) == (Embedding.SENTENCE, Embedding.NGRAMS)
+    written = to_avro(schema)["fields"]
+    assert [field.get("embedding") for field in written] == [None, None, "sentence", None]
+    assert from_avro(to_avro(schema), Kind.ITEMS) == schema
+
+
 def test_a_schema_is_read_from_a_file_with_or_without_a_byte_order_mark(tmp_path):
     path = tmp_path / "schema.avsc"
     path.write_bytes(b"\xef\xbb\xbf" + INTERACTIONS.encode())
@@ -157,6 +170,18 @@ BROKEN = {  # what is added to a good schema of interactions, and what is said o
     "true in quotation marks": (
         {"name": "NOTE", "type": "string", "categorical": "true"},
         'must have "categorical" as true or false, but it is "true"',
+    ),
+    "an embedding of a category": (
+        {"name": "NOTE", "type": "string", "embedding": "sentence"},
+        'NOTE) can have the embedding "sentence" only if it is textual or itemName',
+    ),
+    "an unknown embedding": (
+        {"name": "NOTE", "type": "string", "embedding": "word2vec"},
+        'must have "embedding" as "ngrams" or "sentence", but it is "word2vec"',
+    ),
+    "a misspelt embedding": (
+        {"name": "NOTE", "type": "string", "embeddings": "sentence"},
+        'is "embedding" meant?',
     ),
     "a misspelt attribute": (
         {"name": "NOTE", "type": "string", "categoricals": True},
