@@ -13,20 +13,17 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import ray
 import torch
+from movielens_on_ray import movielens_on_ray
 
 from raysys.config import PipelineConfig
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.histories import Histories
-from raysys.logs.importing import import_log
-from raysys.logs.movielens import fetch_movielens_100k
 from raysys.models.build import build_model
 from raysys.recipes import USER_PERSONALIZATION
 from raysys.training.loading import load_users
@@ -102,15 +99,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    files = fetch_movielens_100k(arguments.cache)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        with tempfile.TemporaryDirectory() as work:
-            dataset = Path(work) / "dataset"
-            import_log([files.interactions], dataset)
-            result = measure(dataset, Path(work) / "items.arrow", arguments.rounds)
-    finally:
-        ray.shutdown()
+    with movielens_on_ray(arguments.cache) as dataset:
+        result = measure(dataset, dataset.with_name("items.arrow"), arguments.rounds)
     passed = result["ratio"] >= BAR and result["ratio_with_loading"] >= BAR
     load = [round(each, 2) for each in os.getloadavg()]
     line = {"benchmark": "examples", **result, "bar": BAR, "load": load, "passed": passed}

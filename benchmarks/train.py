@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 import tfrs_retrieval
 import torch
 from movielens_100k import Log, item_features, read_log, title_with_year
+from movielens_on_ray import movielens_on_ray
 from plain_training import calibration, train_here, with_training
 
 from raysys.config import LeaveLastOut, PipelineConfig
@@ -38,8 +38,6 @@ from raysys.dataset.histories import Histories, offsets_of
 from raysys.dataset.splits import split
 from raysys.dataset.spool import Spool
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.logs.importing import import_log
-from raysys.logs.movielens import fetch_movielens_100k
 from raysys.logs.simulator import Simulator
 from raysys.recipes import RECIPES, USER_PERSONALIZATION
 from raysys.training.trainer import train_on_ray
@@ -152,29 +150,22 @@ def _epochs_only(arguments: Arguments) -> PipelineConfig:
 
 
 def _on_ray(config: PipelineConfig, arguments: Arguments, *, num_workers: list[int]) -> list[float]:
-    """Import the log on a Ray of its own, and train once per number of workers."""
-    files = fetch_movielens_100k(arguments.cache)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        with tempfile.TemporaryDirectory() as work:
-            dataset = Path(work) / "dataset"
-            import_log([files.interactions], dataset)
-            opened = open_dataset(dataset)
-            return [
-                _per_s(
-                    train_on_ray(
-                        dataset,
-                        opened.vocabulary_path("items"),
-                        opened.vocabulary_path("users"),
-                        with_training(config, num_workers=number),
-                        directory=Path(work) / f"model-{number}",
-                        storage=Path(work) / f"run-{number}",
-                    ).results
-                )
-                for number in num_workers
-            ]
-    finally:
-        ray.shutdown()
+    """Train on Ray once per number of workers."""
+    with movielens_on_ray(arguments.cache) as dataset:
+        opened = open_dataset(dataset)
+        return [
+            _per_s(
+                train_on_ray(
+                    dataset,
+                    opened.vocabulary_path("items"),
+                    opened.vocabulary_path("users"),
+                    with_training(config, num_workers=number),
+                    directory=dataset.with_name(f"model-{number}"),
+                    storage=dataset.with_name(f"run-{number}"),
+                ).results
+            )
+            for number in num_workers
+        ]
 
 
 def _per_s(results: list[Any]) -> float:

@@ -7,6 +7,7 @@ import pytest
 
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError, ReleaseNotFoundError
 from raysys.release import Release, list_releases, open_release, publishing
+from tests.unit.releases import published
 
 
 def publish(releases: Path, text: str = "weights", vocabulary: str = "v1") -> Release:
@@ -14,20 +15,7 @@ def publish(releases: Path, text: str = "weights", vocabulary: str = "v1") -> Re
         (draft.path / "model").mkdir()
         (draft.path / "model" / "weights").write_text(text)
         (draft.path / "config.json").write_text("{}")
-        return draft.publish(
-            recipe="test",
-            model_kind="gru",
-            embedding_dim=16,
-            history_length=8,
-            vocabulary=vocabulary,
-            num_items=3,
-            num_users=2,
-            num_partitions=1,
-            index_factory="Flat",
-            watermark=None,
-            metrics={"ndcg_at_10": 0.5},
-            lineage={},
-        )
+        return published(draft, vocabulary=vocabulary, metrics={"ndcg_at_10": 0.5})
 
 
 def test_a_published_release_opens_by_path_and_as_the_newest(tmp_path: Path) -> None:

@@ -18,21 +18,7 @@ from raysys.logs.call import run_here
 from raysys.logs.importing import import_log
 from raysys.release import HISTORIES, USER_VOCABULARY, publishing
 from tests.unit.logs.tools import write
-
-PLAIN = {
-    "recipe": "r",
-    "model_kind": "gru",
-    "embedding_dim": 16,
-    "history_length": 1,
-    "vocabulary": "v",
-    "num_items": 1,
-    "num_users": 1,
-    "num_partitions": 1,
-    "index_factory": "Flat",
-    "watermark": None,
-    "metrics": {},
-    "lineage": {},
-}
+from tests.unit.releases import published
 
 
 def publish(releases: Path, vocabulary: list[str], histories: list[str]) -> str:
@@ -41,7 +27,7 @@ def publish(releases: Path, vocabulary: list[str], histories: list[str]) -> str:
         Vocabulary.from_ids(vocabulary).save(draft.path / USER_VOCABULARY)
         lists = [[1]] * len(histories)
         Histories.from_lists(histories, lists, lists).save(draft.path / HISTORIES)
-        return str(draft.publish(**PLAIN).path)
+        return str(published(draft).path)
 
 
 def test_ids_are_read_one_a_line_as_they_stand(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from raysys.commands.arguments import build_parser
 from raysys.commands.serving_settings import serving_config
 from raysys.config import ServingConfig
 from raysys.errors import ConfigError
-from raysys.release import ReleaseDraft, publishing
+from raysys.release import publishing
+from tests.unit.releases import published
 
 
 def settings(*arguments: str) -> ServingConfig:
@@ -87,14 +88,6 @@ def test_serve_sends_those_with_a_cluster_to_deploy_and_deploy_those_without_to_
     assert "there is `raysys serve`" in message_of(capsys, "deploy", "--release", "r")
 
 
-def publish(draft: ReleaseDraft, group: str) -> None:
-    draft.publish(
-        recipe="custom", model_kind="gru", embedding_dim=16, history_length=8, vocabulary="v",
-        num_items=1, num_users=1, num_partitions=1, index_factory="Flat", watermark=None,
-        metrics={}, lineage={"dataset_group": group},
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("command", ["deploy", "serve"])
 def test_a_release_of_another_dataset_group_is_refused_before_anything_starts(
     command: str,
@@ -103,7 +96,7 @@ def test_a_release_of_another_dataset_group_is_refused_before_anything_starts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with publishing(tmp_path) as draft:
-        publish(draft, "films")
+        published(draft, lineage={"dataset_group": "films"})
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if command == "deploy":
         monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")

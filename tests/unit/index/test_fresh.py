@@ -24,6 +24,7 @@ from raysys.index.shard import open_shard
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release, publishing
 from raysys.state.items import Changes, ItemCount, StoredItem
 from tests.unit.index.key_lists import Lists
+from tests.unit.releases import published
 
 DIM, NUM_ITEMS, NUM_PARTITIONS = 16, 40, 4
 ITEM_IDS = [f"i{number:02}" for number in range(NUM_ITEMS)]
@@ -58,19 +59,13 @@ def publish(
         hash_of = vocabulary or items.hash
         build_partitions(draft.path / "index", vectors(), ITEM_IDS, config, hash_of)
         fit_cold_start(vectors(), table, np.full(NUM_ITEMS, 9)).save(draft.path)
-        return draft.publish(
-            recipe="r",
-            model_kind="gru",
+        return published(
+            draft,
             embedding_dim=DIM,
-            history_length=8,
             vocabulary=hash_of,
             num_items=NUM_ITEMS,
-            num_users=1,
             num_partitions=NUM_PARTITIONS,
-            index_factory="Flat",
             watermark=WATERMARK,
-            metrics={},
-            lineage={},
         )
 
 

@@ -16,6 +16,7 @@ from raysys.index.build import build_partitions
 from raysys.index.files import IndexNote, nums_name, searchable_name
 from raysys.index.shard import Shard, open_partitions, open_shard
 from raysys.release import Release, publishing
+from tests.unit.releases import published
 
 NUM_ITEMS, DIM = 400, 16
 ITEM_IDS = [f"item-{number}" for number in range(NUM_ITEMS)]
@@ -224,19 +225,8 @@ def test_a_kind_that_cannot_be_built_is_refused_with_what_to_do(
 def publish(releases: Path, *, vocabulary: str = "hash") -> Release:
     with publishing(releases) as draft:
         build(draft.path / "index")
-        return draft.publish(
-            recipe="r",
-            model_kind="gru",
-            embedding_dim=DIM,
-            history_length=8,
-            vocabulary=vocabulary,
-            num_items=NUM_ITEMS,
-            num_users=1,
-            num_partitions=2,
-            index_factory="Flat",
-            watermark=None,
-            metrics={},
-            lineage={},
+        return published(
+            draft, embedding_dim=DIM, vocabulary=vocabulary, num_items=NUM_ITEMS, num_partitions=2
         )
 
 

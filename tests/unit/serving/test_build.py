@@ -8,6 +8,7 @@ import ray
 from raysys.api.build import build_app
 from raysys.errors import ConfigError, ReleaseNotFoundError, ServingError
 from raysys.release import publishing
+from tests.unit.releases import published
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_known_one() -> None:
@@ -31,19 +32,6 @@ def test_sqlite_is_refused_where_there_are_several_nodes(monkeypatch: pytest.Mon
 
 def test_more_shards_than_partitions_are_refused(tmp_path: Path) -> None:
     with publishing(tmp_path) as draft:
-        draft.publish(
-            recipe="r",
-            model_kind="gru",
-            embedding_dim=16,
-            history_length=8,
-            vocabulary="v",
-            num_items=1,
-            num_users=1,
-            num_partitions=2,
-            index_factory="Flat",
-            watermark=None,
-            metrics={},
-            lineage={},
-        )
+        published(draft, num_partitions=2)
     with pytest.raises(ServingError, match="has 2 partitions, too few for 3 shards"):
         build_app({"release": str(tmp_path), "num_shards": 3})
