@@ -15,6 +15,7 @@ from pyarrow import ipc
 
 from raysys import storage
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, TransformerConfig
+from raysys.dataset.context import NO_CONTEXT
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import Histories, offsets_of
@@ -27,6 +28,7 @@ from raysys.models.encode import encode_catalogue
 from raysys.models.weights import save_model
 from raysys.release import (
     CONFIG,
+    CONTEXT,
     CREATED_AT,
     EVENT_TYPES,
     HISTORIES,
@@ -78,6 +80,7 @@ def publish_random_release(
         (draft.path / "vocabulary").mkdir()
         items.save(draft.path / ITEM_VOCABULARY)
         users.save(draft.path / USER_VOCABULARY)
+        NO_CONTEXT.save(draft.path / CONTEXT)
         event_types.save(draft.path / EVENT_TYPES)
         histories.save(draft.path / HISTORIES)
         counts = popularity_counts(histories.blocks(), num_items)

@@ -7,6 +7,7 @@
         vocabulary/items.arrow   ids of the items, in the order of their numbers; users.arrow alike
         items.arrow              what is known of the items, in the same order
         vocabulary/event_types.json   the types of interactions that histories tell apart
+    vocabulary/context.json       the context of interactions and requests in categories
     histories.arrow          every user's interactions, up to the watermark
         popularity.npy           interactions by item number
         created_at.npy           when each item came to be, by item number, in microseconds
@@ -33,13 +34,14 @@ from raysys.config import DEFAULT_DATASET_GROUP, PipelineConfig, parse_config
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError, ReleaseNotFoundError
 from raysys.hashing import sha256_of_file
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 CONFIG = "config.json"
 METRICS = "metrics.json"
 ITEM_VOCABULARY = "vocabulary/items.arrow"
 USER_VOCABULARY = "vocabulary/users.arrow"
 EVENT_TYPES = "vocabulary/event_types.json"
+CONTEXT = "vocabulary/context.json"
 ITEM_TABLE = "items.arrow"
 HISTORIES = "histories.arrow"
 POPULARITY = "popularity.npy"

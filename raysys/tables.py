@@ -89,6 +89,11 @@ HISTORY_EVENT_TYPES = pa.field(
     "event_types", pa.large_list(pa.field("item", pa.int16(), nullable=False)), nullable=False
 )
 
+# May follow too: the code of each interaction's context, see `dataset.context`.
+HISTORY_CONTEXTS = pa.field(
+    "contexts", pa.large_list(pa.field("item", pa.int64(), nullable=False)), nullable=False
+)
+
 # May follow too, where feedback is explicit and histories are learnt from: what is to be predicted.
 HISTORY_LABELS = HISTORY_WEIGHTS.with_name("labels")
 

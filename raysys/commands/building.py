@@ -95,6 +95,7 @@ def training_now(
                 directory=draft / MODEL_DIRECTORY,
                 storage=place,
                 event_types=material.event_types,
+                context=material.context,
                 features=features,
                 make_validate=MakeValidate(config.evaluation, users),
                 warm_start=warm_start,

@@ -10,13 +10,21 @@ from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
 from raysys.config import EnsembleConfig, MemberConfig, PipelineConfig, SequenceConfig, parse_config
+from raysys.dataset.context import ContextEncoder
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, ReleaseMismatchError
 from raysys.models.ensemble import Ensemble
 from raysys.models.sequence import SequenceModel
 from raysys.models.weights import load_model, save_model
-from raysys.release import EVENT_TYPES, MODEL_DIRECTORY, USER_VOCABULARY, Release, open_release
+from raysys.release import (
+    CONTEXT,
+    EVENT_TYPES,
+    MODEL_DIRECTORY,
+    USER_VOCABULARY,
+    Release,
+    open_release,
+)
 
 _RECIPE = "ensemble"
 
@@ -123,6 +131,13 @@ def _check_same_data(releases: list[Release], material: Material) -> None:
                 f"({', '.join(types.names)}) than this release would "
                 f"({', '.join(material.event_types.names)}): an update numbers what is new last. "
                 f"Name another --release first, or train both on this dataset."
+            )
+        context = ContextEncoder.open(release.file(CONTEXT))
+        if context.columns and context != material.context:
+            raise ReleaseMismatchError(
+                f"{release.name} has other categories of the context than {releases[0].name}, "
+                f"whose queries they would move by the wrong vectors. Train both on this dataset "
+                f"with model.context alike, or update both from releases of the same one."
             )
 
 

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"holds import {dataset.manifest.import_id}. Its test part may have been trained on, "
             f"so the figures would flatter. Name the dataset that the release was trained on."
         )
-    histories = dataset.histories(model.items, config.feedback, model.event_types)
+    histories = dataset.histories(model.items, config.feedback, model.event_types, model.context)
     if isinstance(model.model, Counted):  # it was released with what is to be found counted too
         has_validation = not config.training.refit
         parts = SplitBlocks.of(histories, config.split, has_validation=has_validation)

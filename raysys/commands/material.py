@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.config import PipelineConfig, TwoTowerConfig, reads_event_types
+from raysys.config import PipelineConfig, TwoTowerConfig, reads_context, reads_event_types
+from raysys.dataset.context import NO_CONTEXT, ContextEncoder, fit_context
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes, find_event_types
@@ -21,6 +22,7 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.logs.distinct import distinct_ids_of
 from raysys.logs.numbering import Wanted, write_vocabularies
 from raysys.release import (
+    CONTEXT,
     CREATED_AT,
     EVENT_TYPES,
     HISTORIES,
@@ -44,6 +46,8 @@ class Material:
     users: Vocabulary
     event_types: EventTypes
     """Of what models read; none where it is all of one type, or the model does not read types."""
+    context: ContextEncoder
+    """Of interactions; no columns where none are declared, or the model does not read them."""
     histories: Histories
     """Of every user of the dataset, with what each interaction weighs."""
 
@@ -70,9 +74,10 @@ class Material:
             numbering = _Numbering(dataset, going_on_from, Path(work))
             items = numbering.of("items", ITEM_VOCABULARY)
             event_types = _event_types(dataset, config, going_on_from)
-            histories = dataset.histories(items, config.feedback, event_types)
+            context = _context(dataset, config, going_on_from)
+            histories = dataset.histories(items, config.feedback, event_types, context)
             users = numbering.of("users", USER_VOCABULARY, keep=_numbered(histories, config))
-        return cls(dataset, items, users, event_types, histories)
+        return cls(dataset, items, users, event_types, context, histories)
 
     @property
     def watermark(self) -> datetime | None:
@@ -97,6 +102,7 @@ class Material:
         self.items.save(release / ITEM_VOCABULARY)
         self.users.save(release / USER_VOCABULARY)
         self.event_types.save(release / EVENT_TYPES)
+        self.context.save(release / CONTEXT)
         self.histories.save(release / HISTORIES)
         np.save(release / POPULARITY, popularity_counts(self.histories.blocks(), len(self.items)))
         self._write_items(release)
@@ -139,6 +145,19 @@ def _event_types(dataset: Dataset, config: PipelineConfig, before: Release | Non
         return NO_EVENT_TYPES
     known = NO_EVENT_TYPES if before is None else EventTypes.open(before.file(EVENT_TYPES))
     return find_event_types(dataset.interactions(FEEDBACK_COLUMNS), config.feedback, known=known)
+
+
+def _context(dataset: Dataset, config: PipelineConfig, before: Release | None) -> ContextEncoder:
+    """Return the categories of the context; a release that goes on from another has its own."""
+    if not reads_context(config.model):
+        return NO_CONTEXT
+    if before is not None:
+        return ContextEncoder.open(before.file(CONTEXT))
+    fields = dataset.context_fields()
+    if not fields:
+        return NO_CONTEXT
+    columns = [field.column for field in fields]
+    return fit_context(dataset.interactions(columns), fields)
 
 
 def _numbered(histories: Histories, config: PipelineConfig) -> NDArray[np.bool_] | None:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raysys.dataset.context import ContextEncoder
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table
@@ -14,6 +15,7 @@ from raysys.models.base import EmbeddingModel
 from raysys.models.encode import HistoryEncoder, encode_catalogue
 from raysys.models.weights import load_model
 from raysys.release import (
+    CONTEXT,
     EVENT_TYPES,
     HISTORIES,
     ITEM_TABLE,
@@ -29,7 +31,7 @@ class ReleasedModel:
     """Everything of a release that ranking needs, verified and loaded."""
 
     def __init__(self, release: Release) -> None:
-        release.verify(ITEM_VOCABULARY, USER_VOCABULARY, EVENT_TYPES)
+        release.verify(ITEM_VOCABULARY, USER_VOCABULARY, EVENT_TYPES, CONTEXT)
         release.verify(HISTORIES, ITEM_TABLE, POPULARITY)
         release.verify(
             *(name for name in release.manifest.files if name.startswith(f"{MODEL_DIRECTORY}/"))
@@ -39,6 +41,7 @@ class ReleasedModel:
         self.users = Vocabulary.open(release.file(USER_VOCABULARY))
         release.check_vocabulary("item vocabulary", self.items.hash)
         self.event_types = EventTypes.open(release.file(EVENT_TYPES))
+        self.context = ContextEncoder.open(release.file(CONTEXT))
         self.histories = Histories.open(release.file(HISTORIES))
         self.counts: NDArray[np.int64] = np.load(release.file(POPULARITY), allow_pickle=False)
         self.model = load_model(release.path / MODEL_DIRECTORY, vocabulary=self.items.hash)

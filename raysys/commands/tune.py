@@ -158,7 +158,16 @@ def _begun(
     material.users.save(files.users)
     feature_tables(material, config.model).save(files.features)
     make_validate = MakeValidate(config.evaluation, files.users)
-    return Search(dataset, files, config, space, seed, make_validate, material.event_types)
+    return Search(
+        dataset,
+        files,
+        config,
+        space,
+        seed,
+        make_validate,
+        material.event_types,
+        material.context,
+    )
 
 
 def _searched(

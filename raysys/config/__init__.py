@@ -17,6 +17,7 @@ from raysys.config.models import (
     TransformerConfig,
     TrendingConfig,
     TwoTowerConfig,
+    reads_context,
     reads_event_types,
 )
 from raysys.config.pipeline import EvaluationConfig, IndexConfig, PipelineConfig
@@ -65,5 +66,6 @@ __all__ = [
     "load_config",
     "load_yaml",
     "parse_config",
+    "reads_context",
     "reads_event_types",
 ]

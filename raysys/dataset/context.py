@@ -6,7 +6,9 @@ The same value is the same category whether it comes from a shard or, as a text,
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from raysys import storage
@@ -25,7 +27,39 @@ class ContextEncoder(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    columns: tuple[CategoryColumn, ...]
+    columns: tuple[CategoryColumn, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many categories each column has, `MISSING` among them."""
+        return tuple(column.num_categories for column in self.columns)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """What the columns are called in a dataset's shards; some shards may lack one."""
+        return tuple(column.name.lower() for column in self.columns)
+
+    def codes(self, interactions: pa.Table) -> NDArray[np.int64]:
+        """Return one number for the context of each interaction, (R,).
+
+        Its digits are the categories of the columns, the first column's the lowest, each to the
+        base of its column's size. Of several values in a cell the first counts. 0: all is missing.
+        """
+        found = self.encode(interactions).values()
+        return self._codes([each.nums[each.offsets[:-1]].astype(np.int64) for each in found])
+
+    def code_of_request(self, context: Mapping[str, str]) -> int:
+        """Return the code of one request's context."""
+        nums = [np.array(nums[:1], np.int64) for nums in self.encode_request(context).values()]
+        return int(self._codes(nums)[0]) if nums else 0
+
+    def _codes(self, columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        codes = np.zeros(len(columns[0]) if columns else 0, np.int64)
+        base = 1
+        for nums, size in zip(columns, self.sizes, strict=True):
+            codes += nums * base
+            base *= size
+        return codes
 
     def encode(self, interactions: pa.Table) -> dict[str, Categories]:
         """Return the categories of interactions by column, in small letters.
@@ -69,11 +103,14 @@ class ContextEncoder(BaseModel):
         return cls.model_validate(storage.read_json(path))
 
 
+NO_CONTEXT = ContextEncoder()
+
+
 def fit_context(
     interactions: Iterable[pa.Table],
     fields: Sequence[Field],
     *,
-    max_categories: int = 10_000,
+    max_categories: int = 1_000,
     num_ranges: int = 32,
     seed: int = 0,
 ) -> ContextEncoder:
@@ -85,7 +122,8 @@ def fit_context(
     Args:
         fields: of the dataset's context, see `Dataset.context_fields`.
         max_categories: how many values of a column are told apart, the most frequent ones; among
-            equally frequent ones the first by UTF-8 bytes.
+            equally frequent ones the first by UTF-8 bytes. Of five columns, the most that a schema
+            has, the codes fit 64 bits up to 6,000.
         num_ranges: ranges of numbers, at most; each holds about as many interactions.
     """
     fits = {

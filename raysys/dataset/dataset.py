@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raysys import tables
 from raysys.config import FeedbackConfig
+from raysys.dataset.context import NO_CONTEXT, ContextEncoder
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.feedback import COLUMNS as FEEDBACK_COLUMNS
 from raysys.dataset.feedback import with_feedback
@@ -99,6 +100,7 @@ class Dataset:
         vocabulary: Vocabulary,
         feedback: FeedbackConfig = EVERYTHING,
         event_types: EventTypes = NO_EVENT_TYPES,
+        context: ContextEncoder = NO_CONTEXT,
     ) -> Histories:
         """Return every user's history in the order of the user vocabulary.
 
@@ -110,9 +112,10 @@ class Dataset:
             vocabulary: gives the item numbers.
             feedback: says what each interaction weighs.
             event_types: gives the numbers of their types; none: they are not told apart.
+            context: gives the codes of their contexts, if it has columns.
         """
         with tempfile.TemporaryDirectory(prefix="raysys-histories-") as work:
-            blocks = self.blocks(vocabulary, feedback, event_types)
+            blocks = self.blocks(vocabulary, feedback, event_types, context)
             return merged(blocks, self.user_vocabulary(), Path(work))
 
     def blocks(
@@ -120,10 +123,11 @@ class Dataset:
         vocabulary: Vocabulary,
         feedback: FeedbackConfig = EVERYTHING,
         event_types: EventTypes = NO_EVENT_TYPES,
+        context: ContextEncoder = NO_CONTEXT,
     ) -> Iterator[Histories]:
         """Yield the histories of all users, some whole users at a time, shard after shard."""
         for path in self.shard_paths():
-            yield from shard_blocks(path, vocabulary, feedback, event_types)
+            yield from shard_blocks(path, vocabulary, feedback, event_types, context)
 
     def check_dataset_group(self, name: str | None) -> None:
         """Raise DatasetError unless the dataset belongs to this group; None is every group."""
@@ -170,6 +174,7 @@ def shard_histories(
     vocabulary: Vocabulary,
     feedback: FeedbackConfig = EVERYTHING,
     event_types: EventTypes = NO_EVENT_TYPES,
+    context: ContextEncoder = NO_CONTEXT,
 ) -> Histories:
     """Return the histories of one shard's interactions, in the order of its rows.
 
@@ -178,6 +183,7 @@ def shard_histories(
         vocabulary: of items. One that it does not know has number 0 and keeps its place.
         feedback: says what each interaction weighs.
         event_types: gives the numbers of their types; none: they are not told apart.
+        context: gives the codes of their contexts, if it has columns.
 
     Raises:
         DatasetError: the rows are not ordered by user and time.
@@ -196,6 +202,7 @@ def shard_histories(
         times,
         vocabulary.hash,
         event_types=event_types.numbers(types) if event_types.names else None,
+        contexts=context.codes(table) if context.columns else None,
     )
     return with_feedback(histories, types, values, feedback)
 
@@ -205,6 +212,7 @@ def shard_blocks(
     vocabulary: Vocabulary,
     feedback: FeedbackConfig = EVERYTHING,
     event_types: EventTypes = NO_EVENT_TYPES,
+    context: ContextEncoder = NO_CONTEXT,
 ) -> Iterator[Histories]:
     """Yield the histories of one shard's users, some whole users at a time.
 
@@ -212,19 +220,19 @@ def shard_blocks(
         DatasetError: the file cannot be read, or its rows are not ordered by user and time.
     """
     last = ""
-    for table in _whole_users(path):
-        block = shard_histories(table, vocabulary, feedback, event_types)
+    for table in _whole_users(path, context.column_names):
+        block = shard_histories(table, vocabulary, feedback, event_types, context)
         first, last_before, last = block.user_ids[0].as_py(), last, block.user_ids[-1].as_py()
         if first <= last_before:
             raise _disordered()
         yield block
 
 
-def _whole_users(path: Path) -> Iterator[pa.Table]:
+def _whole_users(path: Path, more: Sequence[str]) -> Iterator[pa.Table]:
     """Read a shard in tables of some `BLOCK_INTERACTIONS` rows that divide no user."""
     pending: list[pa.Table] = []
     rows = min(BATCH_ROWS, BLOCK_INTERACTIONS)
-    for batch in read_batches(path, HISTORY_COLUMNS, batch_rows=rows):
+    for batch in read_batches(path, [*HISTORY_COLUMNS, *more], batch_rows=rows):
         pending.append(batch)
         if sum(len(each) for each in pending) >= BLOCK_INTERACTIONS:
             table = pa.concat_tables(pending)

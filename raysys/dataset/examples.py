@@ -45,4 +45,5 @@ def examples_of(histories: Histories, labels: NDArray[np.int64], max_context: in
         weights=weights,
         labels=None if histories.labels is None else histories.labels[taken],
         event_types=None if histories.event_types is None else histories.event_types[taken],
+        contexts=None if histories.contexts is None else histories.contexts[taken],
     )

@@ -26,9 +26,14 @@ SCHEMA = pa.schema([*tables.HISTORIES, *tables.LOOKUP])
 """Of a file of interactions that all weigh 1 and are of one type."""
 _MORE = {
     field.name: field
-    for field in (tables.HISTORY_WEIGHTS, tables.HISTORY_EVENT_TYPES, tables.HISTORY_LABELS)
+    for field in (
+        tables.HISTORY_WEIGHTS,
+        tables.HISTORY_EVENT_TYPES,
+        tables.HISTORY_CONTEXTS,
+        tables.HISTORY_LABELS,
+    )
 }
-_SAVED = ("weights", "event_types")
+_SAVED = ("weights", "event_types", "contexts")
 """Of these, what a file keeps; each only where there are some."""
 _KIND = "histories"
 
@@ -61,6 +66,11 @@ class Histories:
     No file keeps them: they are for learning alone."""
     event_types: NDArray[np.int16] | None = None
     """(T,) numbers of `EventTypes`. None: they are not told apart."""
+    contexts: NDArray[np.int64] | None = None
+    """(T,) codes of `ContextEncoder`: what each interaction happened in. None: nothing is known."""
+    asked_in: NDArray[np.int64] | None = None
+    """(U,) codes of the contexts in which the users ask now. None: nothing is known. No file keeps
+    them."""
     _lookups: list[RowLookup] = field(default_factory=list, repr=False)
     """Empty until `rows_of` is first asked, then one."""
 
@@ -190,6 +200,7 @@ class Histories:
             self.item_nums[places],
             self.occurred_at_us[places],
             self.vocabulary_hash,
+            asked_in=None if self.asked_in is None else self.asked_in[chosen],
             **self._more_at(places),
         )
 
@@ -203,6 +214,7 @@ class Histories:
             self.item_nums[span],
             self.occurred_at_us[span],
             self.vocabulary_hash,
+            asked_in=None if self.asked_in is None else self.asked_in[first:end],
             **self._more_at(span),
         )
 

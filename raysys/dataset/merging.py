@@ -31,8 +31,9 @@ _COLUMNS = {
     "occurred_at_us": np.int64,
     "weights": np.float32,
     "event_types": np.int16,
+    "contexts": np.int64,
 }
-"""The arrays of `Histories` that have one value per interaction; the last two may be missing."""
+"""The arrays of `Histories` that have one value per interaction; the last three may be missing."""
 
 
 @dataclass(frozen=True, slots=True)

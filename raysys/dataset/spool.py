@@ -9,7 +9,7 @@ import pyarrow as pa
 from raysys.arrow_file import NumbersOnDisk
 from raysys.dataset.histories import Histories
 
-_COLUMNS = ("item_nums", "occurred_at_us", "weights", "labels", "event_types")
+_COLUMNS = ("item_nums", "occurred_at_us", "weights", "labels", "event_types", "contexts")
 
 
 class Spool:
@@ -34,7 +34,7 @@ class Spool:
         """Write some users behind those before.
 
         Raises:
-            ValueError: some blocks have weights, labels or event types and some have none.
+            ValueError: some blocks have weights, labels, types or contexts and some have none.
         """
         values = {name: getattr(block, name) for name in _COLUMNS}
         values = {name: each for name, each in values.items() if each is not None}
@@ -63,4 +63,5 @@ class Spool:
             weights=columns.get("weights"),
             labels=columns.get("labels"),
             event_types=columns.get("event_types"),
+            contexts=columns.get("contexts"),
         )

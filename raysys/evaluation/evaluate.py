@@ -1,12 +1,13 @@
 """Rank the whole catalogue for every held-out history, and measure the lists."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
 from raysys.errors import DatasetError
 from raysys.evaluation.comparison import Estimate, estimated_mean, standard_error
@@ -91,7 +92,8 @@ def evaluate(
     parts = []
     for rows in blocks(len(held), _USER_BLOCK):
         chosen = np.arange(rows.start, rows.stop)
-        histories, relevant = held.histories.take(chosen), held.relevant.take(chosen)
+        relevant = held.relevant.take(chosen)
+        histories = asked_as(held.histories.take(chosen), relevant)
         seen = histories.newest_distinct(max_seen_items) if exclude_history else None
         top = retriever.top_k(histories.inputs(), k + 1, excluded=seen)  # one more: who is tied?
         parts.append(metrics_of_lists(worst_order(top, relevant), relevant, ks))
@@ -99,6 +101,13 @@ def evaluate(
             on_progress(rows.stop, len(held))
     values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Evaluation(held.relevant.user_ids, values)
+
+
+def asked_as(histories: Histories, relevant: Histories) -> Histories:
+    """Return histories that ask in the context of the first interaction that is to be found."""
+    if relevant.contexts is None:
+        return histories
+    return replace(histories, asked_in=relevant.contexts[relevant.offsets[:-1]])
 
 
 def _nothing_to_find(num_users: int, num_without: int) -> DatasetError:

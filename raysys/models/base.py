@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from raysys.config import ModelConfig
 from raysys.dataset.feature_table import FeatureTables
 from raysys.dataset.features import FeatureEncoder
+from raysys.models.context import ContextTower
 from raysys.models.features import FeatureTower
 
 
@@ -64,6 +65,8 @@ class EmbeddingModel(nn.Module, ABC):
     """Of the users without a number of their own, see `Vocabulary.numbers`."""
     num_event_types: int = 0
     """Of the interactions of histories, told apart beside the unknown one."""
+    context_sizes: tuple[int, ...] = ()
+    """Categories of each column of the context; none: it asks alike in every one."""
     temperature: float = 1.0
     features: FeatureTables = FeatureTables()
     """What its towers read of items and users beside their ids."""
@@ -88,6 +91,15 @@ class EmbeddingModel(nn.Module, ABC):
 
 class TowerModel(EmbeddingModel):
     """Items have one tower, so such a model can be trained."""
+
+    context: ContextTower | None
+
+    def in_context(self, queries: Tensor, codes: Tensor | None) -> Tensor:
+        """Return queries, (..., D), as they are in the contexts of these codes, (...)."""
+        if self.context is None or codes is None:
+            return queries
+        moved: Tensor = queries + self.context(codes)
+        return moved
 
     @property
     @abstractmethod

@@ -15,6 +15,7 @@ def build_model(
     num_items: int,
     num_users: int,
     num_event_types: int = 0,
+    context_sizes: tuple[int, ...] = (),
     features: FeatureTables | None = None,
 ) -> TowerModel:
     """Return an untrained model; its weights come from torch's global random generator.
@@ -22,16 +23,33 @@ def build_model(
     Args:
         num_items, num_users: known ids of the vocabularies, without the unknown row.
         num_event_types: of the interactions of histories, without the unknown one.
+        context_sizes: categories of each column of the context.
         features: what is known of them, by number. Models that do not read it leave it aside.
     """
     if isinstance(config, EnsembleConfig):
         raise TypeError("An ensemble is made of trained models, not of settings.")
     if isinstance(config, GruConfig):
-        return Gru(config, num_items=num_items, num_event_types=num_event_types, features=features)
+        return Gru(
+            config,
+            num_items=num_items,
+            num_event_types=num_event_types,
+            context_sizes=context_sizes,
+            features=features,
+        )
     if isinstance(config, TransformerConfig):
         return Transformer(
-            config, num_items=num_items, num_event_types=num_event_types, features=features
+            config,
+            num_items=num_items,
+            num_event_types=num_event_types,
+            context_sizes=context_sizes,
+            features=features,
         )
     if isinstance(config, CountedConfig):
         return Counted(config, num_items=num_items)
-    return TwoTower(config, num_items=num_items, num_users=num_users, features=features)
+    return TwoTower(
+        config,
+        num_items=num_items,
+        num_users=num_users,
+        context_sizes=context_sizes,
+        features=features,
+    )

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
-from raysys.models.base import EmbeddingModel
+from raysys.models.base import EmbeddingModel, TowerModel
 from raysys.models.counted import Counted
 from raysys.models.ensemble import Ensemble
 from raysys.models.features import ROWS_AT_ONCE
@@ -54,7 +54,8 @@ class HistoryEncoder:
 
         Items of number 0 are skipped, as if they had not been in the log. Zeros stand for those of
         whom the model knows nothing: where it reads histories, one without known items; where it
-        reads users, one without number or from whom nothing was learnt.
+        reads users, one without number or from whom nothing was learnt. The contexts that they ask
+        in move the vectors of all others.
 
         Args:
             user_nums: (B,) numbers of the users; None: all unknown.
@@ -70,18 +71,44 @@ _Queries = Callable[[Histories, NDArray[np.integer]], NDArray[np.float32]]
 
 def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
     if isinstance(model, Gru):
-        return _of_histories(GruEncoder(model, device), model.history_length)
+        own = _of_histories(GruEncoder(model, device), model.history_length)
+        return _in_context(own, model)
     if isinstance(model, Transformer):
-        return _of_histories(TransformerEncoder(model, device), model.history_length)
+        own = _of_histories(TransformerEncoder(model, device), model.history_length)
+        return _in_context(own, model)
     if isinstance(model, TwoTower):
         users = padded_width(model.query_tower.all_rows().cpu() / model.temperature).numpy()
-        return lambda histories, user_nums: users[user_nums]
+        return _in_context(lambda histories, user_nums: users[user_nums], model)
     if isinstance(model, Counted):
         one = padded_width(torch.ones(1, 1)).numpy()
         return lambda histories, user_nums: np.repeat(one, len(histories), axis=0)
     if isinstance(model, Ensemble):
         return _of_members([(_queries_of(each, device), share) for each, share in model.each()])
     raise TypeError(f"A {type(model).__name__} cannot be encoded yet.")
+
+
+def _in_context(own: _Queries, model: TowerModel) -> _Queries:
+    """Return what moves queries by the contexts that they are asked in; zeros stay zeros."""
+    if model.context is None:
+        return own
+    tables = [
+        padded_width(table.cpu() / model.temperature).numpy()
+        for table in model.context.parameters()
+    ]
+
+    def queries(histories: Histories, user_nums: NDArray[np.integer]) -> NDArray[np.float32]:
+        vectors = own(histories, user_nums)
+        is_known = vectors.any(axis=1)
+        codes = histories.asked_in
+        if codes is None:
+            codes = np.zeros(len(histories), np.int64)  # everything is missing
+        codes = codes[is_known]
+        for table in tables:
+            vectors[is_known] += table[codes % len(table)]
+            codes = codes // len(table)
+        return vectors
+
+    return queries
 
 
 def _of_members(members: list[tuple[_Queries, float]]) -> _Queries:

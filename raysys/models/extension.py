@@ -47,6 +47,7 @@ def extended(
         num_items=num_items,
         num_users=num_users,
         num_event_types=model.num_event_types if num_event_types is None else num_event_types,
+        context_sizes=model.context_sizes,
         features=features,
     )
     weights = larger.state_dict()

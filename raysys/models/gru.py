@@ -30,6 +30,7 @@ class Gru(SequenceModel):
         *,
         num_items: int,
         num_event_types: int = 0,
+        context_sizes: tuple[int, ...] = (),
         features: FeatureTables | None = None,
     ) -> None:
         width = config.hidden_dimension
@@ -37,6 +38,7 @@ class Gru(SequenceModel):
             config,
             num_items=num_items,
             num_event_types=num_event_types,
+            context_sizes=context_sizes,
             width=width,
             features=features,
         )

@@ -14,6 +14,7 @@ from raysys.config import SequenceConfig
 from raysys.dataset.feature_table import FeatureTables
 from raysys.dataset.inputs import NUM_GAPS
 from raysys.models.base import TowerModel
+from raysys.models.context import context_tower
 from raysys.models.features import FeatureTower
 from raysys.tables import UNKNOWN_NUM
 
@@ -23,6 +24,7 @@ class SequenceModel(TowerModel):
 
     Args:
         num_event_types: that are told apart, beside the unknown one, if the settings want them.
+        context_sizes: categories of each column of the context, if the settings want them.
         width: of the items' vectors, and so of the queries.
         features: what is known of items; what is known of users is not read.
     """
@@ -33,6 +35,7 @@ class SequenceModel(TowerModel):
         *,
         num_items: int,
         num_event_types: int,
+        context_sizes: tuple[int, ...],
         width: int,
         features: FeatureTables | None,
     ) -> None:
@@ -48,6 +51,8 @@ class SequenceModel(TowerModel):
         if self.num_event_types:
             self.event_types = _zeros(self.num_event_types + 1, width)
         self.gaps = _zeros(NUM_GAPS, width) if config.time_gaps else None
+        self.context_sizes = context_sizes if config.context else ()
+        self.context = context_tower(self.context_sizes, width)
 
     @property
     def item_tower(self) -> FeatureTower:

@@ -42,6 +42,7 @@ class Transformer(SequenceModel):
         *,
         num_items: int,
         num_event_types: int = 0,
+        context_sizes: tuple[int, ...] = (),
         features: FeatureTables | None = None,
     ) -> None:
         width = round_up(config.hidden_dimension)
@@ -49,6 +50,7 @@ class Transformer(SequenceModel):
             config,
             num_items=num_items,
             num_event_types=num_event_types,
+            context_sizes=context_sizes,
             width=width,
             features=features,
         )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from raysys.config import TwoTowerConfig
 from raysys.dataset.feature_table import FeatureTables
 from raysys.models.base import QueryBatch, TowerModel
+from raysys.models.context import context_tower
 from raysys.models.features import FeatureTower
 
 _INITIAL_BOUND = 0.05  # as Keras fills embeddings, which TensorFlow Recommenders leaves as it is
@@ -30,6 +31,7 @@ class TwoTower(TowerModel):
         *,
         num_items: int,
         num_users: int,
+        context_sizes: tuple[int, ...] = (),
         features: FeatureTables | None = None,
     ) -> None:
         super().__init__()
@@ -56,6 +58,8 @@ class TwoTower(TowerModel):
         )
         _fill(self.query_tower.ids.weight, num_users + 1)
         _fill(self.candidate_tower.ids.weight, num_items + 1 if self.features.items is None else 0)
+        self.context_sizes = context_sizes if config.context else ()
+        self.context = context_tower(self.context_sizes, config.embedding_dim)
         self.rating_head = RatingHead(config.embedding_dim) if config.retrieval_weight else None
 
     @property

@@ -3,7 +3,7 @@
 DIR/
     weights.safetensors   the parameters
     features/             what is known of items and users, if the model reads it
-    model.json            settings, numbers of items, users and event types, the vocabulary's hash
+    model.json            settings, numbers of items, users and so on, the vocabulary's hash
     member-0/ and so on   the same of each member, in place of weights and features, if it has any
 """
 
@@ -23,7 +23,7 @@ from raysys.models.build import build_model
 from raysys.models.ensemble import Ensemble
 from raysys.models.sequence import SequenceModel
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 WEIGHTS_NAME = "weights.safetensors"
 DESCRIPTION_NAME = "model.json"
 FEATURES_NAME = "features"
@@ -39,6 +39,7 @@ class Description(BaseModel):
     num_items: int
     num_users: int
     num_event_types: int
+    context_sizes: tuple[int, ...]
     vocabulary: str
     """Hash of the item vocabulary whose numbers the weights' rows are."""
 
@@ -55,6 +56,7 @@ def save_model(model: EmbeddingModel, directory: Path, *, num_users: int, vocabu
         num_items=model.num_items,
         num_users=num_users,
         num_event_types=model.num_event_types,
+        context_sizes=model.context_sizes,
         vocabulary=vocabulary,
     )
     directory.mkdir(parents=True, exist_ok=True)
@@ -111,6 +113,7 @@ def load_model(directory: Path, *, vocabulary: str) -> EmbeddingModel:
             num_items=description.num_items,
             num_users=description.num_users,
             num_event_types=description.num_event_types,
+            context_sizes=description.context_sizes,
             features=features,
         )
     try:

@@ -45,6 +45,7 @@ class ReleaseEncoder:
             request.item_nums,
             request.occurred_at_us,
             event_types=request.event_types,
+            asked_in=request.contexts,
         )
         num_buckets = self._encoder.num_user_buckets
         user_nums = self._users.numbers(request.user_ids, num_buckets=num_buckets)

@@ -18,6 +18,7 @@ from raysys.errors import UnavailableError
 from raysys.serving.answering import answers_of, popular_list
 from raysys.serving.asked import Asked
 from raysys.serving.batcher import Batcher
+from raysys.serving.context_codes import ContextCodes
 from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard, SearchResult
 from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
 from raysys.serving.item_intake import ItemIntake
@@ -66,6 +67,7 @@ class Engine:
             max_seen_items=config.max_seen_items,
             max_cached=_MAX_CACHED_VISITORS,
         )
+        self._context_codes = ContextCodes(release.context)
         self._item_vectors: dict[int, NDArray[np.float32]] = {}
         self._batcher: Batcher[Query, Answer] = Batcher(
             self._answer,
@@ -146,43 +148,51 @@ class Engine:
         states = await self._parts.user_states(user_ids)
         # Without the database, what the release knows is better than no answer.
         visitors = self._visitors.look_up(user_ids, states or {}, is_current=states is not None)
-        await self._encode(
-            {
-                user_id: visitor
-                for user_id, visitor in visitors.items()
-                if visitor.is_known and visitor.vector is None
-            }
+        codes = [self._context_codes.of(asked.query.context) for asked in batch]
+        encoded = await self._encode(
+            [
+                (user_id, visitors[user_id], code)
+                for user_id, code in dict.fromkeys(zip(user_ids, codes, strict=True))
+                if visitors[user_id].is_known and code not in visitors[user_id].vectors
+            ]
         )
-        for asked, user_id in zip(batch, user_ids, strict=True):
+        for asked, user_id, code in zip(batch, user_ids, codes, strict=True):
             visitor = visitors[user_id]
+            vector = encoded.get((user_id, code), visitor.vectors.get(code))
             asked.is_degraded = states is None
             if self.config.exclude_seen:
                 asked.banned, asked.banned_keys = visitor.seen, visitor.seen_keys
             if not visitor.is_known:
                 asked.reason = "unknown-user"
-            elif visitor.vector is None:
+            elif vector is None:
                 asked.go_without("encoder-unavailable")
             else:
-                asked.search_with(visitor.vector, "model")
+                asked.search_with(vector, "model")
 
-    async def _encode(self, visitors: Mapping[str, Visitor]) -> None:
-        if not visitors:
-            return
-        lengths = [len(visitor.item_nums) for visitor in visitors.values()]
+    async def _encode(
+        self, wanted: Sequence[tuple[str, Visitor, int]]
+    ) -> dict[tuple[str, int], NDArray[np.float32]]:
+        """Return the queries of users, each in the context of a code; none without an encoder."""
+        if not wanted:
+            return {}
+        visitors = [visitor for _, visitor, _ in wanted]
         request = EncodeRequest(
             self._release.name,
-            list(visitors),
-            offsets_of(lengths),
-            np.concatenate([visitor.item_nums for visitor in visitors.values()]),
-            np.concatenate([visitor.occurred_at_us for visitor in visitors.values()]),
-            np.concatenate([visitor.event_types for visitor in visitors.values()]),
+            [user_id for user_id, _, _ in wanted],
+            offsets_of([len(visitor.item_nums) for visitor in visitors]),
+            np.concatenate([visitor.item_nums for visitor in visitors]),
+            np.concatenate([visitor.occurred_at_us for visitor in visitors]),
+            np.concatenate([visitor.event_types for visitor in visitors]),
+            np.array([code for _, _, code in wanted], dtype=np.int64),
         )
         vectors = await self._parts.encode(request)
         if vectors is None:
-            return
-        for visitor, vector in zip(visitors.values(), vectors, strict=True):
-            visitor.is_known = bool(vector.any())
-            visitor.vector = vector
+            return {}
+        found = {}
+        for (user_id, visitor, code), vector in zip(wanted, vectors, strict=True):
+            visitor.keep(code, vector)
+            found[user_id, code] = vector
+        return found
 
     async def _place_items(self, batch: list[Asked]) -> None:
         """Give the vector of its item to each query for similar items."""

@@ -29,6 +29,8 @@ class EncodeRequest:
     """(T,)"""
     event_types: NDArray[np.int16]
     """(T,)"""
+    contexts: NDArray[np.int64]
+    """(B,) codes of the contexts that are asked in. A user may ask in several."""
 
 
 @dataclass(slots=True)

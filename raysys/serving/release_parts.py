@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.context import ContextEncoder
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
-from raysys.release import EVENT_TYPES, HISTORIES, ITEM_VOCABULARY, POPULARITY, Release
+from raysys.release import CONTEXT, EVENT_TYPES, HISTORIES, ITEM_VOCABULARY, POPULARITY, Release
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +22,8 @@ class ReleaseParts:
     items: Vocabulary
     event_types: EventTypes
     """Those that histories tell apart."""
+    context: ContextEncoder
+    """Makes codes of what requests say of the moment."""
     histories: Histories
     """Of the whole log that the release was made from, with what each interaction weighs."""
     feedback: FeedbackConfig
@@ -39,7 +42,7 @@ class ReleaseParts:
         Raises:
             DamagedReleaseError, ReleaseMismatchError, ConfigError: the release cannot be used.
         """
-        release.verify(ITEM_VOCABULARY, EVENT_TYPES, HISTORIES, POPULARITY)
+        release.verify(ITEM_VOCABULARY, CONTEXT, EVENT_TYPES, HISTORIES, POPULARITY)
         items = Vocabulary.open(release.file(ITEM_VOCABULARY))
         release.check_vocabulary("item vocabulary", items.hash)
         histories = Histories.open(release.file(HISTORIES))
@@ -55,6 +58,7 @@ class ReleaseParts:
             name=release.name,
             items=items,
             event_types=EventTypes.open(release.file(EVENT_TYPES)),
+            context=ContextEncoder.open(release.file(CONTEXT)),
             histories=histories,
             feedback=release.settings().feedback,
             popular=by_popularity(counts),

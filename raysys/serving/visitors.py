@@ -6,7 +6,7 @@ Letters for shapes:
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from raysys.index.home import keys_of_new_items
 from raysys.serving.past import Past
 from raysys.state.user_state import NO_STATE, UserState
 from raysys.tables import UNKNOWN_NUM
+
+_MAX_CONTEXTS = 8
+"""That the queries of one user are kept of."""
 
 NO_ITEMS: NDArray[np.int32] = np.zeros(0, np.int32)
 NO_KEYS: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -35,7 +38,7 @@ class Visitor:
         seen: (E,) distinct.
         seen_keys: the same, of items that the release does not know: distinct, all below 0.
         is_known: False once their query turned out to be zeros: the model knows nothing of them.
-        vector: (D,) the encoded query; None until it was encoded.
+        vectors: (D,) the encoded queries, by the code of the context that they were asked in.
     """
 
     version: int
@@ -45,7 +48,14 @@ class Visitor:
     seen: NDArray[np.int32]
     seen_keys: NDArray[np.int64]
     is_known: bool = True
-    vector: NDArray[np.float32] | None = None
+    vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+
+    def keep(self, code: int, vector: NDArray[np.float32]) -> None:
+        """Keep the query in a context; of very many contexts the latest."""
+        self.is_known = bool(vector.any())
+        if len(self.vectors) >= _MAX_CONTEXTS:
+            self.vectors.clear()
+        self.vectors[code] = vector
 
 
 class Visitors:

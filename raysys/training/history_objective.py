@@ -74,8 +74,9 @@ class HistoryObjective(ABC, Generic[Batch]):
         is_target = batch.targets != 0
         places = torch.from_numpy(np.flatnonzero(is_target)).to(self._device)
         weights = batch.weights[is_target]
+        contexts = None if batch.contexts is None else self._on_device(batch.contexts)
         total = self._chosen_items.loss(
-            queries.flatten(0, 1)[places],
+            self._model.in_context(queries.flatten(0, 1)[places], contexts),
             torch.from_numpy(batch.targets[is_target]).to(self._device),
             torch.from_numpy(weights).to(self._device),
             seen=batch.seen,

@@ -20,6 +20,7 @@ class HistoryBatch:
         targets: int64, alike: the item that came next; 0 where it is none to be found.
         weights: float32, alike: what each target counts; 0 where there is nothing to learn.
         seen: what came before each target, of those that are not 0, in the order of `targets.flat`.
+        contexts: int64: the context of each target, in the same order; None: nothing is known.
         users: int64: the rows of the histories.
     """
 
@@ -27,6 +28,7 @@ class HistoryBatch:
     targets: NDArray[np.int64]
     weights: NDArray[np.float32]
     seen: SeenItems
+    contexts: NDArray[np.int64] | None
     users: NDArray[np.int64]
 
 
@@ -88,8 +90,8 @@ class HistoryTargets:
         users: NDArray[np.int64],
         places: NDArray[np.int64],
         is_read: NDArray[np.bool_] | None = None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], SeenItems]:
-        """Return targets, weights and what was seen, as `HistoryBatch` has them, of some places.
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], SeenItems, NDArray[np.int64] | None]:
+        """Return targets, weights, what was seen and contexts, as `HistoryBatch` has them.
 
         Args:
             users: whose history each place is in; it need only be broadcast to their shape.
@@ -108,7 +110,14 @@ class HistoryTargets:
             weights *= np.exp2(-ages / self._half_life).astype(np.float32)
         chosen = np.nonzero(targets)
         begins = self.begins[np.broadcast_to(users, places.shape)[chosen]]
-        return targets, weights, seen_before(self.items, begins, places[chosen] + 1)
+        found = places[chosen] + 1
+        contexts = self._histories.contexts
+        return (
+            targets,
+            weights,
+            seen_before(self.items, begins, found),
+            None if contexts is None else contexts[found],
+        )
 
 
 def is_known_target(histories: Histories) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from raysys.config import PipelineConfig
+from raysys.dataset.context import ContextEncoder
 from raysys.dataset.event_types import EventTypes
 from raysys.models.base import EmbeddingModel
 from raysys.training.checkpoint import EpochResult
@@ -31,6 +32,7 @@ class Job:
     items: Path
     users: Path
     event_types: EventTypes
+    context: ContextEncoder
     features: Path | None
     """A directory of `FeatureTables`; nothing is known where there is none."""
     config: PipelineConfig

@@ -12,6 +12,7 @@ from pathlib import Path
 import ray.data
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.context import NO_CONTEXT, ContextEncoder
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.spool import Spool
@@ -25,6 +26,7 @@ def load_users(
     feedback: FeedbackConfig,
     *,
     event_types: EventTypes = NO_EVENT_TYPES,
+    context: ContextEncoder = NO_CONTEXT,
     rank: int = 0,
     num_workers: int = 1,
     num_readers: int = 1,
@@ -36,14 +38,15 @@ def load_users(
         items: the saved item vocabulary.
         feedback: says what each interaction weighs.
         event_types: gives the numbers of their types; none: they are not told apart.
+        context: gives the codes of their contexts, if it has columns.
         num_readers: shares that are read at a time.
 
     Raises:
         DatasetError: a shard or the vocabulary cannot be read.
     """
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.execution_options.preserve_order = True
+    of_ray = ray.data.DataContext.get_current()
+    of_ray.enable_progress_bars = False
+    of_ray.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     shares = shares_of(rank, num_workers, len(shards))
     places = [{"place": place} for place in range(len(shares))]
@@ -51,7 +54,7 @@ def load_users(
     tables = (
         ray.data.from_items(places, override_num_blocks=len(places))
         .map_batches(
-            ReadShares(shares, list(shards), items, feedback, event_types),
+            ReadShares(shares, list(shards), items, feedback, event_types, context),
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0,

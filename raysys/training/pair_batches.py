@@ -17,13 +17,15 @@ from raysys.training.history_targets import is_known_target
 @dataclass(frozen=True, slots=True)
 class PairBatch:
     """B interactions: `user_nums` and `item_nums`, both (B,) int64, `weights` (B,) float32, and
-    `labels` (B,) float32, which are empty where feedback is implicit.
+    `labels` (B,) float32, which are empty where feedback is implicit. `contexts`, (B,) int64, is
+    None where nothing is known.
     """
 
     user_nums: NDArray[np.int64]
     item_nums: NDArray[np.int64]
     weights: NDArray[np.float32]
     labels: NDArray[np.float32]
+    contexts: NDArray[np.int64] | None = None
 
 
 class PairBatches:
@@ -52,6 +54,9 @@ class PairBatches:
         self.labels = np.zeros(0, dtype=np.float32)
         if histories.labels is not None:
             self.labels = histories.labels[is_target]
+        self._contexts = None
+        if histories.contexts is not None:
+            self._contexts = histories.contexts[is_target]
         self._batch_size = batch_size
         self._seed = seed
         self.num_examples = len(self._items)
@@ -62,4 +67,10 @@ class PairBatches:
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
             labels = self.labels[rows] if len(self.labels) else self.labels
-            yield PairBatch(self._users[rows], self._items[rows], self._weights[rows], labels)
+            yield PairBatch(
+                self._users[rows],
+                self._items[rows],
+                self._weights[rows],
+                labels,
+                None if self._contexts is None else self._contexts[rows],
+            )

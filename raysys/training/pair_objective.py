@@ -67,6 +67,9 @@ class PairObjective:
         users = torch.from_numpy(batch.user_nums).to(self._device)
         no_history = users.new_zeros(len(users), 0)
         queries = self._model.encode_queries(QueryBatch(users, no_history, users.new_zeros(0)))
+        if batch.contexts is not None:
+            contexts = torch.from_numpy(batch.contexts).to(self._device)
+            queries = self._model.in_context(queries, contexts)
         items = torch.from_numpy(batch.item_nums).to(self._device)
         weights = torch.from_numpy(batch.weights).to(self._device)
         if self._predicts_labels:

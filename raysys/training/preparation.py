@@ -39,6 +39,7 @@ def prepare(
     users: Vocabulary,
     *,
     num_event_types: int = 0,
+    context_sizes: tuple[int, ...] = (),
     features: Path | None = None,
     warm_start: WarmStart | None = None,
     total: Total = alone,
@@ -49,6 +50,7 @@ def prepare(
     Args:
         histories: of the caller's users, nothing held back.
         num_event_types: of the histories, beside the unknown one. A warm start has its own.
+        context_sizes: categories of each column of the context. A warm start has its own.
         features: where `FeatureTables.save` wrote what is known of items and users; None, or a
             directory that is not there: nothing. A warm start has its own.
         warm_start: go on from a trained model; None: learn all from nothing.
@@ -68,6 +70,7 @@ def prepare(
             num_items=len(items),
             num_users=len(users),
             num_event_types=num_event_types,
+            context_sizes=context_sizes,
             features=known,
         )
     else:

@@ -85,5 +85,5 @@ class SegmentBatches:
         is_read = places + 1 < self._of.ends[users]
         places = np.where(is_read, places, starts)
         inputs = self._of.before(places, self._of.begins[users], is_read)
-        targets, weights, seen = self._of.after(users, places, is_read)
-        return SegmentBatch(inputs, targets, weights, seen, users, continues)
+        targets, weights, seen, contexts = self._of.after(users, places, is_read)
+        return SegmentBatch(inputs, targets, weights, seen, contexts, users, continues)

@@ -56,6 +56,7 @@ _NO_SEGMENT = SegmentBatch(
     targets=np.zeros((1, 0), np.int64),
     weights=np.zeros((1, 0), np.float32),
     seen=NOTHING_SEEN,
+    contexts=None,
     users=np.zeros(0, np.int64),
     continues=np.zeros(0, np.int64),
 )

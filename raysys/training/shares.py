@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.context import ContextEncoder
 from raysys.dataset.dataset import shard_blocks
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
@@ -52,12 +53,13 @@ class ReadShares:
     items: Path
     feedback: FeedbackConfig
     event_types: EventTypes
+    context: ContextEncoder
 
     def __call__(self, places: pa.Table) -> Iterator[pa.Table]:
         vocabulary = Vocabulary.open(self.items)
         for place in places.column("place").to_pylist():
             share = self.shares[place]
             shard = self.shards[share.shard]
-            blocks = shard_blocks(shard, vocabulary, self.feedback, self.event_types)
+            blocks = shard_blocks(shard, vocabulary, self.feedback, self.event_types, self.context)
             for block in share.of(blocks):
                 yield block.to_table()

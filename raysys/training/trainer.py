@@ -19,6 +19,7 @@ import ray.train.torch
 
 from raysys import storage as files_on_storage
 from raysys.config import PipelineConfig, TrainingConfig
+from raysys.dataset.context import NO_CONTEXT, ContextEncoder
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.vocabulary import Vocabulary
@@ -63,6 +64,7 @@ def train_on_ray(
     directory: Path,
     storage: Path | str,
     event_types: EventTypes = NO_EVENT_TYPES,
+    context: ContextEncoder = NO_CONTEXT,
     features: Path | None = None,
     make_validate: MakeValidate | None = None,
     watcher: Watcher | None = None,
@@ -83,6 +85,7 @@ def train_on_ray(
         storage: a path, or a URL that `Place` opens, where checkpoints are kept, so that the same
             call goes on after it was stopped.
         event_types: that histories tell apart.
+        context: makes codes of what the interactions happened in.
         features: where `FeatureTables.save` wrote what is known of items and users; None, or a
             directory that is not there: nothing. A warm start has its own.
         make_validate: called in each worker with the held-out users that it has, returns what
@@ -111,6 +114,7 @@ def train_on_ray(
             "items": vocabulary.hash,
             "users": Vocabulary.open(users).hash,
             "event_types": list(event_types.names),
+            "context": context.model_dump(mode="json"),
             "warm_start": None if warm_start is None else warm_start.fingerprint(),
         }
     )
@@ -119,6 +123,7 @@ def train_on_ray(
         items=items.absolute(),
         users=users.absolute(),
         event_types=event_types,
+        context=context,
         features=None if features is None else features.absolute(),
         config=config,
         files=files,

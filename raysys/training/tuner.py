@@ -20,6 +20,7 @@ from ray.tune.experiment import Trial as RayTrial
 
 from raysys import storage
 from raysys.config import PipelineConfig, TrainingConfig
+from raysys.dataset.context import NO_CONTEXT, ContextEncoder
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, RaysysError, TrainingError
@@ -62,6 +63,7 @@ class Search:
     make_validate: MakeValidate
     event_types: EventTypes = NO_EVENT_TYPES
     """That histories tell apart."""
+    context: ContextEncoder = NO_CONTEXT
 
 
 def search_on_ray(
@@ -189,6 +191,7 @@ def _trial(search: Search, number: int, hyperparameters: dict[str, Any]) -> None
             on_epoch=report,
             storage=files.run,
             event_types=search.event_types,
+            context=search.context,
             features=search.files.features,
         )
     except RaysysError as error:

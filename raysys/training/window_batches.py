@@ -73,7 +73,7 @@ class WindowBatches:
         """Return the batch of the inputs that stand at these places of all histories end to end."""
         turns = np.searchsorted(offsets, stream, side="right") - 1
         places = self._of.begins[users[turns]] + stream - offsets[turns]
-        targets, weights, seen = self._of.after(users[turns], places)
+        targets, weights, seen, contexts = self._of.after(users[turns], places)
         since_cut = (stream - stream[0]) % self._window
         firsts = np.maximum(self._of.begins[users[turns]], places - since_cut)
         inputs = self._of.before(places, firsts).changed(self._in_rows)
@@ -81,7 +81,7 @@ class WindowBatches:
             self._in_rows(part) for part in (turns - turns[0] + 1, targets, weights)
         )
         users = users[turns[0] : turns[-1] + 1]
-        return WindowBatch(inputs, targets, weights, seen, users, pieces)
+        return WindowBatch(inputs, targets, weights, seen, contexts, users, pieces)
 
     def _in_rows(self, values: NDArray[Any]) -> NDArray[Any]:
         num_rows = -(-len(values) // self._window)

@@ -50,6 +50,7 @@ _NO_WINDOW = WindowBatch(
     targets=np.zeros((1, 1), np.int64),
     weights=np.zeros((1, 1), np.float32),
     seen=NOTHING_SEEN,
+    contexts=None,
     users=np.zeros(0, np.int64),
     pieces=np.zeros((1, 1), np.int64),
 )

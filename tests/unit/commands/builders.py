@@ -29,11 +29,14 @@ def release_untrained(dataset: Path, releases: Path, config: PipelineConfig) -> 
             num_items=num_items,
             num_users=num_users,
             num_event_types=len(material.event_types),
+            context_sizes=material.context.sizes,
             features=feature_tables(material, config.model),
         )
         for name, weight in model.named_parameters():
             if name.split(".")[0] in ("event_types", "gaps"):  # they begin at zero
                 torch.nn.init.normal_(weight.detach()[1:])
+            if name.startswith("context.columns."):  # so do they
+                torch.nn.init.normal_(weight)
             if "projection" in name:  # so do they
                 torch.nn.init.normal_(weight)
         vocabulary = material.items.hash
@@ -73,6 +76,8 @@ def trained_in_this_process(config: PipelineConfig) -> WriteModel:
             config,
             material.items,
             material.users,
+            num_event_types=len(material.event_types),
+            context_sizes=material.context.sizes,
             features=draft / "features",
         )
         storage.remove_tree(draft / "features")

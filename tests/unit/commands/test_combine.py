@@ -120,6 +120,7 @@ def test_lists_follow_the_weighted_mean_of_the_scores(
         histories.item_nums,
         histories.occurred_at_us,
         histories.event_types,
+        np.zeros(len(histories), np.int64),
     )
     queries = ReleaseEncoder.load(together).encode(request)
     top = open_shard(together, 0, 1).search(queries, 5, seen)

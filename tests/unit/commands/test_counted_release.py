@@ -116,6 +116,7 @@ def test_what_is_served_is_what_evaluation_ranks_strangers_included(release: Rel
         nothing,
         nothing.astype(np.int64),
         nothing.astype(np.int16),
+        np.zeros(NUM_USERS, np.int64),
     )
     queries = ReleaseEncoder.load(release).encode(request)
     assert queries.any(axis=1).all()

@@ -11,6 +11,7 @@ from raysys.commands.material import Material
 from raysys.config import EventType, FeedbackConfig, PipelineConfig, TwoTowerConfig
 from raysys.dataset import dataset as dataset_module
 from raysys.dataset import histories as histories_module
+from raysys.dataset.context import NO_CONTEXT
 from raysys.dataset.dataset import shard_histories
 from raysys.dataset.event_types import NO_EVENT_TYPES
 from raysys.dataset.vocabulary import Vocabulary
@@ -51,6 +52,7 @@ def test_every_file_is_as_from_one_memory(written: dict[str, bytes], tmp_path: P
     items.save(tmp_path / "items")
     Vocabulary.from_ids(user for user, _, _ in rows).save(tmp_path / "users")
     NO_EVENT_TYPES.save(tmp_path / "types")
+    NO_CONTEXT.save(tmp_path / "context")
     histories = concatenated([shard_histories(interactions(each), items) for each in SHARDS])
     histories.save(tmp_path / "histories")
     names = items.ids.to_pylist()
@@ -68,6 +70,7 @@ def test_every_file_is_as_from_one_memory(written: dict[str, bytes], tmp_path: P
         "vocabulary/items.arrow": (tmp_path / "items").read_bytes(),
         "vocabulary/users.arrow": (tmp_path / "users").read_bytes(),
         "vocabulary/event_types.json": (tmp_path / "types").read_bytes(),
+        "vocabulary/context.json": (tmp_path / "context").read_bytes(),
         "histories.arrow": (tmp_path / "histories").read_bytes(),
         "items.arrow": (tmp_path / "table").read_bytes(),
         "popularity.npy": array(np.array([0, *counts])),

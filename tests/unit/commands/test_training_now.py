@@ -9,6 +9,7 @@ import pytest
 from raysys.commands import building
 from raysys.commands.console import Console
 from raysys.config import PipelineConfig
+from raysys.dataset.context import NO_CONTEXT
 from raysys.dataset.event_types import NO_EVENT_TYPES
 from raysys.training.checkpoint import EpochResult
 from raysys.training.place import Place
@@ -17,6 +18,7 @@ from raysys.training.run_files import CHECKPOINTS
 MATERIAL: Any = SimpleNamespace(
     dataset=SimpleNamespace(path=Path("dataset"), schema=lambda kind: None),
     event_types=NO_EVENT_TYPES,
+    context=NO_CONTEXT,
 )
 
 

@@ -93,6 +93,7 @@ def served(release: Release, users: list[str]) -> NDArray[np.float32]:
         np.concatenate([each.item_nums for each in asked]),
         np.concatenate([each.occurred_at_us for each in asked]),
         np.concatenate([each.event_types for each in asked]),
+        np.zeros(len(users), np.int64),
     )
     return ReleaseEncoder.load(release).encode(request)
 

@@ -29,17 +29,20 @@ Row = tuple[str, str, int]
 """User, item, and microseconds since 1970."""
 TypedRow = tuple[str, str, int, str | None]
 """And the type of the event."""
+DeviceRow = tuple[str, str, int, str | None, str | None]
+"""And the device, a column beside those of every log."""
 
 
-def interactions(rows: Sequence[Row | TypedRow]) -> pa.Table:
-    users, items, times, types = ([] for _ in range(4))
-    for user, item, time, *kind in rows:
+def interactions(rows: Sequence[Row | TypedRow | DeviceRow]) -> pa.Table:
+    users, items, times, types, devices = ([] for _ in range(5))
+    for user, item, time, *more in rows:
         users.append(user)
         items.append(item)
         times.append(time)
-        types.append(kind[0] if kind else None)
+        types.append(more[0] if more else None)
+        devices.extend(more[1:])
     nothing = [None] * len(rows)
-    return pa.Table.from_arrays(
+    table = pa.Table.from_arrays(
         [
             pa.array(users, pa.string()),
             pa.array(items, pa.string()),
@@ -52,6 +55,9 @@ def interactions(rows: Sequence[Row | TypedRow]) -> pa.Table:
         ],
         schema=tables.INTERACTIONS,
     )
+    if not devices:
+        return table
+    return table.append_column("device", pa.array(devices, pa.string()))
 
 
 def numbered(ids: Iterable[str]) -> Vocabulary:
@@ -68,7 +74,7 @@ def extended(vocabulary: Vocabulary, ids: Iterable[str]) -> Vocabulary:
 
 def write_dataset(
     path: Path,
-    shards: Sequence[Sequence[Row | TypedRow]],
+    shards: Sequence[Sequence[Row | TypedRow | DeviceRow]],
     items: pa.Table | None = None,
     users: pa.Table | None = None,
     **manifest: object,
@@ -123,6 +129,7 @@ def concatenated(parts: Sequence[Histories]) -> Histories:
     none = Histories.from_lists([], [], [])
     weights = [part.weights for part in parts if part.weights is not None]
     types = [part.event_types for part in parts if part.event_types is not None]
+    contexts = [part.contexts for part in parts if part.contexts is not None]
     joined = Histories(
         pa.concat_arrays([none.user_ids, *(part.user_ids for part in parts)]),
         offsets_of(np.concatenate([none.lengths, *(part.lengths for part in parts)])),
@@ -131,6 +138,7 @@ def concatenated(parts: Sequence[Histories]) -> Histories:
         parts[0].vocabulary_hash if parts else "",
         weights=np.concatenate(weights) if weights else None,
         event_types=np.concatenate(types) if types else None,
+        contexts=np.concatenate(contexts) if contexts else None,
     )
     return joined.take(pc.sort_indices(joined.user_ids).to_numpy())
 

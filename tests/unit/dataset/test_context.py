@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys.dataset.categories import MISSING
-from raysys.dataset.context import ContextEncoder, fit_context
+from raysys.dataset.context import NO_CONTEXT, ContextEncoder, fit_context
 from raysys.logs.schema import Field, ValueType
 
 DEVICE = Field("DEVICE_TYPE", ValueType.STRING, is_nullable=True, is_categorical=True)
@@ -119,3 +119,24 @@ def test_an_encoder_survives_being_written_and_read(tmp_path):
     encoder = fit_context([TABLE], FIELDS)
     encoder.save(tmp_path / "context.json")
     assert ContextEncoder.open(tmp_path / "context.json") == encoder
+
+
+def test_the_code_of_a_context_has_a_digit_for_each_column_and_0_where_all_is_missing():
+    encoder = fit_context([TABLE], FIELDS)
+    assert encoder.sizes == (3, 3, 3, 4)
+    # Digits, the lowest first: tv 2, true 2, 7 is 2, 1; of "phone|tv" the first, 1; and so on.
+    by_hand = [2 + 3 * 2 + 9 * 2 + 27 * 1, 1 + 3 * 0 + 9 * 1 + 27 * 2, 0 + 3, 1 + 3 * 2 + 18 + 81]
+    assert encoder.codes(TABLE).tolist() == by_hand
+    assert encoder.codes(pa.table({"other": [1, 2]})).tolist() == [0, 0]
+
+
+def test_the_code_of_a_request_is_that_of_the_log():
+    encoder = fit_context([TABLE], FIELDS)
+    asked = {"deviceType": "tv", "IS_CHILD": "true", "room": "7", "seconds": "0.5"}
+    assert encoder.code_of_request(asked) == encoder.codes(TABLE)[0]
+    assert encoder.code_of_request({"deviceType": "watch", "unheard": "of"}) == 0
+    assert NO_CONTEXT.code_of_request(asked) == 0
+
+
+def test_codes_of_five_full_columns_fit_64_bits():
+    assert 6_001**5 < 2**63

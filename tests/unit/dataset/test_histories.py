@@ -115,6 +115,20 @@ def test_event_types_stay_with_their_interactions(tmp_path: Path, has_weights: b
     assert (opened.weights is None) != has_weights
 
 
+def test_contexts_stay_with_interactions_and_with_who_asks(tmp_path: Path):
+    codes, asked = np.array([1, 2, 3, 4, 1 << 60]), np.array([7, 8, 9])
+    known = replace(ANN_BOB_CAT, contexts=codes, asked_in=asked)
+    assert known.take([2, 0]).contexts.tolist() == [1 << 60, 1, 2, 3, 4]
+    assert known.take([2, 0]).asked_in.tolist() == [9, 7]
+    assert known.slice(1, 3).asked_in.tolist() == [8, 9]
+    assert known.last(1).contexts.tolist() == [4, 1 << 60]
+    assert known.last(1).asked_in.tolist() == [7, 8, 9]
+    known.save(tmp_path / "h.arrow")
+    opened = Histories.open(tmp_path / "h.arrow")
+    assert opened.contexts.tolist() == codes.tolist()
+    assert opened.asked_in is None
+
+
 def test_no_histories_are_saved_and_opened(tmp_path: Path):
     none = Histories.from_lists([], [], [])
     none.save(tmp_path / "h.arrow")

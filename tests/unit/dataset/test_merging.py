@@ -1,5 +1,6 @@
 """Histories that were merged through files are those that one memory would have made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ def block(users: list[str], is_weighed: bool = False) -> Histories:
     """Return histories whose items and times, and weights and types, tell whose they are."""
     nums = [[sum(map(ord, user)) + n for n in range(len(user))] for user in users]
     times = [[1000 * num for num in each] for each in nums]
-    weights = types = None
-    if is_weighed:
-        weights, types = [[num / 2 for num in each] for each in nums], nums
-    return Histories.from_lists(
-        users, nums, times, weights=weights, event_types=types, vocabulary_hash="v"
+    if not is_weighed:
+        return Histories.from_lists(users, nums, times, vocabulary_hash="v")
+    weights = [[num / 2 for num in each] for each in nums]
+    histories = Histories.from_lists(
+        users, nums, times, weights=weights, event_types=nums, vocabulary_hash="v"
     )
+    return replace(histories, contexts=histories.item_nums.astype(np.int64) << 40)
 
 
 def equal(one: Histories, other: Histories) -> bool:

@@ -1,18 +1,20 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from raysys.config import EvaluationConfig
+from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
 from raysys.errors import ConfigError, DatasetError
 from raysys.evaluation import comparison
 from raysys.evaluation import evaluate as evaluate_module
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.comparison import estimated_mean, paired_difference, standard_error
-from raysys.evaluation.evaluate import Evaluation, evaluate
+from raysys.evaluation.evaluate import Evaluation, asked_as, evaluate
 from raysys.evaluation.report import Report
 from tests.unit.evaluation.baselines.histories import histories_of
 
@@ -168,3 +170,11 @@ def test_a_metric_that_was_not_measured_cannot_compare():
     config = EvaluationConfig(ks=(1,), metric="mrr", metric_k=2)
     with pytest.raises(ConfigError, match="mrr_at_2, which was not measured"):
         Report({"good": evaluate(POPULARITY, HELD, (1,))}, config, split="test")
+
+
+def test_a_user_asks_in_the_context_of_the_first_interaction_that_is_to_be_found():
+    histories = Histories.from_lists(["a", "b"], [[1], [2]], [[0], [0]])
+    relevant = Histories.from_lists(["a", "b"], [[3, 4], [5]], [[1, 2], [1]])
+    assert asked_as(histories, relevant).asked_in is None
+    known = replace(relevant, contexts=np.array([7, 8, 9]))
+    assert asked_as(histories, known).asked_in.tolist() == [7, 9]

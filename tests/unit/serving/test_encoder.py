@@ -61,6 +61,7 @@ def asked(release: Release, histories: Histories) -> EncodeRequest:
         histories.item_nums,
         histories.occurred_at_us,
         histories.event_types,
+        np.zeros(len(histories), np.int64),
     )
 
 

@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from raysys.dataset.context import fit_context
 from raysys.errors import TooManyRequestsError
+from raysys.logs.schema import Field, ValueType
 from raysys.serving.messages import Query
 from tests.unit.serving.world import (
     HISTORIES,
@@ -37,6 +40,43 @@ def test_a_users_list_is_what_evaluation_ranks_for_their_history(tmp_path: Path)
             assert answer.release == RELEASE
             assert 0 < len(answer.recommendation_id) <= 40
         assert len({answer.recommendation_id for answer in answers}) == 3
+
+    run(world, scenario)
+
+
+def test_one_user_asks_in_several_contexts_and_each_is_encoded_once(tmp_path: Path) -> None:
+    device = Field("DEVICE", ValueType.STRING, is_nullable=True, is_categorical=True)
+    context = fit_context([pa.table({"device": ["phone", "tv"]})], [device])  # codes 1 and 2
+    world = World(tmp_path, context=context)
+
+    async def scenario() -> None:
+        asked = [{}, {"device": "tv"}, {"DEVICE": "phone"}, {"device": "tv"}, {"device": "radio"}]
+        for _ in range(2):
+            answers = await asyncio.gather(
+                *(world.engine.recommend(Query("anna", None, 10, each)) for each in asked)
+            )
+            for answer, code in zip(answers, [0, 2, 1, 2, 0], strict=True):
+                seen = HISTORIES["anna"]
+                assert answer.item_ids == ranked(seen, 10, seen, code)
+        assert sum(len(call) for call in world.encoder.calls) == 3
+        assert len({tuple(answer.item_ids) for answer in answers}) == 3
+
+    run(world, scenario)
+
+
+def test_queries_in_more_contexts_than_are_kept_are_answered_all(tmp_path: Path) -> None:
+    names = [f"d{number:02}" for number in range(20)]
+    device = Field("DEVICE", ValueType.STRING, is_nullable=True, is_categorical=True)
+    context = fit_context([pa.table({"device": names})], [device])
+    world = World(tmp_path, context=context)
+
+    async def scenario() -> None:
+        answers = await asyncio.gather(
+            *(world.engine.recommend(Query("anna", None, 9, {"device": name})) for name in names)
+        )
+        for code, answer in enumerate(answers, start=1):
+            assert not answer.degraded
+            assert answer.item_ids == ranked(HISTORIES["anna"], 9, HISTORIES["anna"], code)
 
     run(world, scenario)
 

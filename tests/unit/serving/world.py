@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig, IndexConfig, ServingConfig
+from raysys.dataset.context import NO_CONTEXT, ContextEncoder
 from raysys.dataset.dataset import EVERYTHING
 from raysys.dataset.event_types import NO_EVENT_TYPES
 from raysys.dataset.histories import Histories
@@ -74,6 +75,7 @@ class FakeEncoder:
             encoded(request.item_nums[start:end]) if end > start else self.for_strangers
             for start, end in spans
         ]
+        rows = [np.roll(*each) for each in zip(rows, request.contexts.tolist(), strict=True)]
         return np.stack(rows) * (0 if self.knows_nobody else 1)
 
     async def check(self, release: str) -> None:
@@ -167,6 +169,7 @@ class World:
         num_shards: int = 2,
         observer: Observer | None = None,
         feedback: FeedbackConfig = EVERYTHING,
+        context: ContextEncoder = NO_CONTEXT,
         **settings: object,
     ) -> None:
         vocabulary = Vocabulary.from_ids(ITEM_IDS)
@@ -186,6 +189,7 @@ class World:
             name=RELEASE,
             items=vocabulary,
             event_types=NO_EVENT_TYPES,
+            context=context,
             histories=histories,
             feedback=feedback,
             popular=by_popularity(popularity_counts([histories], NUM_ITEMS)),
@@ -264,11 +268,15 @@ def item_ids(nums: Sequence[int]) -> list[str]:
     return [ITEM_IDS[num - 1] for num in nums]
 
 
-def ranked(history: list[int], k: int, seen: list[int]) -> list[str]:
-    """Return what evaluation ranks for a history."""
+def ranked(history: list[int], k: int, seen: list[int], context: int = 0) -> list[str]:
+    """Return what evaluation ranks for a history, asked in the context of a code."""
     nums = np.arange(1, NUM_ITEMS + 1, dtype=np.int32)
     top = exact_top_k(
-        encoded(history)[None, :], embeddings(), nums, k, Exclusions.from_lists([seen])
+        np.roll(encoded(history), context)[None, :],
+        embeddings(),
+        nums,
+        k,
+        Exclusions.from_lists([seen]),
     )
     return item_ids(top.item_nums[0][top.item_nums[0] > 0].tolist())
 

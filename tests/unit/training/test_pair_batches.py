@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -47,3 +48,9 @@ def test_pairs_of_unknown_items_are_left_out():
     (batch,) = batches.epoch(0)
     assert batch.item_nums.tolist() == [3]
     assert batches.num_examples == 1
+
+
+def test_a_pair_has_the_context_of_its_interaction():
+    histories = replace(numbered([3, 4]), contexts=np.arange(1, 8) * 100)
+    for batch in PairBatches(histories, np.array([1, 2]), batch_size=3, seed=(0,)).epoch(0):
+        assert batch.contexts.tolist() == (batch.item_nums * 100).tolist()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -155,3 +157,13 @@ def test_nothing_that_is_read_tells_when_a_target_was_taken():
         return batch.inputs.gaps.tolist()
 
     assert inputs(2) == inputs(10**6)
+
+
+def test_the_contexts_are_those_of_the_targets_in_their_order():
+    histories = replace(
+        histories_of([[1, 2, 3, 4], [5, 0, 6]]), contexts=np.array([10, 20, 30, 40, 50, 60, 70])
+    )
+    context_of = {2: 20, 3: 30, 4: 40, 6: 70}
+    for batch in segments(histories).epoch(0):
+        found = [context_of[item] for item in batch.targets.ravel().tolist() if item]
+        assert batch.contexts.tolist() == found

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysys.config import FeedbackConfig
+from raysys.dataset.context import NO_CONTEXT
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
@@ -47,7 +48,7 @@ def test_a_share_keeps_histories_whole(tmp_path):
     Vocabulary.from_ids(["x", "y", "z"]).save(tmp_path / "items.arrow")
     files = [tmp_path / "shard.parquet"], tmp_path / "items.arrow"
     types = EventTypes(names=("buy", "view"))
-    read = ReadShares([Share(0, 0, 2)], *files, FeedbackConfig(), types)
+    read = ReadShares([Share(0, 0, 2)], *files, FeedbackConfig(), types, NO_CONTEXT)
 
     (table,) = read(pa.table({"place": [0]}))
     histories = Histories.from_table(table)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -157,3 +159,13 @@ def test_gaps_are_not_worked_out_where_nobody_reads_them():
     (batch,) = windows(histories_of([[1, 2, 3]])).epoch(0)
     assert batch.inputs.gaps is None
     assert batch.inputs.event_types is None
+
+
+def test_the_contexts_are_those_of_the_targets_in_their_order():
+    histories = replace(
+        histories_of([[1, 2, 3, 4], [5, 0, 6]]), contexts=np.array([10, 20, 30, 40, 50, 60, 70])
+    )
+    context_of = {2: 20, 3: 30, 4: 40, 6: 70}
+    for batch in windows(histories, rows=1, window=3).epoch(0):
+        found = [context_of[item] for item in batch.targets.ravel().tolist() if item]
+        assert batch.contexts.tolist() == found

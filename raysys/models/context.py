@@ -1,0 +1,45 @@
+"""The context of the interaction that is to be found, as a vector that a query is moved by.
+
+    query in a context = query + sum over columns of the vector of the column's category
+
+All vectors begin at zero, so that an untrained model asks alike in every context.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ContextTower(nn.Module):
+    """From codes of contexts to vectors.
+
+    Args:
+        sizes: categories of each column, as `ContextEncoder.sizes` has them.
+        width: of a query.
+    """
+
+    def __init__(self, sizes: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.columns = nn.ModuleList(_zeros(size, width) for size in sizes)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return (..., D) for (...) int64 codes, see `ContextEncoder.codes`."""
+        vectors: list[Tensor] = []
+        for column in self.columns:
+            assert isinstance(column, nn.Embedding)
+            vectors.append(column(codes % column.num_embeddings))
+            codes = codes // column.num_embeddings
+        return torch.stack(vectors).sum(dim=0)
+
+
+def context_tower(sizes: Sequence[int], width: int) -> ContextTower | None:
+    """Return a tower; None where there are no columns."""
+    return ContextTower(sizes, width) if sizes else None
+
+
+def _zeros(num_rows: int, width: int) -> nn.Embedding:
+    module: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+        torch.zeros(num_rows, width), freeze=False
+    )
+    return module
