@@ -25,7 +25,8 @@ class SequenceConfig(Config):
     time_gaps: bool = True
     """Read how long before each interaction the one before it was, by its order of magnitude. On
     MovieLens-100K that raised a GRU's validation NDCG@10 from 0.1456 to 0.1497 (means of 3 seeds,
-    each better than its pair)."""
+    each better than its pair) and left a transformer's where it was (0.1487 without, 0.1480 with,
+    means of 2 seeds)."""
     context: bool = True
     """Move the query by the context of the interaction that is to be found, where the dataset
     declares columns of it."""
