@@ -11,6 +11,7 @@ from typing import Any
 
 from raysys.config import (
     GruConfig,
+    ItemToItemConfig,
     PipelineConfig,
     PopularityConfig,
     TrainingConfig,
@@ -149,6 +150,31 @@ TWO_TOWER = Recipe(
     hyperparameters=(Hyperparameter("embedding_dim", 32, 8, 256),),
 )
 
+SIMILAR_ITEMS = Recipe(
+    name="aws-similar-items",
+    description="Two item towers, learnt from what the same users took; the list is like an item.",
+    base=PipelineConfig(
+        model=ItemToItemConfig(
+            min_user_history_length_percentile=0.005, max_user_history_length_percentile=0.995
+        ),
+        training=TrainingConfig(
+            learning_rate=2e-3,
+            weight_decay=0.2,
+            batch_size=1024,
+            max_epochs=20,
+            patience=5,
+            ema_decay=0.99,
+        ),
+    ),
+    hyperparameters=(
+        Hyperparameter("item_id_hidden_dim", 100, 30, 200),
+        Hyperparameter("popularity_discount_factor", 0.5, 0.0, 1.0),
+        Hyperparameter("window", 10, 1, 100),
+        Hyperparameter("min_user_history_length_percentile", 0.005, 0.0, 1.0, tunable=False),
+        Hyperparameter("max_user_history_length_percentile", 0.995, 0.0, 1.0, tunable=False),
+    ),
+)
+
 POPULARITY_COUNT = Recipe(
     name="aws-popularity-count",
     description="The same list for everybody: the items that most interactions are with.",
@@ -170,7 +196,14 @@ TRENDING_NOW = Recipe(
     ),
 )
 
-_ALL = (USER_PERSONALIZATION, TRANSFORMER, TWO_TOWER, POPULARITY_COUNT, TRENDING_NOW)
+_ALL = (
+    USER_PERSONALIZATION,
+    TRANSFORMER,
+    TWO_TOWER,
+    SIMILAR_ITEMS,
+    POPULARITY_COUNT,
+    TRENDING_NOW,
+)
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 

@@ -404,8 +404,15 @@ def declare_export_events(parser: argparse.ArgumentParser) -> None:
 
 def declare_recommend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
-    parser.add_argument("--user", nargs="+", required=True, metavar="ID", help="whom to rank for")
-    parser.add_argument("--num", type=int, default=10, help="items a user (default: %(default)s)")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--user", nargs="+", metavar="ID", help="whom to rank for")
+    asked.add_argument(
+        "--item",
+        nargs="+",
+        metavar="ID",
+        help="what to rank for: somebody who had this item and nothing else",
+    )
+    parser.add_argument("--num", type=int, default=10, help="items a list (default: %(default)s)")
 
 
 def declare_demo(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from raysys.commands.material import Material
-from raysys.config import CountedConfig, EnsembleConfig, ModelConfig, SequenceConfig
+from raysys.config import (
+    CountedConfig,
+    EnsembleConfig,
+    ItemToItemConfig,
+    ModelConfig,
+    SequenceConfig,
+)
 from raysys.dataset.feature_table import FeatureTable, FeatureTables
 from raysys.dataset.features import FeatureEncoder, feature_fields, fit_features, pieces
 from raysys.dataset.item_table import open_item_table, write_item_table, write_user_table
@@ -21,7 +27,7 @@ def feature_tables(material: Material, config: ModelConfig) -> FeatureTables:
     """
     if isinstance(config, CountedConfig | EnsembleConfig):  # its members have their own
         return FeatureTables()
-    if isinstance(config, SequenceConfig):
+    if isinstance(config, SequenceConfig | ItemToItemConfig):
         return FeatureTables(_fitted(material, Kind.ITEMS) if config.item_features else None)
     return FeatureTables(
         _fitted(material, Kind.ITEMS) if config.item_features else None,

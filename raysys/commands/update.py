@@ -21,8 +21,8 @@ from raysys.config import (
     EnsembleConfig,
     LeaveLastOut,
     PipelineConfig,
-    SequenceConfig,
     TimeSplit,
+    TwoTowerConfig,
 )
 from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
@@ -80,8 +80,8 @@ class Update:
     def is_learnable(self) -> bool:
         """Whether an active user has something to learn from that is not held back."""
         lengths = learnable_lengths(self.material.histories, self.config, self.after_us)
-        # Of a sequence the first item predicts the second.
-        shortest = 2 if isinstance(self.config.model, SequenceConfig) else 1
+        # An item is learnt from another one of the same user, but where users have vectors.
+        shortest = 1 if isinstance(self.config.model, TwoTowerConfig) else 2
         return bool((lengths >= shortest).any())
 
 

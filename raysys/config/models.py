@@ -7,17 +7,32 @@ from pydantic import Field, model_validator
 from raysys.config.base import Config, Share
 
 
-class SequenceConfig(Config):
-    """What every model has that reads histories."""
+class LearntHistories(Config):
+    """Whose histories are learnt from. All users are answered alike."""
 
-    history_length: int = Field(128, ge=1, le=4096)
-    """The newest interactions that the query tower reads when it encodes a query."""
     min_user_history_length_percentile: Share = 0.0
     """Users whose histories are shorter than this share of all users' are not learnt from."""
     max_user_history_length_percentile: Share = 1.0
     """Nor are those whose histories are longer, such as crawlers' with 0.99, the default of Amazon
     Personalize. In MovieLens-100K the longest hundredth are people, with 6 % of what there is to
-    learn. All are answered alike."""
+    learn."""
+
+    @model_validator(mode="after")
+    def _percentiles_ascend(self) -> Self:
+        low, high = self.min_user_history_length_percentile, self.max_user_history_length_percentile
+        if low > high:
+            raise ValueError(
+                f"min_user_history_length_percentile {low:g} is above "
+                f"max_user_history_length_percentile {high:g}, which leaves nobody"
+            )
+        return self
+
+
+class SequenceConfig(LearntHistories):
+    """What every model has that reads histories."""
+
+    history_length: int = Field(128, ge=1, le=4096)
+    """The newest interactions that the query tower reads when it encodes a query."""
     item_features: bool = True
     """Read what the table of items says, if there is one, beside the ids of items."""
     event_types: bool = True
@@ -43,16 +58,6 @@ class SequenceConfig(Config):
     def half_life(self) -> float | None:
         """What the weights of training positions are halved by; None: they weigh alike."""
         return self.recency_half_life if self.recency_mask else None
-
-    @model_validator(mode="after")
-    def _percentiles_ascend(self) -> Self:
-        low, high = self.min_user_history_length_percentile, self.max_user_history_length_percentile
-        if low > high:
-            raise ValueError(
-                f"min_user_history_length_percentile {low:g} is above "
-                f"max_user_history_length_percentile {high:g}, which leaves nobody"
-            )
-        return self
 
 
 class GruConfig(SequenceConfig):
@@ -116,6 +121,27 @@ class TwoTowerConfig(Config):
     zero. One that nobody was in while it was learnt is zero too."""
     history_length: int = Field(128, ge=1, le=4096)
     """Unused by the query itself, which is the user's; kept so that every model has one."""
+
+
+class ItemToItemConfig(LearntHistories):
+    """Items like the newest one: two item towers, learnt from what the same users took."""
+
+    kind: Literal["item_to_item"] = "item_to_item"
+    history_length: Literal[1] = 1
+    """The query is an item."""
+    item_id_hidden_dim: int = Field(100, ge=1, le=1024)
+    """Width of the vectors."""
+    window: int = Field(10, ge=1, le=1000)
+    """Two items are a pair where a user had no more than so many interactions from one to the
+    other."""
+    popularity_discount_factor: Share = 0.5
+    """How much an item is held back for being popular with all: with 0 the score is that of how
+    likely the users of the one item take the other, with 1 of how much likelier than anybody."""
+    item_features: bool = True
+    """Read what the table of items says, if there is one: new items get neighbors of their kind."""
+    id_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the ids that a step does without, so that features learn to speak for themselves.
+    Where there are no features it does nothing."""
 
 
 class CountedConfig(Config):
@@ -192,6 +218,7 @@ ModelConfig = Annotated[
     GruConfig
     | TransformerConfig
     | TwoTowerConfig
+    | ItemToItemConfig
     | PopularityConfig
     | TrendingConfig
     | EnsembleConfig,

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from raysys.config.base import Config
 from raysys.config.feedback import FeedbackConfig
-from raysys.config.models import GruConfig, ModelConfig, TwoTowerConfig
+from raysys.config.models import GruConfig, ItemToItemConfig, ModelConfig, TwoTowerConfig
 from raysys.config.splits import LeaveLastOut, SplitConfig, UserSplit
 from raysys.config.training import TrainingConfig
 
@@ -60,6 +60,16 @@ class PipelineConfig(Config):
             raise ValueError(
                 "a two_tower model knows only the users that it has learnt from, but the split "
                 "'users' asks it for others. Choose another split, or a model that reads histories"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_loss_discounts_popularity(self) -> Self:
+        loss = self.training.loss
+        if isinstance(self.model, ItemToItemConfig) and loss not in ("auto", "in_batch_softmax"):
+            raise ValueError(
+                f"an item_to_item model learns by in_batch_softmax, whose negatives carry its "
+                f"popularity_discount_factor, but training.loss is {loss}. Leave it auto"
             )
         return self
 

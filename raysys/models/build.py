@@ -1,10 +1,18 @@
 """From settings to a model."""
 
-from raysys.config import CountedConfig, EnsembleConfig, GruConfig, ModelConfig, TransformerConfig
+from raysys.config import (
+    CountedConfig,
+    EnsembleConfig,
+    GruConfig,
+    ItemToItemConfig,
+    ModelConfig,
+    TransformerConfig,
+)
 from raysys.dataset.feature_table import FeatureTables
 from raysys.models.base import TowerModel
 from raysys.models.counted import Counted
 from raysys.models.gru import Gru
+from raysys.models.item_to_item import ItemToItem
 from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 
@@ -44,6 +52,8 @@ def build_model(
             context_sizes=context_sizes,
             features=features,
         )
+    if isinstance(config, ItemToItemConfig):
+        return ItemToItem(config, num_items=num_items, features=features)
     if isinstance(config, CountedConfig):
         return Counted(config, num_items=num_items)
     return TwoTower(

@@ -23,6 +23,7 @@ from raysys.models.ensemble import Ensemble
 from raysys.models.features import ROWS_AT_ONCE
 from raysys.models.gru import Gru
 from raysys.models.gru_encoder import GruEncoder
+from raysys.models.item_to_item import ItemToItem
 from raysys.models.tiles import one_thread, padded_width
 from raysys.models.transformer import Transformer
 from raysys.models.transformer_encoder import TransformerEncoder
@@ -79,6 +80,9 @@ def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
     if isinstance(model, TwoTower):
         users = padded_width(model.query_tower.all_rows().cpu() / model.temperature).numpy()
         return _in_context(lambda histories, user_nums: users[user_nums], model)
+    if isinstance(model, ItemToItem):
+        anchors = padded_width(model.anchor_tower.all_rows().cpu() / model.temperature).numpy()
+        return lambda histories, user_nums: anchors[_newest_known(histories)]
     if isinstance(model, Counted):
         one = padded_width(torch.ones(1, 1)).numpy()
         return lambda histories, user_nums: np.repeat(one, len(histories), axis=0)
@@ -117,6 +121,15 @@ def _of_members(members: list[tuple[_Queries, float]]) -> _Queries:
         return np.concatenate(vectors, axis=1)
 
     return queries
+
+
+def _newest_known(histories: Histories) -> NDArray[np.int32]:
+    """Return the newest item of each history that has a number, (B,); 0 where there is none."""
+    known = histories.where(histories.item_nums != UNKNOWN_NUM)
+    has_one = known.lengths > 0
+    newest = np.full(len(known), UNKNOWN_NUM, np.int32)
+    newest[has_one] = known.item_nums[known.offsets[1:][has_one] - 1]
+    return newest
 
 
 def _of_histories(encoder: GruEncoder | TransformerEncoder, length: int) -> _Queries:

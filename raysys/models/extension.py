@@ -16,6 +16,7 @@ from raysys.models.build import build_model
 from raysys.models.two_tower import TwoTower
 
 _USER_TABLE = "query_tower.ids.weight"
+_QUERY_TABLES = (_USER_TABLE, "anchor_tower.ids.weight")
 
 
 def extended(
@@ -62,7 +63,7 @@ def extended(
         num_first = len(trained) - num_last
         target[:num_first] = trained[:num_first]
         target[len(target) - num_last :] = trained[num_first:]
-        if name == _USER_TABLE:  # nothing was learnt from them: chance would be taken for a taste
+        if name in _QUERY_TABLES:  # nothing was learnt of them: chance would be taken for a taste
             target[num_first : len(target) - num_last] = 0.0
     if larger.features.items is not None:  # new items lie where their features put them
         larger.item_tower.ids.weight.detach()[model.num_items + 1 :] = 0.0

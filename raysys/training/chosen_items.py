@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from raysys.config import PipelineConfig, TwoTowerConfig
+from raysys.config import ItemToItemConfig, PipelineConfig, TwoTowerConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.popularity import popularity_counts
 from raysys.models.base import EmbeddingModel
@@ -57,6 +57,8 @@ def loss_name(config: PipelineConfig, num_items: int) -> str:
     """Return the loss that a catalogue of this size is learnt with."""
     if config.training.loss != "auto":
         return config.training.loss
+    if isinstance(config.model, ItemToItemConfig):
+        return "in_batch_softmax"
     if num_items <= config.training.full_softmax_up_to:
         return "full_softmax"
     return "in_batch_softmax" if isinstance(config.model, TwoTowerConfig) else "sampled_softmax"
@@ -116,13 +118,20 @@ class AmongItemsOfTheBatch:
         self._model = model
         self._comm = comm
         self._num_hard_negatives = config.training.num_hard_negatives
-        self._remove_accidental_hits = logq_correction = True
+        self._remove_accidental_hits, correction = True, 1.0
         if isinstance(config.model, TwoTowerConfig):
-            logq_correction = config.model.logq_correction
+            correction = float(config.model.logq_correction)
             self._remove_accidental_hits = config.model.remove_accidental_hits
+        if isinstance(config.model, ItemToItemConfig):
+            # Uncorrected, a score becomes log P(item | query) - log P(item), since popular items
+            # are negatives the more often; corrected as a whole, log P(item | query). That holds
+            # where a query's own item is as often its rival as the others are.
+            correction = 1 - config.model.popularity_discount_factor
+            self._remove_accidental_hits = False
         self._sampling_probability: Tensor | None = None
-        if logq_correction:
-            self._sampling_probability = answer_probability(model, train, comm).float()
+        if correction:
+            probability = answer_probability(model, train, comm)
+            self._sampling_probability = probability.pow(correction).float()
 
     def begin(self, epoch: int) -> None:
         """Nothing is drawn but the batches themselves."""

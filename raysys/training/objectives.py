@@ -8,10 +8,12 @@ from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
 from raysys.models.gru import Gru
+from raysys.models.item_to_item import ItemToItem
 from raysys.models.transformer import Transformer
 from raysys.models.two_tower import TwoTower
 from raysys.training.chosen_items import ChosenItems
 from raysys.training.communication import Communicator
+from raysys.training.item_pair_objective import ItemPairObjective
 from raysys.training.objective import Objective
 from raysys.training.pair_objective import PairObjective
 from raysys.training.segment_objective import SegmentObjective
@@ -36,6 +38,8 @@ def build_objective(
         return SegmentObjective(model, train, chosen_items, config, lanes, comm)
     if isinstance(model, Transformer):
         return WindowObjective(model, train, chosen_items, config, lanes, comm)
+    if isinstance(model, ItemToItem):
+        return ItemPairObjective(model, train, chosen_items, config, lanes, comm)
     if not isinstance(model, TwoTower):
         raise TrainingError(f"There is no objective for a {type(model).__name__} yet.")
     if user_nums is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.config import ModelConfig, PipelineConfig, SequenceConfig
+from raysys.config import LearntHistories, ModelConfig, PipelineConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.selection import Total, alone, nth_smallest, num_keys
 from raysys.dataset.splits import Held, SplitBlocks, find_cutoffs
@@ -89,7 +89,7 @@ def usual_lengths(
     lengths: NDArray[np.int64], model: ModelConfig, total: Total = alone
 ) -> NDArray[np.bool_]:
     """Return which users' histories are neither too short nor too long for the model to learn."""
-    if not isinstance(model, SequenceConfig):
+    if not isinstance(model, LearntHistories):
         return np.ones(len(lengths), dtype=bool)
     shortest, longest = length_bounds(
         lengths,

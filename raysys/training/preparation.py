@@ -14,6 +14,7 @@ from raysys.dataset.selection import Total, alone
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.models.base import EmbeddingModel
 from raysys.models.build import build_model
+from raysys.models.item_to_item import ItemToItem
 from raysys.models.two_tower import TwoTower
 from raysys.training.pieces import Pieces, pieces_of
 from raysys.training.warm_start import WarmStart
@@ -77,9 +78,22 @@ def prepare(
         pieces = warm_start.narrowed(pieces, histories)
         model = warm_start.load(items.hash)
     user_nums = users.numbers(pieces.train.user_ids, num_buckets=model.num_user_buckets)
-    if warm_start is None and isinstance(model, TwoTower):
+    if warm_start is None:
+        _forget_who_is_not_there(model, pieces.train, user_nums, total)
+    return Prepared(model, pieces, user_nums)
+
+
+def _forget_who_is_not_there(
+    model: EmbeddingModel, train: Histories, user_nums: NDArray[np.integer], total: Total
+) -> None:
+    """Leave nothing to chance of users and items that are known and not learnt from."""
+    if isinstance(model, TwoTower):
         num_rows = len(model.query_tower.ids.weight)
-        num_targets = [block.num_targets() for block in pieces.train.blocks()]
+        num_targets = [block.num_targets() for block in train.blocks()]
         learnt_from = user_nums[np.concatenate([np.zeros(0, np.int64), *num_targets]) > 0]
         model.forget_users(total(np.bincount(learnt_from, minlength=num_rows)) == 0)
-    return Prepared(model, pieces, user_nums)
+    if isinstance(model, ItemToItem):
+        counts = np.zeros(model.num_items + 1, np.int64)
+        for block in train.blocks():
+            counts += np.bincount(block.item_nums, minlength=model.num_items + 1)
+        model.forget_items(total(counts) == 0)

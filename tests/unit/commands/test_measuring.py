@@ -5,13 +5,14 @@ import pytest
 
 from raysys.commands import measuring
 from raysys.commands.measuring import measure
-from raysys.config import EvaluationConfig, PipelineConfig, RandomSplit
+from raysys.config import EvaluationConfig, ItemToItemConfig, PipelineConfig, RandomSplit
 from raysys.dataset import histories as histories_module
 from raysys.dataset.histories import Histories
 from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.splits import split
 from raysys.errors import DatasetError
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
+from raysys.evaluation.baselines.item_neighbors import ItemNeighbors, SimilarItems
 from raysys.evaluation.evaluate import evaluate
 from raysys.evaluation.report import Report
 
@@ -80,6 +81,22 @@ def _of_short_histories() -> Histories:
     """Return those of which nothing is held back."""
     everybody = histories()
     return everybody.take(np.flatnonzero((everybody.lengths > 0) & (everybody.lengths < 3)))
+
+
+def test_items_like_the_newest_are_compared_with_neighbors_by_co_interaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = CONFIG.model_copy(update={"model": ItemToItemConfig()})
+    found = report(histories(), config, [])
+    assert list(found.evaluations)[-1] == "item neighbors"
+    parts = split(histories(), config.split)
+    neighbors = SimilarItems(ItemNeighbors.fit([parts.train], NUM_ITEMS))
+    expected = evaluate(neighbors, parts.test, config.evaluation.ks).means()
+    assert found.evaluations["item neighbors"].means() == expected
+    for limit, value in (("_NEIGHBORS_UP_TO", NUM_ITEMS - 1), ("_PAIRS_UP_TO", 10)):
+        with monkeypatch.context() as patch:
+            patch.setattr(measuring, limit, value)
+            assert "item neighbors" not in report(histories(), config, []).evaluations
 
 
 def test_where_nobody_has_something_to_be_found_there_is_no_report() -> None:
