@@ -5,10 +5,11 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -34,6 +35,8 @@ from raysys.dataset.dataset import shard_histories
 from raysys.logs.call import run_here
 from raysys.logs.event_export import IMPRESSIONS_FILE, export_log
 from raysys.logs.importing import import_log
+from raysys.logs.layout import declared
+from raysys.logs.schema import Field, Kind, Schema, ValueType
 from raysys.serving.cluster import free_port
 from raysys.state.items import ItemCount
 from raysys.state.store import StateStore
@@ -57,6 +60,18 @@ CONFIG = PipelineConfig(
     index=IndexConfig(num_partitions=2),
 )
 MAX_SEEN = 100
+DEVICES = ("phone", "tv")
+SCHEMA = Schema(
+    Kind.INTERACTIONS,
+    (
+        Field("USER_ID", ValueType.STRING),
+        Field("ITEM_ID", ValueType.STRING),
+        Field("TIMESTAMP", ValueType.LONG),
+        Field("EVENT_TYPE", ValueType.STRING),
+        Field("EVENT_VALUE", ValueType.DOUBLE, is_nullable=True),
+        Field("DEVICE", ValueType.STRING, is_categorical=True),
+    ),
+)
 READ = [("buy", None), ("watch", 0.5), ("view", None)]
 ONLY_SEEN = [("watch", 0.4), ("watch", None), ("dislike", 1.0), ("share", None)]
 CLICKS = READ[:2]
@@ -134,13 +149,14 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("feedback")
     rows = [
-        f"{user_id},{item_id},{at},{event_type},{'' if value is None else value}"
+        f"{user_id},{item_id},{at},{event_type},{'' if value is None else value},{DEVICES[at % 2]}"
         for user_id, told in log().items()
         for item_id, at, event_type, value in told
     ]
     file = directory / "log.csv"
-    file.write_text("\n".join(["USER_ID,ITEM_ID,TIMESTAMP,EVENT_TYPE,EVENT_VALUE", *rows]) + "\n")
-    import_log([file], directory / "dataset", num_shards=2, run=run_here)
+    file.write_text("\n".join([",".join(field.name for field in SCHEMA.fields), *rows]) + "\n")
+    layouts = [declared(SCHEMA)]
+    import_log([file], directory / "dataset", layouts=layouts, num_shards=2, run=run_here)
     port = free_port()
     with private_ray(workers_lack=sys.modules[__name__], include_dashboard=True):
         release, _ = train_and_report(
@@ -170,6 +186,25 @@ def test_the_served_list_is_what_evaluation_ranks_for_every_user(world: World) -
         _, shown = world.served(user_id)
         assert list(shown) == expected == world.ranked(user_id)
         assert not shown.keys() & {told[0] for told in world.told[user_id]}
+
+
+def test_what_a_request_says_of_its_context_changes_the_list_as_evaluation_changes_it(
+    world: World,
+) -> None:
+    histories = world.model.histories.take([0])
+    (user_id,) = histories.user_ids.to_pylist()
+    lists = []
+    for context in ({}, {"device": "phone"}, {"DEVICE": "tv"}):
+        code = world.model.context.code_of_request(context)
+        asked = replace(histories, asked_in=np.array([code]))
+        (expected,) = world.model.ranked(asked, NUM_ITEMS, max_seen_items=MAX_SEEN)
+        body = {"userId": user_id, "numResults": NUM_ITEMS, "context": context}
+        with world.client() as client:
+            reply = client.post("/recommendations", body, {"x-raysys-exploration-weight": "0"})
+        scores = {each["itemId"]: each["score"] for each in reply.body["itemList"]}
+        assert list(scores) == expected
+        lists.append(scores)
+    assert lists[0] != lists[1] != lists[2]  # scores at least, after two epochs
 
 
 @pytest.mark.parametrize(("event_type", "value"), ONLY_SEEN)
