@@ -81,6 +81,7 @@ class Trained:
                 config=config,
                 user_nums=prepared.user_nums,
                 validate=validate(prepared.pieces.validation),
+                is_trained=warm_start is not None,
                 on_epoch=lambda result, checkpoint: print(result, file=sys.stderr, flush=True),
             )
             self.cpu_s = time.process_time() - began
@@ -167,7 +168,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--interactions", type=int, default=5_000_000, help="%(default)s")
     parser.add_argument("--new-share", type=float, default=0.1, help="default: %(default)s")
-    parser.add_argument("--epochs", type=int, default=3, help="of the update (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=2, help="of the update (%(default)s)")
     parser.add_argument("--anew-epochs", type=int, help="at most (default: the recipe's)")
     parser.add_argument("--width", type=int, help="of the model (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=0, help="of the log (default: %(default)s)")

@@ -309,7 +309,7 @@ def declare_update(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
     _publishes(parser)
     parser.add_argument(
-        "--epochs", type=int, default=3, metavar="N", help="at most (default: %(default)s)"
+        "--epochs", type=int, default=2, metavar="N", help="at most (default: %(default)s)"
     )
     _must_be_of_group(parser)
 

@@ -43,6 +43,7 @@ def fit(
     comm: Communicator | None = None,
     start: Checkpoint | None = None,
     num_epochs: int | None = None,
+    is_trained: bool = False,
 ) -> list[EpochResult]:
     """Train `model` in place and leave the best epoch's weights in it.
 
@@ -60,6 +61,8 @@ def fit(
         comm: the other workers; None where there are none.
         start: go on from here.
         num_epochs: stop after so many of the `max_epochs` that the schedule is for; None: none.
+        is_trained: `model` comes from another training. Where there is validation, it is measured
+            first, and stays as it is if no epoch is better.
 
     Returns:
         The result of each epoch, those before `start` included.
@@ -73,7 +76,9 @@ def fit(
         return count(model, train, comm, validate=validate, on_epoch=on_epoch, start=start)
     with _own_random_numbers():
         calls = _Calls(validate, on_epoch, on_step)
-        return _Fit(model, train, config, user_nums, calls, comm).run(start, num_epochs)
+        return _Fit(model, train, config, user_nums, calls, comm).run(
+            start, num_epochs, is_trained=is_trained
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +124,18 @@ class _Fit:
                 "interactions with known items. Import more of the log, or hold back less of it."
             )
 
-    def run(self, start: Checkpoint | None, num_epochs: int | None) -> list[EpochResult]:
+    def run(
+        self, start: Checkpoint | None, num_epochs: int | None, *, is_trained: bool
+    ) -> list[EpochResult]:
         results: list[EpochResult] = []
         best_weights = _copy_of(self._model)
+        before = [self._value_before()] if is_trained and self._calls.validate else []
         if start is not None:
             self._model.load_state_dict(start.weights)
             self._steps.load_state_dict(start.optimizer)
             results, best_weights = list(start.results), start.best_weights
-        patience = Patience(self._settings.patience, [self._value(result) for result in results])
+        values = [*before, *(self._value(result) for result in results)]
+        patience = Patience(self._settings.patience, values)
         try:
             for epoch in range(len(results), num_epochs or self._settings.max_epochs):
                 if patience.is_exhausted:
@@ -196,6 +205,10 @@ class _Fit:
         metrics = {} if validate is None else validate(self._model)
         seconds = learnt.seconds + time.perf_counter() - began
         return replace(learnt, metrics=metrics, seconds=seconds)
+
+    def _value_before(self) -> float:
+        """Return how good the model is that nothing was learnt with yet."""
+        return self._value(self._validated(EpochResult(0, 0.0, {}, 0.0, 0.0, 0.0)))
 
     def _sum_of(self, number: int) -> int:
         total = torch.tensor([number], device=next(self._model.parameters()).device)

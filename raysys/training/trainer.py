@@ -133,7 +133,8 @@ def train_on_ray(
     )
     _run(job, on_epoch, on_step)
     results = _brought(files, directory.absolute())
-    if config.training.refit and results[-1].metrics:
+    # An update keeps what was measured: the better of the release and of what it learnt.
+    if config.training.refit and warm_start is None and results[-1].metrics:
         metric = config.evaluation.metric_name
         best = max(results, key=lambda result: result.metrics[metric])
         _refit(job, best.epoch, directory.absolute(), on_refit)

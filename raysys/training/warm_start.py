@@ -16,8 +16,9 @@ from raysys.models.base import EmbeddingModel
 from raysys.models.weights import WEIGHTS_NAME, load_model
 from raysys.training.pieces import Pieces, usual_lengths
 
-CONTEXT = 32
-"""How many interactions before a user's first new one are learnt again with it."""
+CONTEXT = 1000
+"""How many interactions before a user's first new one are learnt again with it: nearly everybody's
+whole history, while crawlers cost no more than others."""
 
 
 @dataclass(frozen=True, slots=True)

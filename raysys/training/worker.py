@@ -67,6 +67,7 @@ def _train(job: Job, workers: Workers) -> None:
         comm=workers.comm,
         start=start,
         num_epochs=job.refit_epochs,
+        is_trained=job.warm_start is not None,
     )
     if workers.comm.rank == 0:
         with tempfile.TemporaryDirectory(prefix="raysys-model-") as directory:

@@ -71,6 +71,35 @@ def test_training_stops_when_the_metric_stays_below_its_best_and_keeps_the_best_
     assert not model.training
 
 
+@pytest.mark.parametrize("stopped_after", [None, 1])
+@pytest.mark.parametrize(("before", "kept"), [(0.6, 0), (0.5, 0), (0.4, 2)])
+def test_a_trained_model_stays_as_it_is_where_no_epoch_is_better(before, kept, stopped_after):
+    config = gru_config(max_epochs=3)
+    values = iter([before, 0.3, 0.5, 0.2])
+    seen, checkpoints = [], []
+
+    def validate(model):
+        seen.append(weights_of(model))
+        return {"ndcg_at_10": next(values), "mrr_at_10": 0.0}
+
+    def stop(result, checkpoint):
+        checkpoints.append(checkpoint.copy())
+        return result.epoch == stopped_after
+
+    model = model_for(config)
+    calls = {"config": config, "validate": validate, "is_trained": True}
+    results = fit(model, rings(), on_epoch=stop, **calls)
+    if stopped_after is not None:
+        values = iter([before, 0.5, 0.2])
+        model = model_for(config)  # begins with the same weights
+        first, seen = seen[:2], []
+        results = fit(model, rings(), start=checkpoints[-1], **calls)
+        seen = first + seen[1:]
+    assert [result.epoch for result in results] == [1, 2, 3]
+    assert all(map(torch.equal, weights_of(model), seen[kept]))
+    assert not all(map(torch.equal, seen[0], seen[2]))
+
+
 def test_without_validation_every_epoch_runs_and_the_last_is_kept():
     config = two_tower_config(max_epochs=3, patience=1)
     last = []

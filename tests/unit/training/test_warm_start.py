@@ -43,11 +43,11 @@ def test_of_a_long_history_only_the_end_of_what_was_known_is_learnt_again() -> N
     histories = Histories.from_lists(
         ["ann", "bob", "cid"],
         [[*range(1, old + 1), *[100] * num_new] for old in lengths_old],
-        [[*range(old), *range(1000, 1000 + num_new)] for old in lengths_old],
+        [[*range(old), *range(10_000, 10_000 + num_new)] for old in lengths_old],
     )
     parts = split(histories, LeaveLastOut())  # the last two are held back
     pieces = Pieces(parts.train, parts.validation)
-    train = WarmStart(Path("unused"), 999).narrowed(pieces, histories).train
+    train = WarmStart(Path("unused"), 9_999).narrowed(pieces, histories).train
     assert train.lengths.tolist() == [CONTEXT + 2, CONTEXT + 2, 5]
     assert train.of(0)[0].tolist() == [*range(6, CONTEXT + 6), 100, 100]
     assert train.of(2)[0].tolist() == [1, 2, 3, 100, 100]
