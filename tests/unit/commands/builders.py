@@ -39,6 +39,8 @@ def release_untrained(dataset: Path, releases: Path, config: PipelineConfig) -> 
                 torch.nn.init.normal_(weight)
             if "projection" in name:  # so do they
                 torch.nn.init.normal_(weight)
+            if name == "query_tower.ids.weight":  # so may they
+                torch.nn.init.normal_(weight.detach()[1 : num_users + 1])
         vocabulary = material.items.hash
         save_model(model, draft / MODEL_DIRECTORY, num_users=num_users, vocabulary=vocabulary)
 

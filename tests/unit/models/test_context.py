@@ -11,6 +11,7 @@ from raysys.models.base import QueryBatch, TowerModel
 from raysys.models.build import build_model
 from raysys.models.context import ContextTower
 from raysys.models.encode import encode_histories
+from raysys.models.two_tower import TwoTower
 from tests.unit.histories import histories_of
 
 CONFIGS: list[ModelConfig] = [
@@ -27,6 +28,8 @@ def model(request: pytest.FixtureRequest) -> TowerModel:
     assert made.context is not None
     for table in made.context.parameters():
         torch.nn.init.normal_(table)
+    if isinstance(made, TwoTower):  # untrained, its users are zero
+        torch.nn.init.normal_(made.query_tower.ids.weight.detach()[1:])
     return made
 
 

@@ -16,7 +16,9 @@ def gru():
 @pytest.fixture
 def two_tower():
     torch.manual_seed(1)
-    return build_model(TwoTowerConfig(embedding_dim=4), num_items=10, num_users=3)
+    made = build_model(TwoTowerConfig(embedding_dim=4), num_items=10, num_users=3)
+    torch.nn.init.normal_(made.query_tower.ids.weight.detach()[1:])  # untrained, they are zero
+    return made
 
 
 def queries(*histories: list[int], width: int = 6) -> QueryBatch:

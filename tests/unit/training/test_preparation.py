@@ -1,6 +1,9 @@
 """What a training begins with leaves nothing to chance of who and what is not learnt from."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 
 from raysys.config import (
     ItemToItemConfig,
@@ -10,8 +13,11 @@ from raysys.config import (
     TimeSplit,
     TwoTowerConfig,
 )
+from raysys.dataset.feature_table import FeatureTable, FeatureTables
+from raysys.dataset.features import fit_features
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
+from raysys.logs.schema import Field, ValueType
 from raysys.training.preparation import prepare
 
 ITEMS = Vocabulary.from_ids("abcdef")
@@ -28,9 +34,18 @@ def config_of(model: ModelConfig) -> PipelineConfig:
     return PipelineConfig(model=model, split=TimeSplit(test_share=0.4, validation_share=0.1))
 
 
-def test_who_came_after_the_cutoff_begins_at_nothing() -> None:
+def genres(directory: Path) -> Path:
+    """Save what is known of the items, so that it is the users whom chance tells apart."""
+    rows = pa.table({"genres": ["War", "Drama"] * 3})
+    field = Field("GENRES", ValueType.STRING, is_nullable=True, is_categorical=True)
+    FeatureTables(FeatureTable.of(rows, fit_features([rows], [field], min_rows=1))).save(directory)
+    return directory
+
+
+def test_who_came_after_the_cutoff_begins_at_nothing(tmp_path: Path) -> None:
     users = Vocabulary.from_ids(["ann", "bob", "late"])
-    prepared = prepare(log(), config_of(TwoTowerConfig(embedding_dim=4)), ITEMS, users)
+    config = config_of(TwoTowerConfig(embedding_dim=4))
+    prepared = prepare(log(), config, ITEMS, users, features=genres(tmp_path / "features"))
     table = prepared.model.state_dict()["query_tower.ids.weight"].numpy()
     assert table.any(axis=1).tolist() == [False, True, True, False]
 
@@ -44,7 +59,7 @@ def test_what_came_after_the_cutoff_begins_at_nothing() -> None:
         assert is_there.tolist() == [False, True, True, False, False, False, False]
 
 
-def test_what_another_worker_learns_from_is_there() -> None:
+def test_what_another_worker_learns_from_is_there(tmp_path: Path) -> None:
     users = Vocabulary.from_ids(["ann", "bob", "late"])
     config = PipelineConfig(model=TwoTowerConfig(embedding_dim=4), split=LeaveLastOut())
     others = np.array([0, 0, 0, 7])
@@ -53,6 +68,7 @@ def test_what_another_worker_learns_from_is_there() -> None:
         config,
         ITEMS,
         users,
+        features=genres(tmp_path / "features"),
         total=lambda counts: counts + others if len(counts) == len(others) else counts,
     )
     table = prepared.model.state_dict()["query_tower.ids.weight"].numpy()
