@@ -5,10 +5,10 @@
         config.json              the resolved PipelineConfig
         metrics.json             what evaluation measured
         vocabulary/items.arrow   ids of the items, in the order of their numbers; users.arrow alike
-        items.arrow              what is known of the items, in the same order
         vocabulary/event_types.json   the types of interactions that histories tell apart
-    vocabulary/context.json       the context of interactions and requests in categories
-    histories.arrow          every user's interactions, up to the watermark
+        vocabulary/context.json  the context of interactions and requests in categories
+        items.arrow              what is known of the items, in the same order
+        histories.arrow          every user's interactions, up to the watermark
         popularity.npy           interactions by item number
         created_at.npy           when each item came to be, by item number, in microseconds
         cold_start/              from what is known of a new item to its vector
@@ -121,6 +121,16 @@ class Release:
                 f"{name!r} was asked for: its users and items are those of another catalogue. Name "
                 f"a release of {name!r}, or say --dataset-group {self.dataset_group} "
                 f"(`dataset_group` in a config file)."
+            )
+
+    def check_trained_on(self, dataset: Path, import_id: str) -> None:
+        """Raise ReleaseMismatchError unless the release was made from this import of a dataset."""
+        trained_on = self.manifest.lineage.get("import_id")
+        if trained_on != import_id:
+            raise ReleaseMismatchError(
+                f"Release {self.name} was trained on import {trained_on}, but {dataset} holds "
+                f"import {import_id}. Its test part may have been trained on, so the figures would "
+                f"flatter. Name the dataset that the release was trained on."
             )
 
     def file(self, name: str) -> Path:

@@ -9,7 +9,7 @@ from raysys.commands.building import WriteModel, build_release
 from raysys.commands.console import Console
 from raysys.commands.material import Material
 from raysys.commands.train import show_published
-from raysys.config import EnsembleConfig, MemberConfig, PipelineConfig, SequenceConfig, parse_config
+from raysys.config import EnsembleConfig, PipelineConfig, SequenceConfig, parse_config
 from raysys.dataset.context import ContextEncoder
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.vocabulary import Vocabulary
@@ -68,31 +68,31 @@ def ensemble_of(releases: list[Release], weights: str | None) -> PipelineConfig:
         ConfigError: there is one release, a model does not read histories, or the weights are none.
         ReleaseMismatchError: they were not measured alike, so they cannot be compared.
     """
-    first, *others = (release.settings() for release in releases)
-    if not others:
+    if len(releases) < 2:
         raise ConfigError("An ensemble needs two releases or more, but one --release was named.")
-    for release, settings in zip(releases[1:], others, strict=True):
+    settings = [release.settings() for release in releases]
+    first, members = settings[0], []
+    for release, own in zip(releases, settings, strict=True):
         for name in ("split", "feedback", "evaluation"):
-            if getattr(settings, name) != getattr(first, name):
+            if getattr(own, name) != getattr(first, name):
                 raise ReleaseMismatchError(
                     f"{release.name} and {releases[0].name} have different settings of {name}, so "
                     f"what one was tested on the other may have learnt. Train both alike."
                 )
-    members: list[MemberConfig] = []
-    for release in releases:
-        model = release.settings().model
-        if not isinstance(model, SequenceConfig):
+        if not isinstance(own.model, SequenceConfig):
             raise ConfigError(
-                f"{release.name} is a {model.kind} model. An ensemble is made of models that read "
-                f"histories, such as those of the recipes aws-user-personalization and transformer."
+                f"{release.name} is a {own.model.kind} model. An ensemble is made of models that "
+                f"read histories, such as those of the recipes aws-user-personalization and "
+                f"transformer."
             )
-        members.append(model)
+        members.append(own.model)
     shares = _numbers(weights) if weights is not None else [1.0] * len(members)
-    values = {"members": [member.model_dump() for member in members], "weights": shares}
+    model = parse_config(
+        {"members": members, "weights": shares}, EnsembleConfig, source="these releases"
+    )
     # What any member has learnt from, the baselines of the report may too.
-    has_refit = any(settings.training.refit for settings in (first, *others))
+    has_refit = any(own.training.refit for own in settings)
     training = first.training.model_copy(update={"refit": has_refit})
-    model = parse_config(values, EnsembleConfig, source="these releases")
     return first.model_copy(update={"model": model, "training": training})
 
 
@@ -106,16 +106,9 @@ def _numbers(text: str) -> list[float]:
 
 
 def _check_same_data(releases: list[Release], material: Material) -> None:
-    import_id = material.dataset.manifest.import_id
+    dataset = material.dataset
     for release in releases:
-        trained_on = release.manifest.lineage.get("import_id")
-        if trained_on != import_id:
-            raise ReleaseMismatchError(
-                f"{release.name} was trained on import {trained_on}, but "
-                f"{material.dataset.path} holds import {import_id}. Its test part may have been "
-                f"trained on, so the figures would flatter. Update or train the release on this "
-                f"dataset first."
-            )
+        release.check_trained_on(dataset.path, dataset.manifest.import_id)
         users = Vocabulary.open(release.file(USER_VOCABULARY))
         found = (release.manifest.vocabulary, users.hash)
         if found != (material.items.hash, material.users.hash):

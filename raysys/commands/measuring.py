@@ -59,9 +59,7 @@ def measure(
             train part, those of whom it knows nothing.
         histories: of all users; they are read in blocks.
     """
-    # What the model has learnt from, the baselines may too.
-    has_validation = not config.training.refit
-    parts = SplitBlocks.of(histories, config.split, has_validation=has_validation)
+    parts = parts_of(histories, config)
     popularity = FixedRanking(popularity_counts(parts.train(), num_items))
     retrievers: dict[str, Retriever] = {
         model_kind: retriever_for(popularity),
@@ -87,6 +85,11 @@ def measure(
     advance(num_steps, num_steps)
     evaluations = {name: Evaluation.joined(each) for name, each in measured.items()}
     return Report(evaluations, config.evaluation, _SPLIT_WORDS[config.split.kind])
+
+
+def parts_of(histories: Histories, config: PipelineConfig) -> SplitBlocks:
+    """Return what is tested, and for train all that the model has learnt from in the end."""
+    return SplitBlocks.of(histories, config.split, has_validation=not config.training.refit)
 
 
 def _may_have_neighbors(histories: Histories, num_items: int) -> bool:

@@ -4,28 +4,24 @@ The same value is the same category whether it comes from a shard or, as a text,
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from raysys import storage
 from raysys.dataset.categories import (
     Categories,
     CategoryColumn,
     CategoryFit,
     plain_name,
 )
+from raysys.dataset.kept_as_json import KeptAsJson
 from raysys.logs.metadata import parse_metadata
 from raysys.logs.schema import Field
 
 
-class ContextEncoder(BaseModel):
+class ContextEncoder(KeptAsJson):
     """The categories of every context column of a dataset; `fit_context` makes one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: tuple[CategoryColumn, ...] = ()
 
@@ -92,15 +88,6 @@ class ContextEncoder(BaseModel):
             usable = pa.nulls(1, values.type) if codes[0] else values
             found[one.name.lower()] = one.encode(usable).nums.tolist()
         return found
-
-    def save(self, path: Path) -> None:
-        """Write a JSON file that `open` reads."""
-        storage.write_json(path, self.model_dump(mode="json"))
-
-    @classmethod
-    def open(cls, path: Path) -> "ContextEncoder":
-        """Read what `save` wrote."""
-        return cls.model_validate(storage.read_json(path))
 
 
 NO_CONTEXT = ContextEncoder()

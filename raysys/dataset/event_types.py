@@ -2,30 +2,26 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from raysys import storage
 from raysys.config import FeedbackConfig
 from raysys.dataset.feedback import COLUMNS, weights_of
+from raysys.dataset.kept_as_json import KeptAsJson
 from raysys.state.user_state import Interaction
 
 MAX_EVENT_TYPES = 100
 """A log that names more of them has something else in that column; the most frequent are kept."""
 
 
-class EventTypes(BaseModel):
+class EventTypes(KeptAsJson):
     """The types that are told apart: the one in place r has number r + 1, and 0 is any other.
 
     None are where all interactions that models read are of one type, since it says nothing then.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: tuple[str, ...] = ()
 
@@ -43,15 +39,6 @@ class EventTypes(BaseModel):
         if not self.names:
             return np.zeros(len(interactions), dtype=np.int16)
         return self.numbers(pa.array([each.event_type for each in interactions], pa.string()))
-
-    def save(self, path: Path) -> None:
-        """Write a JSON file that `open` reads."""
-        storage.write_json(path, self.model_dump(mode="json"))
-
-    @classmethod
-    def open(cls, path: Path) -> "EventTypes":
-        """Read what `save` wrote."""
-        return cls.model_validate(storage.read_json(path))
 
 
 NO_EVENT_TYPES = EventTypes()

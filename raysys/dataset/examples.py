@@ -39,11 +39,6 @@ def examples_of(histories: Histories, labels: NDArray[np.int64], max_context: in
     return Histories(
         histories.user_ids.take(users),
         offsets,
-        histories.item_nums[taken],
-        histories.occurred_at_us[taken],
-        histories.vocabulary_hash,
-        weights=weights,
-        labels=None if histories.labels is None else histories.labels[taken],
-        event_types=None if histories.event_types is None else histories.event_types[taken],
-        contexts=None if histories.contexts is None else histories.contexts[taken],
+        **histories.columns_at(taken) | {"weights": weights},
+        vocabulary_hash=histories.vocabulary_hash,
     )

@@ -16,18 +16,16 @@ Letters for shapes:
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
-from raysys import storage
 from raysys.dataset.bags import Bags
 from raysys.dataset.categories import plain_name
 from raysys.dataset.feature_columns import Column, ColumnFit, SentenceFeatures, column_fit
+from raysys.dataset.kept_as_json import KeptAsJson
 from raysys.dataset.sentence_cache import kept_vectors
 from raysys.dataset.sentences import VectorsOf, sentence_model
 from raysys.logs.catalogue_values import declared_values
@@ -41,10 +39,8 @@ Properties = Mapping[str, Any]
 _Column = Annotated[Column, Setting(discriminator="kind")]
 
 
-class FeatureEncoder(BaseModel):
+class FeatureEncoder(KeptAsJson):
     """The features of a table; `fit_features` makes one. It is kept as JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: tuple[_Column, ...]
 
@@ -94,15 +90,6 @@ class FeatureEncoder(BaseModel):
             ]
             cells.append(pa.array(texts, pa.string()))
         return self._encoded(cells, len(properties), lambda texts: sentence_model().vectors(texts))
-
-    def save(self, path: Path) -> None:
-        """Write a JSON file that `open` reads."""
-        storage.write_json(path, self.model_dump(mode="json"))
-
-    @classmethod
-    def open(cls, path: Path) -> "FeatureEncoder":
-        """Read what `save` wrote."""
-        return cls.model_validate(storage.read_json(path))
 
     def _encoded(self, cells: Sequence[pa.Array], num_rows: int, vectors_of: VectorsOf) -> Bags:
         firsts = accumulate((column.num_features for column in self.columns), initial=0)

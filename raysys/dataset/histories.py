@@ -197,25 +197,20 @@ class Histories:
         return Histories(
             self.user_ids.take(pa.array(chosen)),
             offsets,
-            self.item_nums[places],
-            self.occurred_at_us[places],
-            self.vocabulary_hash,
+            **self.columns_at(places),
+            vocabulary_hash=self.vocabulary_hash,
             asked_in=None if self.asked_in is None else self.asked_in[chosen],
-            **self._more_at(places),
         )
 
     def slice(self, first: int, end: int) -> "Histories":
         """Return the users of the rows from `first` to `end`; no interaction is copied."""
         offsets = self.offsets[first : end + 1]
-        span = slice(offsets[0], offsets[-1])
         return Histories(
             self.user_ids.slice(first, end - first),
             offsets - offsets[0],
-            self.item_nums[span],
-            self.occurred_at_us[span],
-            self.vocabulary_hash,
+            **self.columns_at(slice(offsets[0], offsets[-1])),
+            vocabulary_hash=self.vocabulary_hash,
             asked_in=None if self.asked_in is None else self.asked_in[first:end],
-            **self._more_at(span),
         )
 
     def blocks(self, num_interactions: int | None = None) -> list["Histories"]:
@@ -235,13 +230,16 @@ class Histories:
     def where(self, keep: NDArray[np.bool_]) -> "Histories":
         """Return the same users with the interactions that `keep`, (T,), marks."""
         kept_before = offsets_of(keep)
-        return replace(
-            self,
-            offsets=kept_before[self.offsets],
-            item_nums=self.item_nums[keep],
-            occurred_at_us=self.occurred_at_us[keep],
-            **self._more_at(keep),
-        )
+        return replace(self, offsets=kept_before[self.offsets], **self.columns_at(keep))
+
+    def columns_at(self, where: Any) -> dict[str, Any]:
+        """Return what there is of some interactions, by name: the arrays of T at these places."""
+        columns: dict[str, NDArray[Any]] = {
+            "item_nums": self.item_nums,
+            "occurred_at_us": self.occurred_at_us,
+            **self._more(),
+        }
+        return {name: values[where] for name, values in columns.items()}
 
     def positions_from_newest(self) -> NDArray[np.int64]:
         """Return for each interaction, (T,), how many newer ones its user has; the newest has 0."""
@@ -311,10 +309,6 @@ class Histories:
             pa.LargeListArray.from_arrays(offsets, pa.array(values)).cast(_MORE[name].type)
             for name, values in columns.items()
         ]
-
-    def _more_at(self, where: Any) -> dict[str, Any]:
-        """Return the columns that are not in all histories, of some interactions."""
-        return {name: values[where] for name, values in self._more().items()}
 
     def _more(self) -> dict[str, NDArray[Any]]:
         """Return the columns that are not in all histories, by name."""

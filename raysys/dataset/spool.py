@@ -2,14 +2,13 @@
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from raysys.arrow_file import NumbersOnDisk
 from raysys.dataset.histories import Histories
-
-_COLUMNS = ("item_nums", "occurred_at_us", "weights", "labels", "event_types", "contexts")
 
 
 class Spool:
@@ -36,8 +35,7 @@ class Spool:
         Raises:
             ValueError: some blocks have weights, labels, types or contexts and some have none.
         """
-        values = {name: getattr(block, name) for name in _COLUMNS}
-        values = {name: each for name, each in values.items() if each is not None}
+        values = block.columns_at(slice(None))
         if not self._columns:
             self._columns = {
                 name: NumbersOnDisk(self._directory / name, pa.from_numpy_dtype(each.dtype))
@@ -53,15 +51,14 @@ class Spool:
 
     def histories(self) -> Histories:
         """Return all users, mapped; nothing may be appended any more."""
-        columns = {name: each.column().to_numpy() for name, each in self._columns.items()}
+        columns: dict[str, Any] = {
+            "item_nums": np.zeros(0, np.int32),
+            "occurred_at_us": np.zeros(0, np.int64),
+        }
+        columns |= {name: each.column().to_numpy() for name, each in self._columns.items()}
         return Histories(
             pa.concat_arrays(self._user_ids),
             np.concatenate(self._offsets),
-            columns.get("item_nums", np.zeros(0, np.int32)),
-            columns.get("occurred_at_us", np.zeros(0, np.int64)),
-            self._vocabulary_hash,
-            weights=columns.get("weights"),
-            labels=columns.get("labels"),
-            event_types=columns.get("event_types"),
-            contexts=columns.get("contexts"),
+            **columns,
+            vocabulary_hash=self._vocabulary_hash,
         )

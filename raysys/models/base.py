@@ -92,7 +92,9 @@ class EmbeddingModel(nn.Module, ABC):
 class TowerModel(EmbeddingModel):
     """Items have one tower, so such a model can be trained."""
 
-    context: ContextTower | None
+    def __init__(self) -> None:
+        super().__init__()
+        self.context: ContextTower | None = None
 
     def in_context(self, queries: Tensor, codes: Tensor | None) -> Tensor:
         """Return queries, (..., D), as they are in the contexts of these codes, (...)."""

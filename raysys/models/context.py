@@ -21,7 +21,7 @@ class ContextTower(nn.Module):
 
     def __init__(self, sizes: Sequence[int], width: int) -> None:
         super().__init__()
-        self.columns = nn.ModuleList(_zeros(size, width) for size in sizes)
+        self.columns = nn.ModuleList(zeros(size, width) for size in sizes)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return (..., D) for (...) int64 codes, see `ContextEncoder.codes`."""
@@ -38,8 +38,13 @@ def context_tower(sizes: Sequence[int], width: int) -> ContextTower | None:
     return ContextTower(sizes, width) if sizes else None
 
 
-def _zeros(num_rows: int, width: int) -> nn.Embedding:
+def zeros(num_rows: int, width: int, *, padding_idx: int | None = None) -> nn.Embedding:
+    """Return a table of zeros, made without the random numbers that the others are made of.
+
+    Args:
+        padding_idx: a row that stays zero.
+    """
     module: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
-        torch.zeros(num_rows, width), freeze=False
+        torch.zeros(num_rows, width), freeze=False, padding_idx=padding_idx
     )
     return module

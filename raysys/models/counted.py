@@ -28,7 +28,6 @@ class Counted(TowerModel):
         self.num_items = num_items
         self.embedding_dim = 1
         self.items = FeatureTower(num_items + 1, 1)
-        self.context = None
         torch.nn.init.zeros_(self.items.ids.weight)
 
     @property

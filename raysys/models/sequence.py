@@ -7,14 +7,13 @@ what follows from the columns of the item table. The other two begin at zero, so
 model is the one that reads items alone.
 """
 
-import torch
 from torch import Tensor, nn
 
 from raysys.config import SequenceConfig
 from raysys.dataset.feature_table import FeatureTables
 from raysys.dataset.inputs import NUM_GAPS
 from raysys.models.base import TowerModel
-from raysys.models.context import context_tower
+from raysys.models.context import context_tower, zeros
 from raysys.models.features import FeatureTower
 from raysys.tables import UNKNOWN_NUM
 
@@ -49,8 +48,11 @@ class SequenceModel(TowerModel):
         self.num_event_types = num_event_types if config.event_types else 0
         self.event_types: nn.Embedding | None = None
         if self.num_event_types:
-            self.event_types = _zeros(self.num_event_types + 1, width)
-        self.gaps = _zeros(NUM_GAPS, width) if config.time_gaps else None
+            num_rows = self.num_event_types + 1
+            self.event_types = zeros(num_rows, width, padding_idx=UNKNOWN_NUM)
+        self.gaps: nn.Embedding | None = None
+        if config.time_gaps:
+            self.gaps = zeros(NUM_GAPS, width, padding_idx=UNKNOWN_NUM)
         self.context_sizes = context_sizes if config.context else ()
         self.context = context_tower(self.context_sizes, width)
 
@@ -72,12 +74,3 @@ class SequenceModel(TowerModel):
             if table is not None and nums is not None:
                 vectors = vectors + table(nums)
         return vectors
-
-
-def _zeros(num_rows: int, width: int) -> nn.Embedding:
-    """Return a table of zeros, made without the random numbers that the others are made of."""
-    table = torch.zeros(num_rows, width)
-    module: nn.Embedding = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
-        table, freeze=False, padding_idx=UNKNOWN_NUM
-    )
-    return module
