@@ -23,6 +23,7 @@ RULES: tuple[Callable[[Statistics], Finding | None], ...] = (
     interaction_rules.ties,
     import_rules.event_types,
     import_rules.impressions,
+    import_rules.context,
     import_rules.constant_columns,
     import_rules.items_join,
     import_rules.cold_items,

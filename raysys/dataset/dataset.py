@@ -22,7 +22,7 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DatasetError
 from raysys.hashing import sha256_of_file
 from raysys.logs.manifest import DatasetManifest, read_manifest
-from raysys.logs.schema import Field, Kind, Schema, ValueType
+from raysys.logs.schema import Field, Kind, Schema
 from raysys.logs.schema_change import schema_in
 from raysys.parquet_file import BATCH_ROWS, read_batches
 
@@ -57,16 +57,9 @@ class Dataset:
         return schema_in(self.manifest, kind)
 
     def context_fields(self) -> tuple[Field, ...]:
-        """Return the columns of interactions that the schema declares as their context.
-
-        A string is one if it is categorical, as Personalize has it.
-        """
+        """Return the columns of interactions that the schema declares as their context."""
         schema = self.schema(Kind.INTERACTIONS)
-        return tuple(
-            field
-            for field in (() if schema is None else schema.metadata)
-            if field.is_categorical or field.type is not ValueType.STRING
-        )
+        return () if schema is None else schema.context
 
     def interactions(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield some columns of all interactions in batches, shard after shard, in their order.

@@ -1,12 +1,17 @@
 """What became of the log on its way in, what else is known of items and users, and what is left."""
 
+import pyarrow as pa
+
+from raysys.dataset.counting import ColumnProfile
 from raysys.dataset.findings import Finding, judged, percent, quoted
 from raysys.dataset.statistics import Statistics
 from raysys.dataset.table_statistics import ItemJoin
 from raysys.logs.schema import MAX_EVENT_TYPES_AND_METADATA, Kind
 from raysys.logs.schema_change import schema_in
+from raysys.logs.texts import is_number
 
 _MAX_SPLIT_LOSS = 0.2
+_MAX_CONTEXT_RANGE = 100
 
 
 def quarantined(statistics: Statistics) -> Finding:
@@ -99,6 +104,33 @@ def impressions(statistics: Statistics) -> Finding | None:
         f"{each:,.1f} items each"
     )
     return judged("impressions", found, warn=warn)
+
+
+def context(statistics: Statistics) -> Finding | None:
+    """No number that is not whole, or has a range of more than 100, among the context."""
+    schema = schema_in(statistics.manifest, Kind.INTERACTIONS)
+    fields = () if schema is None else schema.context
+    if not fields:
+        return None
+    found, suspects = [], []
+    for field in fields:
+        profile = statistics.shard.columns.get(field.column, ColumnProfile())
+        text = field.name
+        if not profile.is_empty and is_number(field.type.arrow):
+            text += f" ({profile.lowest:,} to {profile.highest:,})"
+            is_whole = pa.types.is_integer(field.type.arrow)
+            if not is_whole or profile.highest - profile.lowest > _MAX_CONTEXT_RANGE:
+                suspects.append(field.name)
+        found.append(text)
+    warn = ""
+    if suspects:
+        warn = (
+            f"A context is what a request can say before anybody has chosen anything. Numbers like "
+            f"{', '.join(suspects)} are often known only afterwards, such as seconds watched: then "
+            f"a model learns from them what no request can tell it, and evaluation flatters it. "
+            f"Leave such columns out of the schema, or make one of them EVENT_VALUE."
+        )
+    return judged("context", f"context of interactions: {', '.join(found)}", warn=warn)
 
 
 def constant_columns(statistics: Statistics) -> Finding:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from raysys.errors import SourceError
 from raysys.logs.header import USER_ID
 from raysys.logs.runs import conform
+from raysys.logs.texts import is_number
 from raysys.logs.tombstones import Tombstones
 
 
@@ -74,7 +75,7 @@ def _common_schema(known: pa.Schema, new: pa.Schema, id_column: str) -> pa.Schem
         old = found.setdefault(field.name, field)
         if old.type == field.type:
             continue
-        if not (_is_number(old.type) and _is_number(field.type)):
+        if not (is_number(old.type) and is_number(field.type)):
             raise SourceError(
                 f"The new table has {field.type} values in its column {field.name!r}, where that "
                 f"of the dataset has {old.type}, so one table cannot hold both. Give the column "
@@ -83,7 +84,3 @@ def _common_schema(known: pa.Schema, new: pa.Schema, id_column: str) -> pa.Schem
         found[field.name] = pa.field(field.name, pa.float64())
     others = [one.with_nullable(True) for one in found.values() if one.name != id_column]
     return pa.schema([known.field(id_column), *others])
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

@@ -157,8 +157,20 @@ class Schema:
 
     @property
     def metadata(self) -> tuple[Field, ...]:
-        """The fields whose names are not reserved; for interactions, the context."""
+        """The fields whose names are not reserved."""
         return tuple(field for field in self.fields if field.column not in RESERVED[self.kind])
+
+    @property
+    def context(self) -> tuple[Field, ...]:
+        """Of interactions: the metadata that says in which context each came to be.
+
+        A string does if it is categorical, as Personalize has it.
+        """
+        return tuple(
+            field
+            for field in self.metadata
+            if field.is_categorical or field.type is not ValueType.STRING
+        )
 
     @property
     def in_order(self) -> tuple[Field, ...]:

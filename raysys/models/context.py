@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from raysys.dataset.categories import MISSING
+
 
 class ContextTower(nn.Module):
     """From codes of contexts to vectors.
@@ -17,10 +19,12 @@ class ContextTower(nn.Module):
     Args:
         sizes: categories of each column, as `ContextEncoder.sizes` has them.
         width: of a query.
+        dropout: share of the categories that training takes for missing.
     """
 
-    def __init__(self, sizes: Sequence[int], width: int) -> None:
+    def __init__(self, sizes: Sequence[int], width: int, *, dropout: float) -> None:
         super().__init__()
+        self.dropout = dropout
         self.columns = nn.ModuleList(zeros(size, width) for size in sizes)
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -28,14 +32,18 @@ class ContextTower(nn.Module):
         vectors: list[Tensor] = []
         for column in self.columns:
             assert isinstance(column, nn.Embedding)
-            vectors.append(column(codes % column.num_embeddings))
+            nums = codes % column.num_embeddings
+            if self.training and self.dropout:
+                chance = torch.rand(nums.shape, device=nums.device)
+                nums = torch.where(chance < self.dropout, MISSING, nums)
+            vectors.append(column(nums))
             codes = codes // column.num_embeddings
         return torch.stack(vectors).sum(dim=0)
 
 
-def context_tower(sizes: Sequence[int], width: int) -> ContextTower | None:
+def context_tower(sizes: Sequence[int], width: int, *, dropout: float) -> ContextTower | None:
     """Return a tower; None where there are no columns."""
-    return ContextTower(sizes, width) if sizes else None
+    return ContextTower(sizes, width, dropout=dropout) if sizes else None
 
 
 def zeros(num_rows: int, width: int, *, padding_idx: int | None = None) -> nn.Embedding:

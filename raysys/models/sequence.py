@@ -54,7 +54,7 @@ class SequenceModel(TowerModel):
         if config.time_gaps:
             self.gaps = zeros(NUM_GAPS, width, padding_idx=UNKNOWN_NUM)
         self.context_sizes = context_sizes if config.context else ()
-        self.context = context_tower(self.context_sizes, width)
+        self.context = context_tower(self.context_sizes, width, dropout=config.context_dropout)
 
     @property
     def item_tower(self) -> FeatureTower:

@@ -63,7 +63,9 @@ class TwoTower(TowerModel):
         _fill(self.query_tower.ids.weight, num_filled[0])
         _fill(self.candidate_tower.ids.weight, num_filled[1])
         self.context_sizes = context_sizes if config.context else ()
-        self.context = context_tower(self.context_sizes, config.embedding_dim)
+        self.context = context_tower(
+            self.context_sizes, config.embedding_dim, dropout=config.context_dropout
+        )
         self.rating_head = RatingHead(config.embedding_dim) if config.retrieval_weight else None
 
     @property

@@ -86,7 +86,7 @@ def test_a_good_dataset_passes_every_rule_without_hints():
     findings = check(good())
     assert [finding for finding in findings if finding.hint] == []
     assert verdict_of(findings) is Verdict.PASS
-    assert len(findings) == len(RULES) - 2  # no table of items, and no impressions
+    assert len(findings) == len(RULES) - 3  # no table of items, no impressions, no context
     assert len({finding.check for finding in findings}) == len(findings)
 
 
@@ -227,6 +227,28 @@ def test_lists_of_one_item_are_warned_of_where_the_log_says_what_was_shown():
     assert "10.0 % of the interactions say" in found_by("impressions", manifest=of(12_000)).found
     assert "`|`" in found_by("impressions", manifest=of(11_999)).hint
     assert [one for one in check(good()) if one.check == "impressions"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "lowest", "highest", "warns"),
+    [
+        (ValueType.LONG, 0, 100, False),
+        (ValueType.LONG, 0, 101, True),
+        (ValueType.DOUBLE, 0.5, 1.5, True),
+        (ValueType.BOOLEAN, False, True, False),
+        (ValueType.LONG, None, None, False),
+    ],
+)
+def test_context_that_may_be_known_only_afterwards_is_warned_of(kind, lowest, highest, warns):
+    fields = [*schema_of(Kind.INTERACTIONS, []).fields, Field("SEEN", kind, is_nullable=True)]
+    profile = ColumnProfile(60_000, 60_000 if lowest is None else 0, lowest, highest)
+    found = found_by(
+        "context",
+        manifest=manifest(schemas={"interactions": to_avro(Schema(Kind.INTERACTIONS, (*fields,)))}),
+        columns=good().shard.columns | {"seen": profile},
+    )
+    assert "SEEN" in found.found
+    assert ("SEEN" in found.hint) == warns == (found.verdict == "WARN")
 
 
 def test_a_few_stray_times_that_stretch_the_log_are_noticed():

@@ -34,7 +34,7 @@ def model(request: pytest.FixtureRequest) -> TowerModel:
 
 
 def test_a_code_is_the_sum_of_one_row_of_each_column() -> None:
-    tower = ContextTower((3, 4), 2)
+    tower = ContextTower((3, 4), 2, dropout=0.5).eval()
     first, second = tower.parameters()
     with torch.no_grad():
         first.copy_(torch.arange(6.0).reshape(3, 2))

@@ -31,16 +31,16 @@ KINDS: list[ModelConfig] = [
 each_kind = pytest.mark.parametrize("model", KINDS, ids=lambda model: model.kind)
 
 
-def evenings() -> Histories:
-    """A planted world of 64 users: item 1, then 2 on a TV or 3 on a phone, as likely."""
-    users = range(64)
+def evenings(tvs_to_a_phone: int = 1) -> Histories:
+    """A planted world of 64 users: item 1, then 2 on a TV or 3 on a phone."""
+    devices = [PHONE if row % (1 + tvs_to_a_phone) == 0 else TV for row in range(64)]
     histories = Histories.from_lists(
-        [f"user-{row:02}" for row in users],
-        [[1, 2 + row % 2] for row in users],
+        [f"user-{row:02}" for row in range(64)],
+        [[1, 2 if device == TV else 3] for device in devices],
         [[0, 1]] * 64,
         weights=[[0, 1]] * 64,
     )
-    contexts = np.array([[0, 2 * (TV + row % 2)] for row in users]).ravel()
+    contexts = np.array([[0, 2 * device] for device in devices]).ravel()
     # The second of two columns, of sizes 2 and 3; the first is missing.
     return Histories(
         histories.user_ids,
@@ -52,30 +52,47 @@ def evenings() -> Histories:
     )
 
 
-def learnt(model: ModelConfig, **settings: bool) -> tuple[Any, float]:
+def learnt(
+    model: ModelConfig, histories: Histories, max_epochs: int = 15, **settings: bool | float
+) -> tuple[Any, float]:
     """Return a trained model and its last loss. To it all users are one."""
-    config = PipelineConfig(model=model.model_copy(update=settings), training=TRAINING)
+    training = TRAINING.model_copy(update={"max_epochs": max_epochs})
+    config = PipelineConfig(model=model.model_copy(update=settings), training=training)
     torch.manual_seed(0)
     made = build_model(config.model, num_items=3, num_users=1, context_sizes=(2, 3))
-    results = fit(made, evenings(), config=config, user_nums=np.ones(64, dtype=np.int64))
+    results = fit(made, histories, config=config, user_nums=np.ones(64, dtype=np.int64))
     return made, results[-1].loss
+
+
+def scores_in(made: Any, *codes: int) -> np.ndarray:
+    """Return the scores of items 2 and 3 for somebody who took item 1, in some contexts."""
+    asked = Histories.from_lists(["u"] * len(codes), [[1]] * len(codes), [[0]] * len(codes))
+    asked = Histories(
+        asked.user_ids,
+        asked.offsets,
+        asked.item_nums,
+        asked.occurred_at_us,
+        asked_in=np.array(codes),
+    )
+    queries = encode_histories(made, asked, user_nums=np.ones(len(codes), dtype=np.int64))
+    return (queries @ encode_catalogue(made).T)[:, 1:]
 
 
 @each_kind
 def test_what_only_the_context_tells_is_learnt_with_it_alone(model: ModelConfig) -> None:
-    made, loss = learnt(model, context=True)
-    plain, without = learnt(model, context=False)
+    made, loss = learnt(model, evenings(), context=True, context_dropout=0.0)
+    plain, without = learnt(model, evenings(), context=False)
     assert loss < 0.2
     assert without > math.log(2) - 0.01  # two items are alike
     assert (made.context_sizes, plain.context_sizes) == ((2, 3), ())
-    codes = np.array([2 * TV, 2 * PHONE])
-    asked = Histories.from_lists(["u", "v"], [[1], [1]], [[0], [0]])
-    asked = Histories(
-        asked.user_ids, asked.offsets, asked.item_nums, asked.occurred_at_us, asked_in=codes
-    )
-    queries = encode_histories(made, asked, user_nums=np.array([1, 1]))
-    scores = queries @ encode_catalogue(made).T
-    assert (scores[:, 1:].argmax(axis=1) + 2).tolist() == [2, 3]  # of the two that follow
+    assert scores_in(made, 2 * TV, 2 * PHONE).argmax(axis=1).tolist() == [0, 1]
+
+
+@each_kind
+def test_who_says_nothing_gets_what_suits_all_contexts(model: ModelConfig) -> None:
+    made, _ = learnt(model, evenings(tvs_to_a_phone=3), 40, context_dropout=0.3)
+    [[on_tv, on_phone]] = scores_in(made, 0)
+    assert 2 < math.exp(on_tv - on_phone) < 4.5  # 3 of 4 interactions were on a TV
 
 
 @each_kind
