@@ -47,9 +47,16 @@ class Threads:
                 tensor.copy_(value)
 
 
-def fit_in_ranks(parts: list[Histories], config: PipelineConfig, user_nums: list) -> list:
+def fit_in_ranks(
+    parts: list[Histories], config: PipelineConfig, user_nums: list, **known: object
+) -> list:
+    """Return the model and the results, or the error, of each worker.
+
+    Args:
+        known: what models are made of besides the settings, see `model_for`.
+    """
     shared = {"barrier": threading.Barrier(len(parts), timeout=30)}
-    models = [model_for(config) for _ in parts]
+    models = [model_for(config, **known) for _ in parts]
     results: list = [None] * len(parts)
 
     def work(rank: int) -> None:

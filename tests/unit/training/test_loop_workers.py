@@ -19,6 +19,8 @@ from tests.unit.training.worlds import (
     two_tower_config,
     uncut_transformer_config,
     weights_of,
+    with_model,
+    worlds_of_genres,
 )
 
 
@@ -45,6 +47,31 @@ def test_workers_together_learn_what_one_learns_from_the_same_batches(
     rows = [np.arange(7), np.arange(7, 24)]
     together = fit_in_ranks(
         [train.take(part) for part in rows], config, [user_nums[part] for part in rows]
+    )
+    for model, results in together:
+        assert [r.loss for r in results] == pytest.approx([r.loss for r in expected], rel=1e-5)
+        for weight, reference in zip(weights_of(model), weights_of(alone), strict=True):
+            torch.testing.assert_close(weight, reference, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("row_updates_from", [1, 1000])
+@pytest.mark.parametrize("make_config", [gru_config, uncut_transformer_config, two_tower_config])
+def test_workers_together_read_features_and_context_as_one_does(make_config, row_updates_from):
+    config = make_config(batch_size=400, max_epochs=2, row_updates_from=row_updates_from)
+    config = with_model(config, context_dropout=0.0, id_dropout=0.0)
+    train, features = worlds_of_genres()
+    train = replace(train, contexts=np.arange(train.num_interactions) % 6)
+    known = {"features": features, "context_sizes": (2, 3)}
+    alone = model_for(config, **known)
+    reached = [*alone.context.parameters(), *alone.item_tower.projection.parameters()]
+    untrained = [weight.detach().clone() for weight in reached]
+    user_nums = np.arange(1, 11)
+    expected = fit(alone, train, config=config, user_nums=user_nums)
+    assert not any(map(torch.equal, untrained, reached))
+
+    rows = [np.arange(3), np.arange(3, 10)]
+    together = fit_in_ranks(
+        [train.take(part) for part in rows], config, [user_nums[part] for part in rows], **known
     )
     for model, results in together:
         assert [r.loss for r in results] == pytest.approx([r.loss for r in expected], rel=1e-5)

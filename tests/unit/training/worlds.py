@@ -80,10 +80,18 @@ def two_tower_config(**training: object) -> PipelineConfig:
     )
 
 
-def model_for(config: PipelineConfig, num_users: int = 24):
+def with_model(config: PipelineConfig, **settings: object) -> PipelineConfig:
+    return config.model_copy(update={"model": config.model.model_copy(update=settings)})
+
+
+def model_for(config: PipelineConfig, num_users: int = 24, **known: object):
     torch.manual_seed(0)
     return build_model(
-        config.model, num_items=NUM_ITEMS, num_users=num_users, num_event_types=NUM_EVENT_TYPES
+        config.model,
+        num_items=NUM_ITEMS,
+        num_users=num_users,
+        num_event_types=NUM_EVENT_TYPES,
+        **known,
     )
 
 
