@@ -2,9 +2,9 @@
 
 Data enters on the left, is changed once in each room, and leaves as a table or a release:
 
-    logs > dataset > models > training > policy > evaluation > index > serving > control > api
-     ^                                                                                      |
-     +------------- state: interactions, user state, what was shown ------------------------+
+    logs > dataset > models > training > policy > evaluation > filters > index > serving > control
+     ^                                                                                     > api |
+     +------------- state: interactions, user state, what was shown -----------------------------+
 
 The hall, which every room may import: errors, hashing, storage, tables, config, recipes, release.
 `raysys.commands` (behind the `raysys` command and `jobs/`) alone opens several rooms.

@@ -86,7 +86,7 @@ class FeatureEncoder(KeptAsJson):
         for column in self.columns:
             names = [plain_name(column.field.name), plain_name(column.field.column)]
             texts = [
-                next((_text(one[name]) for name in names if name in one), None) for one in given
+                next((text_of(one[name]) for name in names if name in one), None) for one in given
             ]
             cells.append(pa.array(texts, pa.string()))
         return self._encoded(cells, len(properties), lambda texts: sentence_model().vectors(texts))
@@ -174,7 +174,7 @@ def _plain_array(column: pa.ChunkedArray) -> pa.Array:
     return array.cast(pa.string()) if pa.types.is_large_string(array.type) else array
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """Return what a CSV file would hold for a value of JSON; None for what it could not."""
     if isinstance(value, list):
         return "|".join(each for each in value if isinstance(each, str))

@@ -25,6 +25,7 @@ ROOMS = [
     "training",
     "policy",
     "evaluation",
+    "filters",
     "index",
     "serving",
     "control",
