@@ -70,7 +70,10 @@ class _Operations:
             request.user_id, request.item_id, num_results, request.context or {}, weight, seed
         )
         answer = await self._engine.recommend(query)
-        return Response(encode_answer(answer), _headers(answer))
+        began = time.perf_counter()
+        response = Response(encode_answer(answer), _headers(answer))
+        self._engine.serialised(time.perf_counter() - began)
+        return response
 
     async def put_events(self, body: bytes, _: Headers) -> Response:
         tracking_id, events = parse_events(body)

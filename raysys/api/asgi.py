@@ -9,6 +9,7 @@ that it cannot read.
 
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from raysys.errors import (
     UnavailableError,
     UnknownOperationError,
 )
+from raysys.serving.log_lines import REQUEST_ID
 
 _logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
 
+_ID_LETTERS = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
 _JSON: Header = (b"content-type", b"application/json")
 
 
@@ -84,14 +87,17 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = _uuid(self._random.getrandbits(128))
+        request_id = _given_id(scope) or _uuid(self._random.getrandbits(128))
+        token = REQUEST_ID.set(request_id)
         try:
             response = await self._respond(scope, receive, request_id)
             await _send(response, request_id, scope["method"], send)
         except _ClientGoneError:
             return
         except OSError as error:  # servers differ in whether they tell
-            _logger.debug("Request %s: the client hung up: %s", request_id, error)
+            _logger.debug("The client hung up: %s", error)
+        finally:
+            REQUEST_ID.reset(token)
 
     async def _respond(self, scope: Scope, receive: Receive, request_id: str) -> Response:
         try:
@@ -109,7 +115,7 @@ class Application:
         except StateUnavailableError as error:
             return error_response(UnavailableError(str(error)))
         except Exception:
-            _logger.exception("Request %s: %s failed", request_id, _shown_path(scope))
+            _logger.exception("%s failed", _shown_path(scope))
             message = f"The server failed. Its log says why, under request id {request_id}."
             return _error(500, "InternalFailure", message)
 
@@ -126,6 +132,14 @@ class Application:
             error = MethodNotAllowedError(f"{path} takes {allowed} and not {method}.")
             return error_response(error, (b"allow", allowed.encode()))
         return route
+
+
+def _given_id(scope: Scope) -> str | None:
+    """Return the request's `X-Request-ID`, Serve's or the client's, if it is fit to be repeated."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode() if _ID_LETTERS.fullmatch(value) else None
+    return None
 
 
 def _uuid(bits: int) -> str:

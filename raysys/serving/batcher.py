@@ -36,8 +36,8 @@ class Batcher(Generic[AskedT, GivenT]):
         max_in_flight: batches that run at the same time.
         max_queued: elements that may wait.
         on_batch: told on the loop after each batch: its results (None where it failed), its size,
-            and the seconds from the arrival of its first element, which waited longest. It must
-            return at once and not raise.
+            and of its first element, which waited longest, the seconds from its arrival until the
+            batch started and until it ended. It must return at once and not raise.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Batcher(Generic[AskedT, GivenT]):
         max_batch_size: int,
         max_in_flight: int,
         max_queued: int,
-        on_batch: Callable[[Sequence[GivenT] | None, int, float], None] | None = None,
+        on_batch: Callable[[Sequence[GivenT] | None, int, float, float], None] | None = None,
     ) -> None:
         self._run = run
         self._max_batch_size = max_batch_size
@@ -111,6 +111,7 @@ class Batcher(Generic[AskedT, GivenT]):
             task.add_done_callback(self._finish)
 
     async def _answer(self, batch: list[_Waiting[AskedT, GivenT]]) -> None:
+        queued_s = time.perf_counter() - batch[0].arrived_at_s
         try:
             results = await self._run([waiting.asked for waiting in batch])
         except BaseException as error:
@@ -119,19 +120,22 @@ class Batcher(Generic[AskedT, GivenT]):
                     _fail(waiting.given, error)
             if not isinstance(error, Exception):
                 raise
-            self._tell(None, batch)
+            self._tell(None, batch, queued_s)
             return
         for waiting, result in zip(batch, results, strict=True):
             if not waiting.given.done():  # else the request was cancelled: nobody waits
                 waiting.given.set_result(result)
-        self._tell(results, batch)
+        self._tell(results, batch, queued_s)
 
     def _tell(
-        self, results: Sequence[GivenT] | None, batch: list[_Waiting[AskedT, GivenT]]
+        self,
+        results: Sequence[GivenT] | None,
+        batch: list[_Waiting[AskedT, GivenT]],
+        queued_s: float,
     ) -> None:
         if self._on_batch is not None:
             seconds = time.perf_counter() - batch[0].arrived_at_s
-            self._on_batch(results, len(batch), seconds)
+            self._on_batch(results, len(batch), queued_s, seconds)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)

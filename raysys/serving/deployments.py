@@ -23,6 +23,7 @@ from raysys.config import ServingConfig
 from raysys.errors import ReleaseMismatchError
 from raysys.release import Release, open_release
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
+from raysys.serving.log_lines import start_logging
 from raysys.serving.nodes import (
     check_database,
     check_proxy_address,
@@ -46,17 +47,22 @@ class QueryEncoder:
     """One replica of the query encoder."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, release_path: str, wants_gpu: bool
+        self, config: ServingConfig, release_path: str
     ) -> None:
         from raysys.serving.encoder import ReleaseEncoder  # imports torch, so only here
+        from raysys.serving.metrics import PartMetrics
 
+        start_logging(campaign=config.campaign, part="encoder")
         listen_on_node_address()
         self._worker = _Worker(release_path)
+        wants_gpu = config.gpus_per_encoder > 0
         self._encoder = await self._worker.run(ReleaseEncoder.load, self._worker.release, wants_gpu)
+        self._metrics = PartMetrics(config.campaign, "encoder")
 
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
         self._worker.check(request.release)
-        return await self._worker.run(self._encoder.encode, request)
+        with self._metrics.work():
+            return await self._worker.run(self._encoder.encode, request)
 
     async def check(self, release: str) -> None:
         self._worker.check(release)
@@ -68,21 +74,24 @@ class IndexShard:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: ServingConfig, release_path: str, shard: int
     ) -> None:
-        from raysys.serving.metrics import ShardMetrics
+        from raysys.serving.metrics import PartMetrics
         from raysys.serving.shard import ReleaseShard  # imports FAISS, which a gateway needs not
 
+        part = f"shard-{shard}"
+        start_logging(campaign=config.campaign, part=part)
         listen_on_node_address()
         await asyncio.to_thread(check_database, config.database)
         self._worker = _Worker(release_path)
         release = self._worker.release
-        on_fresh_items = ShardMetrics(shard).fresh_items
+        self._metrics = PartMetrics(config.campaign, part)
         self._shard = await self._worker.run(
-            ReleaseShard.load, config, release, shard, on_fresh_items
+            ReleaseShard.load, config, release, shard, self._metrics.fresh_items
         )
 
     async def search(self, request: SearchRequest) -> SearchResult:
         self._worker.check(request.release)
-        return await self._worker.run(self._shard.search, request)
+        with self._metrics.work():
+            return await self._worker.run(self._shard.search, request)
 
     async def vectors_of(
         self, release: str, item_nums: NDArray[np.int32]
@@ -119,6 +128,7 @@ class Gateway:
         from raysys.serving.release_parts import ReleaseParts
         from raysys.state.store import StateStore
 
+        start_logging(campaign=config.campaign, part="gateway")
         listen_on_node_address()
         listen_for_proxy_of_head()
         await asyncio.to_thread(check_proxy_address)
@@ -132,13 +142,15 @@ class Gateway:
             max(config.max_seen_items, parts.history_length),
             weigh=partial(weights_of_interactions, config=parts.feedback),
         )
+        metrics = GatewayMetrics(config.campaign, release.name)
+        self._in_service = asyncio.create_task(metrics.stay_in_service())
         self._engine = Engine(
             config,
             parts,
             store,
             _Remote(encoder),
             [_Remote(shard) for shard in shards],
-            observer=GatewayMetrics(),
+            observer=metrics,
         )
         self._app = build_asgi(self._engine, config)
 
@@ -147,6 +159,7 @@ class Gateway:
 
     async def __del__(self) -> None:
         if hasattr(self, "_engine"):
+            self._in_service.cancel()
             await self._engine.close()
 
 
@@ -164,7 +177,7 @@ def application(
         "QueryEncoder",
         config.num_encoders,
         {"num_cpus": config.cpus_per_encoder, "num_gpus": config.gpus_per_encoder},
-    ).bind(path, config.gpus_per_encoder > 0)
+    ).bind(config, path)
     shard_place = {"num_cpus": config.cpus_per_shard, "num_gpus": config.gpus_per_shard}
     shards = [
         _deployment(

@@ -23,7 +23,7 @@ from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard, SearchRe
 from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
 from raysys.serving.item_intake import ItemIntake
 from raysys.serving.messages import Answer, Query
-from raysys.serving.observer import NoObserver, Observer, report_of
+from raysys.serving.observer import NoObserver, Observer, Trace, report_of
 from raysys.serving.parts import Parts
 from raysys.serving.ranking import merged_results, search_request
 from raysys.serving.release_parts import ReleaseParts
@@ -78,6 +78,8 @@ class Engine:
         )
         self._num_refused = 0
         """Of the batcher's, those that the observer was told of."""
+        self._serialise_s = 0.0
+        """What answers took to become bytes, of which the observer was not told yet."""
 
     async def recommend(self, query: Query) -> Answer:
         """Return an answer; parts that are away make it a degraded one, not an error.
@@ -86,6 +88,10 @@ class Engine:
             TooManyRequestsError: too many requests wait already.
         """
         return await self._batcher.submit(query)
+
+    def serialised(self, seconds: float) -> None:
+        """Is told how long it took to put an answer into bytes."""
+        self._serialise_s += seconds
 
     async def put_events(self, events: Sequence[Event]) -> None:
         """Return when the events are committed; the next answer of every gateway knows them."""
@@ -118,44 +124,61 @@ class Engine:
         await self._parts.close()
 
     async def _answer(self, queries: list[Query]) -> list[Answer]:
+        trace = Trace()
+        try:
+            return await self._answer_traced(queries, trace)
+        finally:
+            self._observer.work(trace)
+
+    async def _answer_traced(self, queries: list[Query], trace: Trace) -> list[Answer]:
         batch = [Asked(query) for query in queries]
         for asked in batch:
             decide_to_explore(asked, self.config.exploration_weight)
         by_user = [asked for asked in batch if asked.query.user_id is not None]
         by_item = [asked for asked in batch if asked.query.user_id is None]
-        await asyncio.gather(self._place_users(by_user), self._place_items(by_item))
+        await asyncio.gather(self._place_users(by_user, trace), self._place_items(by_item))
         new_ids = await self._search(
-            [asked for asked in batch if asked.vector is not None or asked.weight > 0]
+            [asked for asked in batch if asked.vector is not None or asked.weight > 0], trace
         )
         await asyncio.sleep(0)  # merging took its half millisecond: let others have their turn
         now_us = time.time_ns() // 1000
-        answers, slates = answers_of(batch, self._release, new_ids, now_us)
-        self._recorder.record(slates)
+        with trace.stage("finish"):
+            answers, slates = answers_of(batch, self._release, new_ids, now_us)
+            self._recorder.record(slates)
         return answers
 
-    def _report(self, answers: Sequence[Answer] | None, size: int, seconds: float) -> None:
+    def _report(
+        self, answers: Sequence[Answer] | None, size: int, queued_s: float, seconds: float
+    ) -> None:
         num_refused = self._batcher.num_refused - self._num_refused
         self._num_refused += num_refused
-        self._observer.batch(
-            report_of(answers, size=size, latency_s=seconds, num_refused=num_refused)
+        serialise_s, self._serialise_s = self._serialise_s, 0.0
+        report = report_of(
+            answers,
+            size=size,
+            latency_s=seconds,
+            queued_s=queued_s,
+            serialise_s=serialise_s,
+            num_refused=num_refused,
         )
+        self._observer.batch(report)
 
-    async def _place_users(self, batch: list[Asked]) -> None:
+    async def _place_users(self, batch: list[Asked], trace: Trace) -> None:
         """Find out who asks, and give a vector to each query of a known user."""
         if not batch:
             return
         user_ids = [asked.query.user_id or "" for asked in batch]
-        states = await self._parts.user_states(user_ids)
-        # Without the database, what the release knows is better than no answer.
-        visitors = self._visitors.look_up(user_ids, states or {}, is_current=states is not None)
+        with trace.stage("read"):
+            states = await self._parts.user_states(user_ids)
+            # Without the database, what the release knows is better than no answer.
+            visitors = self._visitors.look_up(user_ids, states or {}, is_current=states is not None)
         codes = [self._context_codes.of(asked.query.context) for asked in batch]
-        encoded = await self._encode(
-            [
-                (user_id, visitors[user_id], code)
-                for user_id, code in dict.fromkeys(zip(user_ids, codes, strict=True))
-                if visitors[user_id].is_known and code not in visitors[user_id].vectors
-            ]
-        )
+        wanted = [
+            (user_id, visitors[user_id], code)
+            for user_id, code in dict.fromkeys(zip(user_ids, codes, strict=True))
+            if visitors[user_id].is_known and code not in visitors[user_id].vectors
+        ]
+        encoded = await self._encode(wanted, trace)
         for asked, user_id, code in zip(batch, user_ids, codes, strict=True):
             visitor = visitors[user_id]
             vector = encoded.get((user_id, code), visitor.vectors.get(code))
@@ -167,10 +190,11 @@ class Engine:
             elif vector is None:
                 asked.go_without("encoder-unavailable")
             else:
+                trace.num_cached += (user_id, code) not in encoded
                 asked.search_with(vector, "model")
 
     async def _encode(
-        self, wanted: Sequence[tuple[str, Visitor, int]]
+        self, wanted: Sequence[tuple[str, Visitor, int]], trace: Trace
     ) -> dict[tuple[str, int], NDArray[np.float32]]:
         """Return the queries of users, each in the context of a code; none without an encoder."""
         if not wanted:
@@ -185,9 +209,11 @@ class Engine:
             np.concatenate([visitor.event_types for visitor in visitors]),
             np.array([code for _, _, code in wanted], dtype=np.int64),
         )
-        vectors = await self._parts.encode(request)
+        with trace.stage("encode"):
+            vectors = await self._parts.encode(request)
         if vectors is None:
             return {}
+        trace.num_encoded += len(vectors)
         found = {}
         for (user_id, visitor, code), vector in zip(wanted, vectors, strict=True):
             visitor.keep(code, vector)
@@ -219,7 +245,7 @@ class Engine:
                 asked.banned = np.array([num], dtype=np.int32)
                 asked.search_with(vector, "similar-items")
 
-    async def _search(self, batch: list[Asked]) -> dict[int, str]:
+    async def _search(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
         """Give what the shards that answer find to each query that searches or explores.
 
         Returns the ids of the items among it that the release does not know, by key.
@@ -238,7 +264,8 @@ class Engine:
             banned=[asked.banned for asked in batch],
             exploration=exploration_of(batch, time.time_ns() // 1000),
         )
-        results = await self._parts.search(request)
+        with trace.stage("search"):
+            results = await self._parts.search(request)
         is_degraded = len(results) < self._parts.num_shards
         for asked in batch:
             asked.is_degraded |= is_degraded
@@ -250,7 +277,8 @@ class Engine:
         for asked, ranked in zip(batch, merged_results(results, request), strict=True):
             if asked.vector is not None:
                 asked.ranked = ranked
-        return await self._explore([asked for asked in batch if asked.weight > 0], results)
+        with trace.stage("explore"):
+            return await self._explore([asked for asked in batch if asked.weight > 0], results)
 
     async def _explore(self, batch: list[Asked], results: Sequence[SearchResult]) -> dict[int, str]:
         """Mix fresh items into the lists that explore; return the ids of those that are new."""

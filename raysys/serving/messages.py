@@ -69,6 +69,9 @@ class Recommender(Protocol):
 
     async def recommend(self, query: Query) -> Answer: ...
 
+    def serialised(self, seconds: float) -> None:
+        """Is told how long it took to put an answer into bytes."""
+
     async def put_events(self, events: Sequence[Event]) -> None:
         """Return when the events are committed, and seen by the next answer."""
 

@@ -1,12 +1,43 @@
 """What is told about a gateway's work: once per micro-batch or transaction, never per request."""
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
 from raysys.serving.messages import Answer, Source
 from raysys.state.slate_recorder import Outcome
+
+Stage = Literal["queue", "read", "encode", "search", "explore", "finish", "serialise"]
+"""Where a request's time goes: waiting for its micro-batch; the database; the query encoder; the
+shards; mixing in fresh items; lists into answers and slates; answers into bytes."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """Where the time of one micro-batch went, and what it was spared.
+
+    Args:
+        seconds: by stage; those of stages that ran twice are added up. No `queue`, no `serialise`:
+            they lie outside of a batch.
+        num_cached: queries that were encoded before, for the same history and context.
+        num_encoded: queries that were encoded now.
+    """
+
+    seconds: dict[Stage, float] = field(default_factory=dict)
+    num_cached: int = 0
+    num_encoded: int = 0
+
+    @contextmanager
+    def stage(self, name: Stage) -> Iterator[None]:
+        """Take the time of a block."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +47,8 @@ class BatchReport:
     Args:
         size: requests that travelled in it.
         latency_s: from the arrival of the request that waited longest to its answer.
+        queued_s: of that, until its batch started.
+        serialise_s: what it took to put the answers given since the batch before into bytes.
         by_source: how many were answered from each source; empty where the batch failed.
         num_degraded: of those answered.
         num_shown: positions of all lists together; `num_explored` of them explored.
@@ -24,6 +57,8 @@ class BatchReport:
 
     size: int
     latency_s: float
+    queued_s: float
+    serialise_s: float
     by_source: Mapping[Source, int]
     num_degraded: int
     num_shown: int
@@ -42,6 +77,9 @@ class Observer(Protocol):
     def batch(self, report: BatchReport) -> None:
         """A micro-batch ended."""
 
+    def work(self, trace: Trace) -> None:
+        """The work of a micro-batch ended, well or not."""
+
     def events(self, num_events: int) -> None:
         """A transaction with these events was committed."""
 
@@ -55,6 +93,9 @@ class NoObserver:
     def batch(self, report: BatchReport) -> None:
         pass
 
+    def work(self, trace: Trace) -> None:
+        pass
+
     def events(self, num_events: int) -> None:
         pass
 
@@ -63,13 +104,21 @@ class NoObserver:
 
 
 def report_of(
-    answers: Sequence[Answer] | None, *, size: int, latency_s: float, num_refused: int
+    answers: Sequence[Answer] | None,
+    *,
+    size: int,
+    latency_s: float,
+    queued_s: float,
+    serialise_s: float,
+    num_refused: int,
 ) -> BatchReport:
     """Count what a batch was answered with; `answers` is None where it failed."""
     answers = answers or ()
     return BatchReport(
         size=size,
         latency_s=latency_s,
+        queued_s=queued_s,
+        serialise_s=serialise_s,
         by_source=Counter(answer.source for answer in answers),
         num_degraded=sum(answer.degraded for answer in answers),
         num_shown=sum(len(answer.item_ids) for answer in answers),

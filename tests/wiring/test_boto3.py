@@ -55,6 +55,9 @@ class CatalogueEngine:
         scores = [1 / (rank + 1) for rank in range(len(item_ids))]
         return Answer(item_ids, scores, "RID-" + "0" * 36, "r-1", "model")
 
+    def serialised(self, seconds: float) -> None:
+        pass
+
     async def put_events(self, events: Sequence[Event]) -> None:
         self.num_requests += 1
         await self._committer.submit(events)

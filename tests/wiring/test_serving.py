@@ -265,9 +265,15 @@ def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> 
 
     wait_until(arrived, 30, server)
     assert expected["explored_total"] == 10
-    assert found["fresh_items 0"] + found["fresh_items 1"] == num_fresh_items > 10
+    assert found["fresh_items shard-0"] + found["fresh_items shard-1"] == num_fresh_items > 10
     assert 0 < found["batch_size_count"] == found["latency_ms_count"] <= len(server.replies)
     assert found["latency_ms_bucket +Inf"] == found["latency_ms_count"]
+    assert found[f"release_in_service {known.headers['x-raysys-release']}"] == 1
+    assert found["stage_ms_count queue"] == found["stage_ms_count finish"]
+    assert found["stage_ms_count finish"] == found["batch_size_count"]
+    parts = [f"part_ms_count {part}" for part in ("encoder", "shard-0", "shard-1")]
+    assert all(0 < found[part] <= found["batch_size_count"] for part in parts)
+    assert 0 < found["queries_total encoded"] <= found["requests_total model answered"]
 
 
 def scraped(server: Server) -> dict[str, float]:
@@ -283,7 +289,8 @@ def scraped(server: Server) -> dict[str, float]:
             match = re.fullmatch(r"ray_raysys_(\w+)\{(.*)\} (\S+)", line)
             if match is not None:
                 tags = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
-                own = [tags[name] for name in ("source", "outcome", "shard", "le") if name in tags]
+                names = ("source", "outcome", "part", "stage", "release", "le")
+                own = [tags[name] for name in names if name in tags]
                 values[" ".join([match[1], *own])] = float(match[3])
     return values
 

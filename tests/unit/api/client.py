@@ -38,6 +38,9 @@ class FakeEngine:
         self._fail()
         return self.answer
 
+    def serialised(self, seconds: float) -> None:
+        pass
+
     async def put_events(self, events: Sequence[Event]) -> None:
         self._fail()
         self.events += events

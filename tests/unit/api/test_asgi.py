@@ -1,6 +1,7 @@
 """What HTTP may do to the application, and what the application never does to HTTP."""
 
 import asyncio
+import json
 import logging
 import uuid
 
@@ -14,6 +15,7 @@ from raysys.errors import (
     TooManyRequestsError,
     UnavailableError,
 )
+from raysys.serving.log_lines import JsonLines
 from tests.unit.api.client import CONFIG, FakeEngine, application, call, exchange, post, run
 
 QUESTION = b'{"userId": "ann"}'
@@ -167,15 +169,31 @@ def test_an_error_of_the_engine_reaches_the_client(
     assert caplog.records == []
 
 
+@pytest.mark.parametrize("given", ["0123-abc", "a" * 128, "A.b_c:1"])
+def test_a_request_keeps_the_id_that_it_came_with(given: str) -> None:
+    headers = [(b"x-request-id", given.encode())]
+    reply = call(application(), "GET", "/healthz", headers=headers)
+    assert reply.headers["x-amzn-requestid"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a" * 129, "a b", "a\nb", "\u00e4", "<b>"])
+def test_an_id_that_is_not_fit_to_be_repeated_is_replaced(given: str) -> None:
+    headers = [(b"x-request-id", given.encode())]
+    reply = call(application(), "GET", "/healthz", headers=headers)
+    assert str(uuid.UUID(reply.headers["x-amzn-requestid"])) != given
+
+
 def test_a_bug_is_told_to_the_log_and_not_to_the_client(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.setFormatter(JsonLines({}))
     reply = post("/recommendations", QUESTION, FakeEngine(failure=KeyError("secret")))
     assert (reply.status, reply.error) == (500, "InternalFailure")
     assert b"secret" not in reply.body
     assert b"Traceback" not in reply.body
     request_id = reply.headers["x-amzn-requestid"]
     assert request_id in reply.message
-    assert request_id in caplog.text
-    assert "KeyError: 'secret'" in caplog.text
+    [line] = map(json.loads, caplog.text.splitlines())
+    assert line["request_id"] == request_id
+    assert "KeyError: 'secret'" in line["exception"]
 
 
 def test_a_cancelled_request_stays_cancelled() -> None:

@@ -4,9 +4,13 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from raysys.serving.messages import Answer, Query
-from raysys.serving.observer import BatchReport, report_of
+from raysys.serving.observer import BatchReport, Trace, report_of
 from tests.unit.serving.world import World, click
+
+TIMES = {"latency_s": 0.5, "queued_s": 0.25, "serialise_s": 0.125}
 
 
 class Notebook:
@@ -14,11 +18,15 @@ class Notebook:
 
     def __init__(self) -> None:
         self.batches: list[BatchReport] = []
+        self.traces: list[Trace] = []
         self.num_events: list[int] = []
         self.num_slates: Counter[str] = Counter()
 
     def batch(self, report: BatchReport) -> None:
         self.batches.append(report)
+
+    def work(self, trace: Trace) -> None:
+        self.traces.append(trace)
 
     def events(self, num_events: int) -> None:
         self.num_events.append(num_events)
@@ -45,14 +53,14 @@ def test_a_batch_is_counted_by_source_and_by_explored_positions() -> None:
         answer("model", None, None, degraded=True),
         answer("popular", "Exploration"),
     ]
-    report = report_of(answers, size=3, latency_s=0.5, num_refused=2)
+    report = report_of(answers, size=3, num_refused=2, **TIMES)
     assert report.by_source == {"model": 2, "popular": 1}
     assert (report.num_shown, report.num_explored) == (6, 3)
     assert (report.num_degraded, report.num_failed, report.num_refused) == (1, 0, 2)
 
 
 def test_all_requests_of_a_batch_without_answers_failed() -> None:
-    report = report_of(None, size=5, latency_s=0.5, num_refused=0)
+    report = report_of(None, size=5, num_refused=0, **TIMES)
     assert (report.num_failed, report.num_shown, report.by_source) == (5, 0, {})
 
 
@@ -86,6 +94,50 @@ def test_the_engine_tells_of_events_when_they_are_committed_and_of_no_others(
         engine = World(tmp_path, observer=notebook).engine
         await engine.put_events([click("anna", "i09"), click("anna", "i10")])
         assert notebook.num_events == [2]
+        await engine.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_engine_tells_what_each_stage_took_and_which_queries_were_encoded_before(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        notebook = Notebook()
+        engine = World(tmp_path, observer=notebook).engine
+        anna, stranger = Query("anna", None, 3), Query("a stranger", None, 3, exploration_weight=0)
+        await asyncio.gather(engine.recommend(anna), engine.recommend(anna))
+        engine.serialised(0.25)
+        engine.serialised(0.5)
+        await engine.recommend(anna)
+        await engine.recommend(stranger)
+        first, second, third = notebook.traces
+        assert [(trace.num_encoded, trace.num_cached) for trace in notebook.traces[:2]] == [
+            (1, 0),
+            (0, 1),
+        ]
+        assert set(first.seconds) >= {"read", "encode", "search", "finish"}
+        assert "encode" not in second.seconds
+        assert "search" not in third.seconds
+        assert all(each > 0 for trace in notebook.traces for each in trace.seconds.values())
+        assert [report.serialise_s for report in notebook.batches] == [0, 0.75, 0]
+        await engine.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_fails_is_traced_all_the_same(tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    async def scenario() -> None:
+        notebook = Notebook()
+        engine = World(tmp_path, observer=notebook).engine
+        engine._parts.user_states = fail  # type: ignore[assignment]
+        with pytest.raises(RuntimeError):
+            await engine.recommend(Query("anna", None, 3))
+        assert [list(trace.seconds) for trace in notebook.traces] == [["read"]]
+        assert notebook.batches[0].num_failed == 1
         await engine.close()
 
     asyncio.run(scenario())
