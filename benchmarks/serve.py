@@ -37,6 +37,7 @@ from raysys.errors import ReleaseNotFoundError
 from raysys.release import HISTORIES, Release, open_release
 from raysys.serving.cluster import end_haproxy, fast_serve_environment, free_port
 from raysys.serving.engine import Engine
+from raysys.serving.key_ring import KeyRing
 from raysys.serving.messages import Answer
 
 CONNECTIONS = (1, 16, 64)
@@ -66,7 +67,7 @@ end
 """
 
 
-def bench_asgi(engine: Engine, config: ServingConfig) -> Application:
+def bench_asgi(engine: Engine, config: ServingConfig, keys: KeyRing | None) -> Application:
     """Return the application with a route that reads a request and answers with fixed bytes."""
     ids = [f"item-{number}" for number in range(1000, 1000 + LIST_LENGTH)]
     scores = [0.0012345678901234567 for _ in ids]
@@ -76,7 +77,7 @@ def bench_asgi(engine: Engine, config: ServingConfig) -> Application:
         parse_recommendations(request)
         return Response(body)
 
-    return build_asgi(engine, config, extra_routes=[Route("POST", "/empty", empty)])
+    return build_asgi(engine, config, keys, [Route("POST", "/empty", empty, None)])
 
 
 def main() -> None:

@@ -18,6 +18,13 @@
     ├── ServingError              the server cannot be started as asked
     └── RequestError              a client's request is answered with an error of the wire format
         ├── InvalidInputError         400
+        ├── AuthenticationError       403
+        │   ├── MissingAuthenticationError  no key was shown
+        │   ├── IncompleteSignatureError    400: what was shown cannot be read
+        │   ├── UnrecognizedClientError     nobody has that key
+        │   ├── InvalidSignatureError       the signature is not that of the request, or not of now
+        │   └── ExpiredKeyError             the key was good once
+        ├── AccessDeniedError         403
         ├── ResourceNotFoundError     404
         ├── UnknownOperationError     404
         ├── MethodNotAllowedError     405
@@ -108,6 +115,49 @@ class RequestError(RaysysError):
 
 class InvalidInputError(RequestError):
     """The request is malformed or a member is outside its bounds."""
+
+
+class AuthenticationError(RequestError):
+    """Nobody knows who asks; the codes are those that AWS SDKs know."""
+
+    status = 403
+    code = "UnrecognizedClientException"
+
+
+class MissingAuthenticationError(AuthenticationError):
+    """The request has no Authorization header."""
+
+    code = "MissingAuthenticationTokenException"
+
+
+class IncompleteSignatureError(AuthenticationError):
+    """The Authorization header, or what belongs to it, does not have the form that it must have."""
+
+    status = 400
+    code = "IncompleteSignatureException"
+
+
+class UnrecognizedClientError(AuthenticationError):
+    """There is no such key or token, or it was revoked."""
+
+
+class InvalidSignatureError(AuthenticationError):
+    """The signature is not that of this request by this key, or its time is not now."""
+
+    code = "InvalidSignatureException"
+
+
+class ExpiredKeyError(AuthenticationError):
+    """The key or token was made for a time that is over."""
+
+    code = "ExpiredTokenException"
+
+
+class AccessDeniedError(RequestError):
+    """The key is good, but not for this."""
+
+    status = 403
+    code = "AccessDeniedException"
 
 
 class ResourceNotFoundError(RequestError):

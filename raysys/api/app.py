@@ -1,11 +1,12 @@
 """What each path does: the operations of the runtime and the events, health and the document."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from raysys.api.asgi import Application, Header, Headers, Response, Route
+from raysys.api.asgi import Application, Header, Headers, Response, Route, error_response
+from raysys.api.authentication import Authenticator
 from raysys.api.exploration_headers import parse_exploration
 from raysys.api.openapi import openapi_document
 from raysys.api.shapes import DEFAULT_NUM_RESULTS
@@ -25,20 +26,32 @@ from raysys.errors import (
     ResourceNotFoundError,
     UnavailableError,
 )
+from raysys.serving.key_ring import KeyRing
 from raysys.serving.messages import Answer, Query, Recommender
+
+_STRANGERS_WAIT_S = 1.0
+_NOT_READY = error_response(
+    UnavailableError("Not ready. Those who show a key are told which parts are away.")
+)
 
 
 def build_asgi(
-    engine: Recommender, config: ServingConfig, extra_routes: Sequence[Route] = ()
+    engine: Recommender,
+    config: ServingConfig,
+    keys: KeyRing | None = None,
+    extra_routes: Sequence[Route] = (),
 ) -> Application:
     """Return the ASGI application that puts `engine` on the wire. Starts nothing.
 
-    `extra_routes` pass through the same door, with its limits and its errors; they are not in the
-    OpenAPI document.
+    Args:
+        keys: those that clients have to show once it says so; None: nobody needs one.
+        extra_routes: pass through the same door, with its limits and its errors; they are not in
+            the OpenAPI document.
     """
     return Application(
         [*_Operations(engine, config).routes(), *extra_routes],
         max_body_bytes=config.max_body_bytes,
+        guard=None if keys is None else Authenticator(keys, config.campaign),
     )
 
 
@@ -48,16 +61,17 @@ class _Operations:
         self._campaign = config.campaign
         self._tracking_id = config.tracking_id
         self._dataset_group = config.dataset_group
+        self._told_strangers, self._ask_again_at_s = _NOT_READY, 0.0
         self._document = msgspec.json.encode(openapi_document(config.max_body_bytes))
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/recommendations", self.get_recommendations),
-            Route("POST", "/events", self.put_events),
-            Route("POST", "/items", self.put_items),
-            Route("GET", "/healthz", self.healthz),
-            Route("GET", "/readyz", self.readyz),
-            Route("GET", "/openapi.json", self.openapi),
+            Route("POST", "/recommendations", self.get_recommendations, "read"),
+            Route("POST", "/events", self.put_events, "write"),
+            Route("POST", "/items", self.put_items, "write"),
+            Route("GET", "/healthz", self.healthz, None),
+            Route("GET", "/readyz", self.readyz, "read", stranger=self.is_ready),
+            Route("GET", "/openapi.json", self.openapi, None),
         ]
 
     async def get_recommendations(self, body: bytes, headers: Headers) -> Response:
@@ -99,6 +113,24 @@ class _Operations:
             raise
         except RaysysError as error:
             raise UnavailableError(str(error)) from error
+        return self._ready(served)
+
+    async def is_ready(self, _body: bytes, _: Headers) -> Response:
+        """Answer a load balancer that has no key: no word of the parts and of what they hold.
+
+        The parts are asked once a second at most, however many strangers ask.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._ask_again_at_s:
+            self._ask_again_at_s = now_s + _STRANGERS_WAIT_S
+            try:
+                served = await self._engine.ready()
+                self._told_strangers = self._ready({"release": served["release"]})
+            except RaysysError:
+                self._told_strangers = _NOT_READY
+        return self._told_strangers
+
+    def _ready(self, served: Mapping[str, str | int]) -> Response:
         return Response(
             msgspec.json.encode({"status": "ready", "campaign": self._campaign, **served})
         )

@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from raysys.api.wire import encode_error
 from raysys.errors import (
@@ -24,6 +24,7 @@ from raysys.errors import (
     UnknownOperationError,
 )
 from raysys.serving.log_lines import REQUEST_ID
+from raysys.state.credentials import KeyScope
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ Header = tuple[bytes, bytes]
 Headers = Sequence[Header]
 
 _ID_LETTERS = re.compile(rb"[A-Za-z0-9_.:-]{1,128}")
+Handler = Callable[[bytes, Headers], Awaitable["Response"]]
+
 _JSON: Header = (b"content-type", b"application/json")
 
 
@@ -54,11 +57,28 @@ class Route:
     The handler gets the body, empty unless method is POST, and the headers, names in lower case. It
     raises RequestError for what the client must be told; StateUnavailableError is told as 503. Any
     other error is a bug: the client gets 500 and a request id, the log gets the traceback.
+
+    Args:
+        needs: the scope of the keys that may ask, where the application has a guard; None: anybody.
+        stranger: answers who shows no key, instead of a refusal.
     """
 
     method: str
     path: str
-    handler: Callable[[bytes, Headers], Awaitable[Response]]
+    handler: Handler
+    needs: KeyScope | None
+    stranger: Handler | None = None
+
+
+class Guard(Protocol):
+    """Says who may ask."""
+
+    @property
+    def is_on(self) -> bool:
+        """Say whether requests need a key now."""
+
+    def check_head(self, scope: Scope, route: Route) -> Callable[[bytes], None]:
+        """Refuse by a RequestError, or return what looks at the body, too, and may refuse then."""
 
 
 class _ClientGoneError(Exception):
@@ -66,9 +86,16 @@ class _ClientGoneError(Exception):
 
 
 class Application:
-    """The ASGI application for some routes. Bodies over `max_body_bytes` are refused unread."""
+    """The ASGI application for some routes. Bodies over `max_body_bytes` are refused unread.
 
-    def __init__(self, routes: Iterable[Route], *, max_body_bytes: int) -> None:
+    Args:
+        guard: asked for every request to a route that needs a scope; None: everybody may ask.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], *, max_body_bytes: int, guard: Guard | None = None
+    ) -> None:
+        self._guard = guard
         self._max_body_bytes = max_body_bytes
         self._random = random.Random()  # a request id must be unique, not secret
         self._routes: dict[str, dict[str, Route]] = {}
@@ -104,10 +131,17 @@ class Application:
             found = self._find(scope)
             if isinstance(found, Response):
                 return found
-            body = b""
+            handler, check_body, body = found.handler, None, b""
+            if self._guard is not None and found.needs is not None and self._guard.is_on:
+                if found.stranger is not None and not _shows_a_key(scope["headers"]):
+                    handler = found.stranger
+                else:
+                    check_body = self._guard.check_head(scope, found)
             if found.method == "POST":
                 body = await _read_body(scope, receive, self._max_body_bytes)
-            return await found.handler(body, scope["headers"])
+            if check_body is not None:
+                check_body(body)
+            return await handler(body, scope["headers"])
         except _ClientGoneError:
             raise
         except RequestError as error:
@@ -140,6 +174,10 @@ def _given_id(scope: Scope) -> str | None:
         if name == b"x-request-id":
             return value.decode() if _ID_LETTERS.fullmatch(value) else None
     return None
+
+
+def _shows_a_key(headers: Headers) -> bool:
+    return any(name == b"authorization" for name, _ in headers)
 
 
 def _uuid(bits: int) -> str:

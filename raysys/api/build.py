@@ -24,7 +24,8 @@ def build_app(args: dict[str, Any]) -> Any:
         ConfigError: a field is wrong.
         ReleaseError: the release cannot be used, or belongs to another dataset group.
         ServingError: there are more shards than partitions, Serve listens on an address that
-            others can reach, or the database is SQLite and the cluster has several nodes.
+            others can reach while authentication is off, or the database is SQLite and the cluster
+            has several nodes.
     """
     return build_application(parse_config(args, ServingConfig, source="the arguments of build_app"))
 
@@ -35,7 +36,7 @@ def build_application(config: ServingConfig, asgi: AsgiBuilder = build_asgi) -> 
     Args:
         asgi: puts an engine on the wire; picklable.
     """
-    check_proxy_address()
+    check_proxy_address(config.authentication)
     check_database(config.database)
     release = open_release(Path(config.release).resolve())
     release.check_dataset_group(config.dataset_group)

@@ -27,7 +27,8 @@ def openapi_document(max_body_bytes: int) -> dict[str, Any]:
             "version": raysys.__version__,
             "description": (
                 "Recommendations and events in the wire format of Amazon Personalize's runtime "
-                "and events services: AWS SDKs work with this server as their endpoint."
+                "and events services: AWS SDKs work with this server as their endpoint. Whether "
+                "requests need a key is the operator's setting."
             ),
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -39,7 +40,7 @@ def openapi_document(max_body_bytes: int) -> dict[str, Any]:
             "/readyz": {"get": _health("Say what is served", "readyz", ready=True)},
             "/openapi.json": {"get": _document()},
         },
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": _security_schemes()},
     }
 
 
@@ -57,9 +58,27 @@ def _schemas() -> dict[str, Any]:
     return schemas
 
 
+def _security_schemes() -> dict[str, Any]:
+    return {
+        "signature": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "AWS Signature Version 4, service `personalize`, as AWS SDKs make it",
+        },
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A token of raysys's own"},
+    }
+
+
+def _security(*, is_optional: bool = False) -> list[dict[str, list[str]]]:
+    """Return the ways to show a key, and, where it is optional, that of showing none."""
+    return [{"signature": []}, {"bearer": []}, *([{}] if is_optional else [])]
+
+
 def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
     return {
         "operationId": "GetRecommendations",
+        "security": _security(),
         "summary": "Recommend items to a user, or items like another item",
         "parameters": [
             _parameter(
@@ -95,7 +114,7 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
                 },
                 "content": _json("RecommendationsAnswer"),
             },
-            **_errors(400, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -103,11 +122,12 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
 def _put_events(max_body_bytes: int) -> dict[str, Any]:
     return {
         "operationId": "PutEvents",
+        "security": _security(),
         "summary": "Store what a user did; the next answer to the user takes it into account",
         "requestBody": _request_body("EventsRequest"),
         "responses": {
             "200": {"description": "The events are committed", "headers": _request_id()},
-            **_errors(400, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -115,6 +135,7 @@ def _put_events(max_body_bytes: int) -> dict[str, Any]:
 def _put_items(max_body_bytes: int) -> dict[str, Any]:
     return {
         "operationId": "PutItems",
+        "security": _security(),
         "summary": "Store items that the release does not know, or what is new about them",
         "requestBody": _request_body("ItemsRequest"),
         "responses": {
@@ -122,7 +143,7 @@ def _put_items(max_body_bytes: int) -> dict[str, Any]:
                 "description": "The items are committed; users' lists may explore them soon after",
                 "headers": _request_id(),
             },
-            **_errors(400, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -141,8 +162,9 @@ def _health(summary: str, operation_id: str, *, ready: bool) -> dict[str, Any]:
                 "headers": _request_id(),
                 "content": {"application/json": {"schema": schema}},
             },
-            **(_errors(405, 500, 503) if ready else _errors(405)),
+            **(_errors(400, 403, 405, 500, 503) if ready else _errors(405)),
         },
+        **({"security": _security(is_optional=True)} if ready else {}),
     }
 
 
@@ -161,14 +183,27 @@ def _document() -> dict[str, Any]:
     }
 
 
-_ERRORS = {
-    400: ("The request is malformed or a member is out of bounds", "InvalidInputException"),
-    404: ("What the request names does not exist", "ResourceNotFoundException"),
-    405: ("The path does not take this method", "MethodNotAllowedException"),
-    413: ("The body is larger than {max_body_bytes} bytes", "RequestTooLargeException"),
-    429: ("Too many requests wait; SDKs try again", "ThrottlingException"),
-    500: ("The server failed; its log has the request id", "InternalFailure"),
-    503: ("A part is away; SDKs try again", "ServiceUnavailableException"),
+_ERRORS: dict[int, tuple[str, list[str]]] = {
+    400: (
+        "The request is malformed or a member is out of bounds",
+        ["InvalidInputException", "IncompleteSignatureException"],
+    ),
+    403: (
+        "Nobody knows who asks, or the key is not for this",
+        [
+            "MissingAuthenticationTokenException",
+            "UnrecognizedClientException",
+            "InvalidSignatureException",
+            "ExpiredTokenException",
+            "AccessDeniedException",
+        ],
+    ),
+    404: ("What the request names does not exist", ["ResourceNotFoundException"]),
+    405: ("The path does not take this method", ["MethodNotAllowedException"]),
+    413: ("The body is larger than {max_body_bytes} bytes", ["RequestTooLargeException"]),
+    429: ("Too many requests wait; SDKs try again", ["ThrottlingException"]),
+    500: ("The server failed; its log has the request id", ["InternalFailure"]),
+    503: ("A part is away; SDKs try again", ["ServiceUnavailableException"]),
 }
 
 
@@ -178,7 +213,7 @@ def _errors(*statuses: int, max_body_bytes: int | None = None) -> dict[str, Any]
             "description": _ERRORS[status][0].format(max_body_bytes=max_body_bytes),
             "headers": {
                 **_request_id(),
-                "x-amzn-errortype": _header("The error's class", enum=[_ERRORS[status][1]]),
+                "x-amzn-errortype": _header("The error's class", enum=_ERRORS[status][1]),
             },
             "content": _json("ErrorAnswer"),
         }

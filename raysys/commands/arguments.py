@@ -103,6 +103,12 @@ COMMANDS = {
         "answer over HTTP from a release, on a Ray of its own",
         declarations.declare_serve,
     ),
+    "keys": Command(
+        "raysys.commands.keys",
+        "create, list and revoke the keys with which clients ask",
+        declarations.declare_keys,
+        outputs=("database",),
+    ),
     "export-events": Command(
         "raysys.commands.export_events",
         "write events, and what was shown, as Parquet files",

@@ -7,6 +7,7 @@ from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.recipes import RECIPES, USER_PERSONALIZATION
 
 _CACHE = "of downloads (default: %(default)s)"
+_A_DATABASE = "the SQLAlchemy URL that is served with (default: %(default)s)"
 _A_RELEASE = "a release, or a directory of releases: then the newest in it"
 
 
@@ -356,7 +357,11 @@ def declare_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", type=Path, metavar="PATH", help=_A_RELEASE)
     parser.add_argument("--database", help="a SQLAlchemy URL (default: sqlite:///raysys.db)")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings of serving")
-    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="default: %(default)s; any other takes keys, see `raysys keys`",
+    )
     parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
     parser.add_argument("--shards", type=int, metavar="N", help="index shards (default: 2)")
     parser.add_argument(
@@ -374,6 +379,52 @@ def declare_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset-group", metavar="NAME", help="that of the release (default: default)"
     )
+
+
+def declare_keys(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=summary, description=summary)
+        action.add_argument(
+            "--database", default="sqlite:///raysys.db", metavar="URL", help=_A_DATABASE
+        )
+        action.add_argument(
+            "--dataset-group",
+            default=DEFAULT_DATASET_GROUP,
+            metavar="NAME",
+            help="the key is good for its campaigns alone (default: %(default)s)",
+        )
+        # Its own default would overwrite what was said before the action.
+        action.add_argument(
+            "--json",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="print one JSON object as the last line",
+        )
+        return action
+
+    create = add("create", "make a key, and show its secret this once")
+    create.add_argument(
+        "--scopes",
+        required=True,
+        metavar="LIST",
+        help="with commas between: read (recommendations), write (events, items), admin (all)",
+    )
+    create.add_argument(
+        "--bearer",
+        action="store_true",
+        help="a token for `Authorization: Bearer`, instead of a key id and a secret for AWS SDKs",
+    )
+    create.add_argument(
+        "--label", default="", metavar="TEXT", help="whose it is, for `raysys keys list`"
+    )
+    create.add_argument("--campaign", metavar="NAME", help="the only one that it is good for")
+    create.add_argument("--expires-in-days", type=float, metavar="N", help="default: never")
+    add("list", "say which keys there are; never what is secret of them")
+    revoke = add("revoke", "refuse a key from now on, for good")
+    revoke.add_argument("key_id", metavar="KEY_ID")
+    add("reseal", "seal every secret anew, with the first key in RAYSYS_MASTER_KEY")
 
 
 def declare_export_events(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ _FAST_SETTINGS = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Deploy and wait until ready; other Serve applications of the cluster stay as they are."""
     config = serving_config(arguments)
-    check_listen_address(arguments.host)
+    check_listen_address(arguments.host, config.authentication)
     if existing_cluster() is None:
         raise ConfigError(
             "raysys deploy puts a release on a Ray cluster that runs already, but RAY_ADDRESS "

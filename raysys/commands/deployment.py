@@ -47,7 +47,7 @@ class Deployer:
         Raises:
             ServingError: it cannot be reached, or refuses this process's token.
         """
-        self.url = f"http://{host}:{port}"
+        self.url = f"http://{_address_of(host)}:{port}"
         self._http_options = {"host": host, "port": port}
         self._get = _from_here(self.url) if cluster.is_local else _from_head_node(self.url)
         with _explained(cluster.dashboard_url):
@@ -127,6 +127,12 @@ class Deployer:
         with _explained(self._dashboard_url):
             details = self._client.get_serve_details()["applications"].get(name, {})
         return {key: details.get(key) for key in ("status", "message")}
+
+
+def _address_of(host: str) -> str:
+    """Return what to ask at where a server listens on `host`."""
+    every = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+    return every.get(host) or (f"[{host}]" if ":" in host and host[0] != "[" else host)
 
 
 @contextmanager

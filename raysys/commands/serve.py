@@ -1,6 +1,7 @@
 """`raysys serve`: answer over HTTP from a release, on a Ray of its own, until Ctrl-C."""
 
 import argparse
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
 from raysys.commands.deployment import Deployer, application_config
 from raysys.commands.serving_settings import serving_config
+from raysys.config import ServingConfig
 from raysys.errors import ConfigError
 from raysys.release import open_release
+from raysys.serving.key_ring import open_key_ring
 from raysys.serving.listen import check_listen_address
+from raysys.state.store import StateStore
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Start a local Ray, deploy, wait until ready, and stay up."""
     config = serving_config(arguments)
-    check_listen_address(arguments.host)
+    check_listen_address(arguments.host, config.authentication)
     if (address := existing_cluster()) is not None:
         raise ConfigError(
             f"raysys serve starts a Ray of its own and ends it, but RAY_ADDRESS names the cluster "
@@ -27,6 +31,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         )
     release = open_release(Path(config.release))
     release.check_dataset_group(config.dataset_group)
+    _check_keys(config, arguments.host)
     shown = {"command": "serve", "release": release.name}
     with ray_cluster(console, metadata=shown, serving_port=arguments.port) as cluster:
         deployer = Deployer(cluster, host=arguments.host, port=arguments.port)
@@ -38,6 +43,15 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         )
         stay_up(cluster, console)
     return {"url": deployer.url, "release": release.name, "deploy_seconds": round(seconds, 3)}
+
+
+def _check_keys(config: ServingConfig, host: str) -> None:
+    """Say before Ray starts what a gateway would say once it runs."""
+    if config.authentication != "off":
+        with contextlib.closing(StateStore(config.database, config.dataset_group)) as store:
+            ring = open_key_ring(store.keys, config.authentication, [host])
+            if ring is not None:
+                ring.close()
 
 
 def stay_up(cluster: Cluster, console: Console) -> None:

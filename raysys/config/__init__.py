@@ -24,7 +24,7 @@ from raysys.config.models import (
 )
 from raysys.config.pipeline import EvaluationConfig, IndexConfig, PipelineConfig
 from raysys.config.reading import load_config, load_yaml, parse_config
-from raysys.config.serving import ServingConfig
+from raysys.config.serving import Authentication, ServingConfig
 from raysys.config.splits import (
     DrawnSplit,
     LeaveLastOut,
@@ -37,6 +37,7 @@ from raysys.config.splits import (
 from raysys.config.training import TrainingConfig
 
 __all__ = [
+    "Authentication",
     "Config",
     "CountedConfig",
     "DEFAULT_DATASET_GROUP",

@@ -1,8 +1,17 @@
 """Everything that leads from a release to an answer."""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from raysys.config.base import DEFAULT_DATASET_GROUP, Config, LabelSelector, NumGpus, ResourceName
+
+Authentication = Literal["auto", "required", "off"]
+
+
+def _as_yaml_means(value: Any) -> Any:
+    """Return "off" for False, which is what YAML makes of a bare `off`."""
+    return "off" if value is False else value
 
 
 class ServingConfig(Config):
@@ -17,6 +26,10 @@ class ServingConfig(Config):
     campaign: ResourceName = "default"
     tracking_id: str = Field("default", min_length=1, max_length=256)
     """What clients send as `trackingId` with their events."""
+    authentication: Annotated[Authentication, BeforeValidator(_as_yaml_means)] = "auto"
+    """Whether requests need a key that `raysys keys` made. "auto": where others can reach a port
+    that leads here, and everywhere as soon as the dataset group has a key. "required": everywhere.
+    "off": nowhere, which is refused where others can reach a port."""
     num_gateways: int = Field(1, ge=1)
     num_encoders: int = Field(1, ge=1)
     num_shards: int = Field(2, ge=1)

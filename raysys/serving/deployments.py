@@ -23,23 +23,25 @@ from raysys.config import ServingConfig
 from raysys.errors import ReleaseMismatchError
 from raysys.release import Release, open_release
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
+from raysys.serving.listen import check_listen_address
 from raysys.serving.log_lines import start_logging
 from raysys.serving.nodes import (
     check_database,
-    check_proxy_address,
+    gateway_hosts,
     listen_for_proxy_of_head,
     listen_on_node_address,
 )
 
 if TYPE_CHECKING:
     from raysys.serving.engine import Engine
+    from raysys.serving.key_ring import KeyRing
 
 # Serve answers 503 in plain text beyond this; the gateway answers 429 in the wire format long
 # before. Requests for events and for health come on top of the queue for recommendations.
 _MAX_ONGOING_REQUESTS = 100_000
 _HEALTH_CHECK_PERIOD_S = 2  # Serve's 10 s is how long a killed shard would stay unnoticed
 
-AsgiBuilder = Callable[["Engine", ServingConfig], Any]
+AsgiBuilder = Callable[["Engine", ServingConfig, "KeyRing | None"], Any]
 ResultT = TypeVar("ResultT")
 
 
@@ -124,6 +126,7 @@ class Gateway:
     ) -> None:
         from raysys.dataset.feedback import weights_of_interactions
         from raysys.serving.engine import Engine  # imports SQLAlchemy, which no other part needs
+        from raysys.serving.key_ring import open_key_ring
         from raysys.serving.metrics import GatewayMetrics
         from raysys.serving.release_parts import ReleaseParts
         from raysys.state.store import StateStore
@@ -131,7 +134,9 @@ class Gateway:
         start_logging(campaign=config.campaign, part="gateway")
         listen_on_node_address()
         listen_for_proxy_of_head()
-        await asyncio.to_thread(check_proxy_address)
+        hosts = await asyncio.to_thread(gateway_hosts)
+        for host in hosts:
+            check_listen_address(host, config.authentication)
         await asyncio.to_thread(check_database, config.database)
         release = await asyncio.to_thread(open_release, Path(release_path))
         parts = await asyncio.to_thread(ReleaseParts.load, release)
@@ -152,12 +157,17 @@ class Gateway:
             [_Remote(shard) for shard in shards],
             observer=metrics,
         )
-        self._app = build_asgi(self._engine, config)
+        self._keys = await asyncio.to_thread(
+            open_key_ring, store.keys, config.authentication, hosts
+        )
+        self._app = build_asgi(self._engine, config, self._keys)
 
     def __serve_build_asgi_app__(self) -> Any:
         return self._app
 
     async def __del__(self) -> None:
+        if hasattr(self, "_keys") and self._keys is not None:
+            await asyncio.to_thread(self._keys.close)
         if hasattr(self, "_engine"):
             self._in_service.cancel()
             await self._engine.close()
@@ -169,7 +179,8 @@ def application(
     """Return the Serve application of one campaign. Starts nothing.
 
     Args:
-        build_asgi: makes the ASGI application around each gateway's engine; picklable.
+        build_asgi: makes the ASGI application around each gateway's engine, with the keys to ask
+            for; picklable.
     """
     path = str(release.path.resolve())
     encoder = _deployment(

@@ -1,12 +1,20 @@
-"""Where raysys may listen: on loopback and nowhere else, as long as it cannot tell who asks."""
+"""Where raysys may listen: beyond this machine only where it knows who asks."""
 
 import ipaddress
+from collections.abc import Iterable
 
+from raysys.config import Authentication
 from raysys.errors import ServingError
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether nobody outside of this machine can reach `host`."""
+def is_loopback(host: str | None) -> bool:
+    """Say whether nobody outside of this machine can reach `host`.
+
+    Args:
+        host: as in Serve's `http_options`; None and the empty text mean every interface.
+    """
+    if not host:
+        return False
     if host == "localhost":
         return True
     try:
@@ -15,21 +23,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_listen_address(host: str | None) -> None:
-    """Refuse an address that others could reach.
+def reachable(hosts: Iterable[str | None]) -> str | None:
+    """Return how to call the first address that others can reach; None where there is none."""
+    for host in hosts:
+        if not is_loopback(host):
+            return repr(host) if host else "every network interface"
+    return None
 
-    Args:
-        host: as in Serve's `http_options`; None and the empty text mean every interface.
 
-    Raises:
-        ServingError: it is not a loopback address.
-    """
-    if host and is_loopback(host):
+def check_listen_address(host: str | None, authentication: Authentication) -> None:
+    """Refuse an address that others could reach where authentication is off; ServingError."""
+    where = reachable([host])
+    if where is None or authentication != "off":
         return
-    shown = repr(host) if host else "every network interface"
     raise ServingError(
-        f"raysys was asked to listen on {shown}, but it has no authentication yet: whoever reaches "
-        f"the port could read every user's recommendations and write events. Listen on 127.0.0.1 "
-        f"(http_options.host in a Serve config, or `serve.start(http_options={{'host': "
-        f"'127.0.0.1'}})`), and let a proxy that authenticates stand before it."
+        f"raysys was asked to listen on {where} with `authentication: off`: whoever reaches the "
+        f"port could read every user's recommendations and write events. Leave the setting out, "
+        f"so that every request needs a key (`raysys keys create`; docs/authentication.md), or "
+        f"listen on 127.0.0.1 (--host, or http_options.host in a Serve config)."
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from raysys.config import Authentication
 from raysys.errors import ServingError
 from raysys.serving.listen import check_listen_address
 
@@ -17,18 +18,33 @@ _LOG = logging.getLogger("raysys.serving")
 HEAD_RESOURCE = "node:__internal_head__"  # every head node has it, and no other node
 
 
-def check_proxy_address() -> None:
-    """Refuse to serve behind a proxy that others could reach; ServingError.
+def check_proxy_address(authentication: Authentication) -> None:
+    """Refuse to serve without authentication behind a proxy that others can reach; ServingError.
 
     Where no Serve runs yet there is nothing to refuse: every gateway asks again when it starts.
     """
+    for host in _proxy_hosts():
+        check_listen_address(host, authentication)
+
+
+def gateway_hosts() -> list[str | None]:
+    """Return the addresses at which others may reach the gateway that runs in this process.
+
+    They are that of Serve's proxy and, away from the head node, the node's own
+    (`listen_for_proxy_of_head`). None means every interface.
+    """
+    hosts = _proxy_hosts()
+    return hosts if _is_on_head_node() else [*hosts, _node_address()]
+
+
+def _proxy_hosts() -> list[str | None]:
+    """Return where Serve's proxy listens; nothing where no Serve runs yet."""
     from ray.serve.context import _get_global_client  # Serve has no public way to ask for it
 
     if not ray.is_initialized():  # asking would start a Ray
-        return
+        return []
     client = _get_global_client(raise_if_no_controller_running=False)
-    if client is not None:
-        check_listen_address(client.http_config.host)
+    return [] if client is None else [client.http_config.host]
 
 
 def check_database(url: str) -> None:

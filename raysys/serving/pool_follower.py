@@ -1,17 +1,12 @@
 """Keeps a shard's fresh items up with the database."""
 
-import logging
-import threading
 import time
 from collections.abc import Callable
 
-from raysys.errors import StateError, StateUnavailableError
 from raysys.index.fresh import FreshPool
+from raysys.serving.follower import Follower
 from raysys.state.store import StateStore
 
-_LOG = logging.getLogger("raysys.serving")
-
-_POLL_EVERY_S = 0.5
 _PATIENCE_S = 10.0
 
 
@@ -39,9 +34,7 @@ class PoolFollower:
         self._open_store = open_store
         self._on_size = on_size
         self._store: StateStore | None = None
-        self._is_behind = False
-        self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="raysys-items", daemon=True)
+        self._follower = Follower("raysys-items", "The fresh items", self._take_over)
 
     def start(self, patience_s: float = _PATIENCE_S) -> None:
         """Return when the pool has caught up, and go on following.
@@ -53,40 +46,15 @@ class PoolFollower:
             StateError: the database can never be used.
         """
         deadline = time.monotonic() + patience_s
-        while not self._catch_up() and time.monotonic() < deadline:
-            self._is_closing.wait(_POLL_EVERY_S)
-        self._thread.start()
+        while not self._follower.catch_up() and time.monotonic() < deadline:
+            self._follower.wait()
+        self._follower.start()
 
     def close(self) -> None:
         """End the thread and close the store."""
-        self._is_closing.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._follower.close()
         if self._store is not None:
             self._store.close()
-
-    def _run(self) -> None:
-        while not self._is_closing.wait(_POLL_EVERY_S):
-            try:
-                self._catch_up()
-            except StateError as error:  # one day the cause may be gone
-                self._fall_behind(error)
-
-    def _catch_up(self) -> bool:
-        """Take over what changed; False, once with a word in the log, when it cannot be done."""
-        try:
-            self._take_over()
-        except StateUnavailableError as error:
-            self._fall_behind(error)
-        except StateError:
-            raise
-        except Exception as error:  # an item that nobody foresaw must not end the following
-            self._fall_behind(error)
-        else:
-            if self._is_behind:
-                _LOG.warning("The fresh items are up to date again")
-            self._is_behind = False
-        return not self._is_behind
 
     def _take_over(self) -> None:
         if self._store is None:
@@ -99,13 +67,3 @@ class PoolFollower:
             self.pool = self.pool.with_changes(changes, time.time_ns() // 1000)
         if self._on_size is not None:
             self._on_size(self.pool.num_eligible(time.time_ns() // 1000))
-
-    def _fall_behind(self, error: Exception) -> None:
-        if not self._is_behind:
-            is_expected = isinstance(error, StateError)
-            _LOG.warning(
-                "The fresh items stay as they are: %r",
-                error,
-                exc_info=None if is_expected else error,
-            )
-        self._is_behind = True

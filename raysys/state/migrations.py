@@ -8,6 +8,8 @@ from sqlalchemy import Connection, func, inspect, select, text, tuple_
 
 from raysys.errors import StateError
 from raysys.state.tables import (
+    access_key_versions,
+    access_keys,
     delta_versions,
     events,
     events_by_recommendation,
@@ -20,7 +22,7 @@ from raysys.state.tables import (
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -106,11 +108,19 @@ def _add_clicks_to_events(connection: Connection, database: str, present: set[st
     connection.execute(events.update().where(events.c.item_id.is_(None)).values(is_click=False))
 
 
+def _add_access_keys(connection: Connection, database: str, present: set[str]) -> None:
+    """From 4 to 5: tables are added, no row is touched."""
+    new = [access_keys, access_key_versions]
+    _refuse_strangers(present & {table.name for table in new}, database)
+    metadata.create_all(connection, tables=new)
+
+
 _OWNER = (events.c.dataset_group, events.c.user_id)
 _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     1: _add_items_and_slates,
     2: _add_types_and_values_to_states,
     3: _add_clicks_to_events,
+    4: _add_access_keys,
 }
 """By the version that each starts from; each leads to the next one."""
 

@@ -15,6 +15,7 @@ from raysys.state.events import Event
 from raysys.state.failures import WriteConflict
 from raysys.state.item_delta import ItemDelta
 from raysys.state.items import Changes, Item, merged
+from raysys.state.keys import KeyTable
 from raysys.state.log_reader import LogReader
 from raysys.state.migrations import prepare_schema
 from raysys.state.slates import Slate
@@ -67,6 +68,8 @@ class StateStore:
         self._delta = ItemDelta(self._database.dialect_name, dataset_group)
         self.log = LogReader(self._database, dataset_group)
         """All events and slates, to be read from the first to the last."""
+        self.keys = KeyTable(self._database, dataset_group)
+        """The keys of those who may ask."""
         try:
             self._database.write(
                 lambda connection: prepare_schema(

@@ -123,3 +123,29 @@ slates = Table(
     Column("is_degraded", Boolean, nullable=False),
     UniqueConstraint("dataset_group", "recommendation_id", name="slates_are_stored_once"),
 )
+
+# One row per key that an operator made. Rows are never removed: a revoked key stays known as such,
+# and a server that once had keys never goes back to asking for none.
+access_keys = Table(
+    "access_keys",
+    metadata,
+    Column("key_id", String, primary_key=True),
+    Column("dataset_group", String, nullable=False),
+    Column("kind", String, nullable=False),  # "signature" or "bearer"
+    Column("proof", LargeBinary, nullable=False),  # the sealed secret, or the hash of the token
+    Column("scopes", String, nullable=False),  # JSON list
+    Column("campaign", String),  # the only one that it is good for
+    Column("label", String, nullable=False),  # the operator's own word for it
+    Column("created_at_us", BigInteger, nullable=False),  # microseconds since 1970 UTC
+    Column("expires_at_us", BigInteger),
+    Column("revoked_at_us", BigInteger),
+    Index("access_keys_by_dataset_group", "dataset_group"),
+)
+
+# One row per dataset group that has keys; whoever changes a key raises it.
+access_key_versions = Table(
+    "access_key_versions",
+    metadata,
+    Column("dataset_group", String, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)

@@ -1,15 +1,19 @@
 """Unmodified AWS SDK clients, a real HTTP server, the real event store; a small engine behind."""
 
 import asyncio
+import base64
+import contextlib
 import http.client
 import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -19,9 +23,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from raysys.api.app import build_asgi
+from raysys.cli import main
 from raysys.config import ServingConfig
 from raysys.errors import TooManyRequestsError
 from raysys.serving.item_intake import ItemIntake
+from raysys.serving.key_ring import KeyRing, open_key_ring
 from raysys.serving.messages import Answer, Query
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
@@ -79,11 +85,18 @@ def engine(tmp_path: Path) -> Iterator[CatalogueEngine]:
 
 @pytest.fixture
 def port(engine: CatalogueEngine) -> Iterator[int]:
+    with serving(engine) as port:
+        yield port
+
+
+@contextmanager
+def serving(engine: CatalogueEngine, keys: KeyRing | None = None) -> Iterator[int]:
     config = ServingConfig(
         release="r", campaign="films", tracking_id="tracker", max_body_bytes=MAX_BODY_BYTES
     )
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_asgi(engine, config), log_config=None, ws="none"))
+    app = build_asgi(engine, config, keys)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     while not server.started:
@@ -94,13 +107,15 @@ def port(engine: CatalogueEngine) -> Iterator[int]:
     listener.close()
 
 
-def client(service: str, port: int) -> Any:
+def client(
+    service: str, port: int, key_id: str = "any", secret: str = "any", host: str = "127.0.0.1"
+) -> Any:
     return boto3.client(
         service,
-        endpoint_url=f"http://127.0.0.1:{port}",
+        endpoint_url=f"http://{host}:{port}",
         region_name="eu-central-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
         config=Config(proxies={}),
     )
 
@@ -240,9 +255,96 @@ def test_two_hundred_requests_at_once_store_each_event_once(
     assert sorted(item_ids_of(state)) == sorted({f"film-of-{event_id}" for event_id in event_ids})
 
 
-def post(port: int, path: str, body: bytes, method: str = "POST") -> tuple[int, str | None, Any]:
+def keys_command(
+    capsys: pytest.CaptureFixture[str], database: Path, *arguments: str
+) -> dict[str, Any]:
+    arguments = ("keys", *arguments, "--database", f"sqlite:///{database}", "--json")
+    assert main(arguments) == 0
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def refusal_of(ask: Callable[[], Any]) -> tuple[str, int, int]:
+    with pytest.raises(ClientError) as caught:
+        ask()
+    metadata = caught.value.response["ResponseMetadata"]
+    status, retries = metadata["HTTPStatusCode"], metadata["RetryAttempts"]
+    return caught.value.response["Error"]["Code"], status, retries
+
+
+def test_the_sdk_is_let_in_with_the_keys_that_the_operator_makes_and_with_no_others(
+    engine: CatalogueEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RAYSYS_MASTER_KEY", base64.b64encode(b"m" * 32).decode())
+    database = tmp_path / "state.db"
+    made = keys_command(capsys, database, "create", "--scopes", "read,write")
+    reader = keys_command(capsys, database, "create", "--scopes", "read")
+    ring = open_key_ring(engine._store.keys, "auto", ["0.0.0.0"])
+    assert ring is not None
+    known = made["key_id"], made["secret"]
+    with serving(engine, ring) as port, contextlib.ExitStack() as opened:
+
+        def sdk(service: str, *key: str, host: str = "127.0.0.1") -> Any:
+            return opened.enter_context(
+                contextlib.closing(client(f"personalize-{service}", port, *key, host=host))
+            )
+
+        runtime = sdk("runtime", *known)
+        assert recommended(runtime, userId="ann", numResults=1) == ["film-0"]
+        put(sdk("events", *known, host="localhost"), "film-0", properties='{"ü": "☃ "}')
+        assert recommended(runtime, userId="ann", numResults=1) == ["film-1"]
+        asked = engine.num_requests
+
+        def refused(service: str, *key: str) -> tuple[str, int, int]:
+            chosen = sdk(service, *key)
+            return refusal_of(
+                (lambda: put(chosen, "film-1"))
+                if service == "events"
+                else lambda: chosen.get_recommendations(userId="ann")
+            )
+
+        assert refused("runtime") == ("UnrecognizedClientException", 403, 0)
+        assert refused("runtime", known[0], "x" * 40) == ("InvalidSignatureException", 403, 0)
+        assert refused("events", reader["key_id"], reader["secret"]) == (
+            "AccessDeniedException",
+            403,
+            0,
+        )
+        assert post(port, "/recommendations", b"{}")[:2] == (
+            403,
+            "MissingAuthenticationTokenException",
+        )
+        assert post(port, "/healthz", b"", method="GET")[0] == 200
+        # A key that is made while the server runs, and one that is revoked meanwhile.
+        third = keys_command(capsys, database, "create", "--scopes", "read", "--bearer")
+        keys_command(capsys, database, "revoke", known[0])
+        until(lambda: ring.find(known[0]) is None and ring.find(third["key_id"]) is not None)
+        assert refused("runtime", *known) == ("UnrecognizedClientException", 403, 0)
+        assert engine.num_requests == asked
+        token = {"Authorization": f"Bearer {third['token']}"}
+        assert post(port, "/recommendations", b'{"userId": "ann"}', headers=token)[0] == 200
+    ring.close()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def post(
+    port: int,
+    path: str,
+    body: bytes,
+    method: str = "POST",
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str | None, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request(method, path, body)
+    connection.request(method, path, body, dict(headers))
     response = connection.getresponse()
     answer = response.status, response.getheader("x-amzn-errortype"), response.read()
     connection.close()

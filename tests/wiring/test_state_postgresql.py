@@ -14,6 +14,7 @@ from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Changes, Item, ItemCount, StoredItem
+from raysys.state.migrations import SCHEMA_VERSION
 from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
@@ -209,7 +210,7 @@ def test_a_newer_schema_is_refused(url: str, server: Any) -> None:
         lambda connection: connection.execute(text("update schema_version set version = 99"))
     )
     store.close()
-    with pytest.raises(StateError, match="schema version 99, this raysys knows 4"):
+    with pytest.raises(StateError, match=f"schema version 99, this raysys knows {SCHEMA_VERSION}"):
         StateStore(url, "films")
 
 
@@ -228,7 +229,7 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(url: str, server: 
         migrated = [(*row, row.item_id is not None) for row in before]  # which ones are clicks
         assert connection.execute(every_row).all() == migrated
         versions = connection.execute(text("select version from schema_version")).all()
-        assert versions == [(4,)]
+        assert versions == [(SCHEMA_VERSION,)]
     assert stores[0].user_states(["ann"]) == {"ann": clicked(2, ("a", 1))}
     assert stores[1].put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
     assert stores[2].put_slates([slate("RID-1")]) == 1

@@ -9,6 +9,7 @@ import msgspec
 from raysys.api.app import build_asgi
 from raysys.api.asgi import Application, Message, Route
 from raysys.config import ServingConfig
+from raysys.serving.key_ring import KeyRing
 from raysys.serving.messages import Answer, Query
 from raysys.state.events import Event
 from raysys.state.items import Item
@@ -80,9 +81,11 @@ class Reply:
 
 
 def application(
-    engine: FakeEngine | None = None, extra_routes: Sequence[Route] = ()
+    engine: FakeEngine | None = None,
+    extra_routes: Sequence[Route] = (),
+    keys: KeyRing | None = None,
 ) -> Application:
-    return build_asgi(engine or FakeEngine(), CONFIG, extra_routes)
+    return build_asgi(engine or FakeEngine(), CONFIG, keys, extra_routes)
 
 
 async def exchange(
@@ -94,6 +97,7 @@ async def exchange(
     headers: Sequence[tuple[bytes, bytes]] = (),
     root_path: str = "",
     hangs_up: bool = False,
+    query: bytes = b"",
 ) -> list[Message]:
     """Return the messages that the application sent for one request."""
     scope = {
@@ -104,7 +108,8 @@ async def exchange(
         "scheme": "http",
         "path": path,
         "root_path": root_path,
-        "query_string": b"",
+        "raw_path": path.encode("utf-8", "surrogateescape"),
+        "query_string": query,
         "headers": list(headers),
     }
     waiting: list[Message] = [

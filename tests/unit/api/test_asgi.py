@@ -224,7 +224,7 @@ def test_a_further_route_passes_through_the_same_door() -> None:
             raise InvalidInputError("say something")
         return Response(body, ((b"x-echo", dict(headers).get(b"x-say", b"yes")),))
 
-    app = application(extra_routes=[Route("POST", "/echo", echo)])
+    app = application(extra_routes=[Route("POST", "/echo", echo, None)])
     assert call(app, "POST", "/echo", b"5").body == b"5"
     assert call(app, "POST", "/echo", b"5").headers["x-echo"] == "yes"
     said = call(app, "POST", "/echo", b"5", headers=[(b"x-say", b"no")])
@@ -239,7 +239,7 @@ def test_two_routes_for_one_thing_are_refused() -> None:
         raise RequestError
 
     with pytest.raises(ValueError, match="Two routes for POST /recommendations"):
-        application(extra_routes=[Route("POST", "/recommendations", handler)])
+        application(extra_routes=[Route("POST", "/recommendations", handler, None)])
 
 
 def test_a_path_prefix_that_the_server_strips_is_no_part_of_the_path() -> None:

@@ -15,6 +15,7 @@ from raysys.api.shapes import (
     ItemsRequest,
     RecommendationsRequest,
 )
+from raysys.errors import AccessDeniedError, AuthenticationError, RequestError
 from tests.unit.api.client import CONFIG, FakeEngine, application, call
 
 DOCUMENT = openapi_document(65_536)
@@ -62,6 +63,7 @@ def test_it_has_the_structure_of_openapi_3_1() -> None:
             "parameters",
             "requestBody",
             "responses",
+            "security",
         }
         for parameter in operation.get("parameters", []):
             assert set(parameter) == {"name", "in", "required", "description", "schema"}
@@ -80,6 +82,33 @@ def test_it_has_the_structure_of_openapi_3_1() -> None:
                 assert media_type == "application/json"
                 assert set(content) == {"schema"}
     assert len(set(names)) == len(names)
+
+
+def test_it_says_which_paths_need_a_key_and_how_it_is_shown() -> None:
+    schemes = DOCUMENT["components"]["securitySchemes"]
+    routes = {route.path: route for route in _Operations(FakeEngine(), CONFIG).routes()}
+    errors = {error.code for error in _subclasses(AuthenticationError)} | {AccessDeniedError.code}
+    for _, path, operation in operations():
+        ways = operation.get("security", [])
+        needs, stranger = routes[path].needs, routes[path].stranger
+        assert bool(ways) == (needs is not None)
+        assert ({} in ways) == (stranger is not None)
+        named = {
+            code
+            for status in ("400", "403")
+            for response in [operation["responses"].get(status)]
+            if response is not None
+            for code in response["headers"]["x-amzn-errortype"]["schema"]["enum"]
+        }
+        if needs is None:
+            assert "403" not in operation["responses"]
+        else:
+            assert {name for way in ways for name in way} == set(schemes)
+            assert errors <= named
+
+
+def _subclasses(error: type[RequestError]) -> list[type[RequestError]]:
+    return [error, *error.__subclasses__()]
 
 
 def test_every_reference_leads_somewhere_and_nothing_is_left_over() -> None:

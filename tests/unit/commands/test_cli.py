@@ -71,7 +71,6 @@ def test_what_cannot_be_done_exits_with_1_and_is_the_json_line_too(tmp_path: Pat
         ([*TUNE, "--space", "dropout=0.1:0.5"], "does not let 'dropout' be tuned"),
         ([*TUNE, "--trials", "0"], "--trials must be at least 1"),
         ([*TUNE, "--parallel", "0"], "--parallel must be at least 1"),
-        (["serve", "--release", "r", "--host", "0.0.0.0"], "no authentication yet"),
         (["serve"], "needs --release"),
         (
             ["import", "--movielens-100k", "--items", "i.csv", "--to", "d"],

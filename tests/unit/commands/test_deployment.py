@@ -122,3 +122,21 @@ def test_what_the_dashboard_refuses_is_told_in_its_words(monkeypatch: pytest.Mon
 
     with pytest.raises(ServingError, match="8265, .* refused .*: route prefix / is taken"):
         deployer(Refusing(), monkeypatch).deploy(APPLICATION, ready_path="/readyz")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("fd00::7", "http://[fd00::7]:8000"),
+        ("10.0.0.7", "http://10.0.0.7:8000"),
+    ],
+)
+def test_a_server_is_asked_at_an_address_and_not_at_every_interface(
+    host: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "ServeSubmissionClient", lambda _: FakeDashboard())
+    cluster = Cluster("http://127.0.0.1:8265", is_local=True)
+    assert Deployer(cluster, host=host, port=8000).url == url

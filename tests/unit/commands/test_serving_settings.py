@@ -9,7 +9,7 @@ from raysys.cli import main
 from raysys.commands.arguments import build_parser
 from raysys.commands.serving_settings import serving_config
 from raysys.config import ServingConfig
-from raysys.errors import ConfigError
+from raysys.errors import ConfigError, ServingError
 from raysys.release import publishing
 from tests.unit.releases import published
 
@@ -103,3 +103,35 @@ def test_a_release_of_another_dataset_group_is_refused_before_anything_starts(
     refused = message_of(capsys, command, "--release", str(tmp_path))
     assert "belongs to the dataset group 'films', but 'default' was asked for" in refused
     assert "--dataset-group films" in refused
+
+
+@pytest.mark.parametrize("command", ["deploy", "serve"])
+def test_authentication_off_on_an_address_that_others_reach_is_refused_at_once(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "off.yaml").write_text("release: r\nauthentication: off\n")
+    given = ("--config", str(tmp_path / "off.yaml"), "--host", "0.0.0.0")
+    refused = message_of(capsys, command, *given)
+    assert "asked to listen on '0.0.0.0' with `authentication: off`" in refused
+
+
+def test_serve_says_before_ray_starts_that_an_address_that_others_reach_takes_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with publishing(tmp_path) as draft:
+        published(draft)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("raysys.commands.serve.ray_cluster", _ray_is_reached)
+    database = f"sqlite:///{tmp_path / 'state.db'}"
+    given = ("serve", "--release", str(tmp_path), "--database", database, "--host", "10.0.0.7")
+    refused = message_of(capsys, *given)
+    assert "since it listens on '10.0.0.7', which others can reach." in refused
+    assert "raysys keys create --database" in refused
+    making = ["keys", "create", "--scopes", "read", "--bearer", "--database", database]
+    assert main(making) == 0
+    capsys.readouterr()
+    assert message_of(capsys, *given) == "Ray would start"
+
+
+def _ray_is_reached(*_: object, **__: object) -> None:
+    raise ServingError("Ray would start")

@@ -23,7 +23,7 @@ def test_a_release_that_is_not_there_is_refused_by_its_whole_path(tmp_path: Path
 
 def test_sqlite_is_refused_where_there_are_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [{"NodeManagerAddress": f"10.0.0.{number}", "Alive": True} for number in (1, 2)]
-    monkeypatch.setattr("raysys.api.build.check_proxy_address", lambda: None)
+    monkeypatch.setattr("raysys.api.build.check_proxy_address", lambda _: None)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     with pytest.raises(ServingError, match="this cluster has 2 nodes"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from raysys.errors import StateError, StateUnavailableError
-from raysys.serving import pool_follower
+from raysys.serving import follower as following
 from raysys.serving.pool_follower import PoolFollower
 from raysys.state.items import Changes, StoredItem
 
@@ -74,7 +74,7 @@ class Database:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_follower, "_POLL_EVERY_S", 0.001)
+    monkeypatch.setattr(following, "POLL_EVERY_S", 0.001)
 
 
 def follow(database: Database, scenario: Callable[[PoolFollower], None]) -> None:

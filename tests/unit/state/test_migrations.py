@@ -8,6 +8,7 @@ import pytest
 
 from raysys.errors import StateError
 from raysys.state.items import Changes, Item, ItemCount
+from raysys.state.migrations import SCHEMA_VERSION
 from raysys.state.store import PutResult, StateStore
 from raysys.state.user_state import Interaction, UserState
 from tests.unit.state.builders import event, slate, sqlite_url
@@ -67,7 +68,7 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(
     before = connection.execute(EVERY_EVENT).fetchall()
     for _ in range(2):  # the second opening finds the newest version
         StateStore(sqlite_url(tmp_path), "films").close()
-        assert version_of(connection) == [(4,)]
+        assert version_of(connection) == [(SCHEMA_VERSION,)]
         assert connection.execute(EVERY_EVENT).fetchall() == before
     found = connection.execute("select is_click from events order by event_num").fetchall()
     assert [is_click for (is_click,) in found] == [1, 0, 1, 1, 1]  # all that name an item

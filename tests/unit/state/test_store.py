@@ -8,6 +8,7 @@ import pytest
 
 from raysys.errors import StateError, StateUnavailableError
 from raysys.state.events import Event
+from raysys.state.migrations import SCHEMA_VERSION
 from raysys.state.store import PutResult, StateStore
 from raysys.state.user_state import Interaction
 from tests.unit.state.builders import clicked, event, item_ids_of, sqlite_url
@@ -172,7 +173,9 @@ def test_a_database_of_a_newer_raysys_is_refused_and_left_alone(tmp_path: Path) 
     connection.execute("update schema_version set version = 99")
     connection.commit()
     connection.close()
-    with pytest.raises(StateError, match="schema version 99, this raysys knows 4.*Install"):
+    with pytest.raises(
+        StateError, match=f"schema version 99, this raysys knows {SCHEMA_VERSION}.*Install"
+    ):
         StateStore(sqlite_url(tmp_path), "films")
     assert rows(tmp_path, "select version from schema_version") == [(99,)]
 
