@@ -8,7 +8,11 @@
         vocabulary/event_types.json   the types of interactions that histories tell apart
         vocabulary/context.json  the context of interactions and requests in categories
         items.arrow              what is known of the items, in the same order
+        users.arrow              what is known of the users, in the order of the histories; absent
+                                 where the dataset has no table of users
         histories.arrow          every user's interactions, up to the watermark
+        interaction_types.npy    of which type each of them was, whatever models read of it; names
+                                 in vocabulary/interaction_types.json
         popularity.npy           interactions by item number
         created_at.npy           when each item came to be, by item number, in microseconds
         cold_start/              from what is known of a new item to its vector
@@ -42,7 +46,10 @@ ITEM_VOCABULARY = "vocabulary/items.arrow"
 USER_VOCABULARY = "vocabulary/users.arrow"
 EVENT_TYPES = "vocabulary/event_types.json"
 CONTEXT = "vocabulary/context.json"
+INTERACTION_TYPES = "vocabulary/interaction_types.json"
+INTERACTION_TYPE_NUMS = "interaction_types.npy"
 ITEM_TABLE = "items.arrow"
+USER_TABLE = "users.arrow"
 HISTORIES = "histories.arrow"
 POPULARITY = "popularity.npy"
 CREATED_AT = "created_at.npy"

@@ -1,7 +1,7 @@
 """What a release holds apart from its model: vocabularies, histories, items, out of a dataset."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from raysys.dataset.dataset import Dataset, open_dataset
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes, find_event_types
 from raysys.dataset.feedback import COLUMNS as FEEDBACK_COLUMNS
 from raysys.dataset.histories import Histories
-from raysys.dataset.item_table import open_item_table, write_item_table
+from raysys.dataset.interaction_types import InteractionTypes, find_all_types
+from raysys.dataset.item_table import open_item_table, write_item_table, write_user_table
 from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.logs.distinct import distinct_ids_of
@@ -26,9 +27,12 @@ from raysys.release import (
     CREATED_AT,
     EVENT_TYPES,
     HISTORIES,
+    INTERACTION_TYPE_NUMS,
+    INTERACTION_TYPES,
     ITEM_TABLE,
     ITEM_VOCABULARY,
     POPULARITY,
+    USER_TABLE,
     USER_VOCABULARY,
     Release,
 )
@@ -50,6 +54,8 @@ class Material:
     """Of interactions; no columns where none are declared, or the model does not read them."""
     histories: Histories
     """Of every user of the dataset, with what each interaction weighs."""
+    interaction_types: InteractionTypes
+    """Of these histories, also of what models do not read."""
 
     @classmethod
     def of(
@@ -75,9 +81,9 @@ class Material:
             items = numbering.of("items", ITEM_VOCABULARY)
             event_types = _event_types(dataset, config, going_on_from)
             context = _context(dataset, config, going_on_from)
-            histories = dataset.histories(items, config.feedback, event_types, context)
+            histories, types = _typed_histories(dataset, items, config, event_types, context)
             users = numbering.of("users", USER_VOCABULARY, keep=_numbered(histories, config))
-        return cls(dataset, items, users, event_types, context, histories)
+        return cls(dataset, items, users, event_types, context, histories, types)
 
     @property
     def watermark(self) -> datetime | None:
@@ -104,14 +110,19 @@ class Material:
         self.event_types.save(release / EVENT_TYPES)
         self.context.save(release / CONTEXT)
         self.histories.save(release / HISTORIES)
+        self.interaction_types.save(release / INTERACTION_TYPES, release / INTERACTION_TYPE_NUMS)
         np.save(release / POPULARITY, popularity_counts(self.histories.blocks(), len(self.items)))
-        self._write_items(release)
+        self._write_tables(release)
 
-    def _write_items(self, release: Path) -> None:
+    def _write_tables(self, release: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="raysys-items-") as work:
             write_item_table(
                 self.dataset.items_path(), self.items, release / ITEM_TABLE, Path(work)
             )
+            users = self.dataset.users_path()
+            if users is not None:
+                known = self.dataset.user_vocabulary()  # in whose order the histories are
+                write_user_table(users, known, release / USER_TABLE, Path(work))
         table = open_item_table(release / ITEM_TABLE)
         np.save(release / CREATED_AT, created_at_us(table, self.histories))
 
@@ -145,6 +156,32 @@ def _event_types(dataset: Dataset, config: PipelineConfig, before: Release | Non
         return NO_EVENT_TYPES
     known = NO_EVENT_TYPES if before is None else EventTypes.open(before.file(EVENT_TYPES))
     return find_event_types(dataset.interactions(FEEDBACK_COLUMNS), config.feedback, known=known)
+
+
+def _typed_histories(
+    dataset: Dataset,
+    items: Vocabulary,
+    config: PipelineConfig,
+    event_types: EventTypes,
+    context: ContextEncoder,
+) -> tuple[Histories, InteractionTypes]:
+    """Return the histories as models read them, and the type of every interaction beside them.
+
+    One pass over the dataset does for both, unless models know some types and not all.
+    """
+    every = find_all_types(dataset.interactions(["event_type"]))
+    if set(every.names) <= set(event_types.names):
+        every = event_types
+    told = event_types if event_types.names else every
+    histories = dataset.histories(items, config.feedback, told, context)
+    nums = histories.event_types
+    if not event_types.names:
+        histories = replace(histories, event_types=None)
+    elif every != event_types:
+        nums = dataset.histories(items, event_types=every).event_types
+    if nums is None:
+        nums = np.zeros(histories.num_interactions, np.int16)
+    return histories, InteractionTypes(every, nums)
 
 
 def _context(dataset: Dataset, config: PipelineConfig, before: Release | None) -> ContextEncoder:

@@ -94,6 +94,11 @@ class Table:
         """Return a table of one row of the given rows."""
         return Table(self._rows.slice(row, 1))
 
+    def row_of_nobody(self) -> "Table":
+        """Return a table of one row that says nothing."""
+        fields = {field.name: pa.nulls(1, field.type) for field in self._rows.schema}
+        return Table(pa.table(fields))
+
     def check(self, conditions: Conditions) -> None:
         """Raise InvalidInputError unless there are columns for all conditions."""
         for together in conditions:

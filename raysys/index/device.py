@@ -35,13 +35,22 @@ class DeviceVectors:
         self._longest = np.array(vectors[[int(lengths.argmax())]] if len(vectors) else vectors)
 
     def top_k(
-        self, queries: NDArray[np.float32], k: int, excluded: ItemLists | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        excluded: ItemLists | None = None,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> TopK:
-        """Return what `evaluation.topk.exact_top_k` returns for the same vectors."""
+        """Return what `evaluation.topk.exact_top_k` returns for the same vectors.
+
+        Args:
+            allowed: (N,) the candidates that may be found. None: all.
+        """
+        hidden = None if allowed is None else torch.from_numpy(~allowed).to(self._device)
         errors = score_error_bound(queries, self._longest)
         columns: list[NDArray[np.int64]] = []
         for rows in blocks(len(queries), _QUERY_BLOCK):
-            columns += self._near_the_best(queries, k, excluded, rows, errors[rows])
+            columns += self._near_the_best(queries, k, excluded, hidden, rows, errors[rows])
         widest = max((len(each) for each in columns), default=0)
         found = np.full((len(queries), widest), -1, dtype=np.int64)
         for row, each in enumerate(columns):
@@ -63,6 +72,7 @@ class DeviceVectors:
         queries: NDArray[np.float32],
         k: int,
         excluded: ItemLists | None,
+        hidden: torch.Tensor | None,
         rows: slice,
         errors: NDArray[np.float64],
     ) -> list[NDArray[np.int64]]:
@@ -73,6 +83,8 @@ class DeviceVectors:
             pairs = candidate_pairs(self._nums[block], excluded, rows)
             masked_rows, masked = (torch.from_numpy(each).to(self._device) for each in pairs)
             scores[masked_rows, masked] = -torch.inf
+            if hidden is not None:
+                scores.masked_fill_(hidden[block], -torch.inf)
             found_rows, found = self._pairs_near_the_best(scores, k, errors)
             ends = np.searchsorted(found_rows, np.arange(len(near) + 1))
             for row, lists in enumerate(near):

@@ -12,12 +12,13 @@ Letters for shapes:
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.dataset.features import Properties
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
 from raysys.hashing import stable_hashes
@@ -68,6 +69,8 @@ class FreshPool:
     """(n,) when an item is too old; never for those of the release, which age with its log."""
     new_ids: dict[int, str]
     """Ids of the items that the release does not know, by key."""
+    new_properties: dict[int, Properties] = field(default_factory=dict)
+    """What is known of them, by key."""
 
     @classmethod
     def of_release(
@@ -157,6 +160,7 @@ class FreshPool:
         relevant: KeyLists,
         temperature: float,
         bonus: float,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> FreshDraws:
         """Draw for lists of `ks` places; `policy.slot_mixture` says what becomes of it.
 
@@ -171,8 +175,11 @@ class FreshPool:
             banned: keys that a query must not get.
             relevant: keys that a query may be shown without exploring, as far as this shard knows;
                 those that are not fresh do not matter.
+            allowed: (n,) which items of the pool may be drawn. None: all.
         """
         is_eligible = now_us < self.expires_at_us
+        if allowed is not None:
+            is_eligible &= allowed
         candidates = draw_candidates(
             self.items if is_eligible.all() else self.items.take(is_eligible),
             queries,
@@ -196,23 +203,26 @@ class FreshPool:
 
     def _merged(self, stays: NDArray[np.bool_], entering: Sequence[StoredItem]) -> "FreshPool":
         """Return the pool of the items that stay and of those that enter, with counts so far."""
-        new = self._as_items(entering)
+        known = [_properties(item) for item in entering]
+        new = self._as_items(entering, known)
         items = self.items.take(stays).followed_by(new)
         ends = [self.home.end_of(item) for item in entering]
         expires_at_us = np.concatenate([self.expires_at_us[stays], np.array(ends, np.int64)])
         # Two ids of one hash would share a key; one of them is enough.
         keys, order = np.unique(items.keys, return_index=True)
-        ids = self.new_ids | dict(
-            zip(new.keys.tolist(), (item.item_id for item in entering), strict=True)
-        )
+        new_keys = new.keys.tolist()
+        ids = self.new_ids | dict(zip(new_keys, (item.item_id for item in entering), strict=True))
+        properties = self.new_properties | dict(zip(new_keys, known, strict=True))
+        stay = keys[keys < 0].tolist()
         return replace(
             self,
             items=items.take(order),
             expires_at_us=expires_at_us[order],
-            new_ids={key: ids[key] for key in keys[keys < 0].tolist()},
+            new_ids={key: ids[key] for key in stay},
+            new_properties={key: properties[key] for key in stay},
         )
 
-    def _as_items(self, entering: Sequence[StoredItem]) -> FreshItems:
+    def _as_items(self, entering: Sequence[StoredItem], known: Sequence[Properties]) -> FreshItems:
         item_ids = [item.item_id for item in entering]
         keys = keys_of_new_items(item_ids)
         columns = self.items.columns_of(keys)
@@ -220,7 +230,7 @@ class FreshPool:
         impressions, clicks = np.zeros((2, len(keys)), np.int64)
         impressions[is_known] = self.items.impressions[columns[is_known]]
         clicks[is_known] = self.items.clicks[columns[is_known]]
-        vectors = self.home.vectors_of([_properties(item) for item in entering])
+        vectors = self.home.vectors_of(known)
         return FreshItems(
             keys,
             stable_hashes(item_ids),

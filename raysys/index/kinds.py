@@ -61,15 +61,30 @@ def flat_vectors(index: Any) -> NDArray[np.float32]:
 
 
 def search_without(
-    index: Any, query: NDArray[np.float32], k: int, rows: NDArray[np.int64]
+    index: Any,
+    query: NDArray[np.float32],
+    k: int,
+    rows: NDArray[np.int64],
+    among: Any = None,
 ) -> NDArray[np.int64]:
-    """Return the rows, (k,), that an obedient index finds for a (D,) query outside of `rows`."""
-    if not len(rows):
+    """Return the rows, (k,), that an obedient index finds for a (D,) query outside of `rows`.
+
+    Args:
+        among: what `selector_of` made: no others are found. None: all may be.
+    """
+    if not len(rows) and among is None:
         found: NDArray[np.int64] = index.search(query[None, :], k)[1][0]
         return found
-    selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(rows))
+    selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(rows)) if len(rows) else among
+    if len(rows) and among is not None:
+        selector = faiss.IDSelectorAnd(among, selector)
     found = index.search(query[None, :], k, params=_parameters(index, selector))[1][0]
     return found
+
+
+def selector_of(allowed: NDArray[np.bool_]) -> Any:
+    """Return what lets a search find none but the rows that are marked, (n,)."""
+    return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
 
 
 def obeys_selectors(index: Any, query: NDArray[np.float32]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.errors import DamagedReleaseError
-from raysys.evaluation.exclusion import ItemLists
+from raysys.evaluation.exclusion import Exclusions, ItemLists
 from raysys.evaluation.topk import TopK, exact_top_k, merge_top_k, rescore
 from raysys.index import kinds
 from raysys.index.files import IndexNote, nums_name, searchable_name, vectors_name
@@ -21,6 +21,10 @@ from raysys.index.files import IndexNote, nums_name, searchable_name, vectors_na
 # With this share of the rows left to choose from, or less, scoring them all is at once exact and
 # cheaper than a search that has to skip the rest (HNSW32 filled 27 of 100 places at 1 %).
 _SELECTIVE_SHARE = 0.1
+# Rows that are allowed are copied before they are scored, so many at a time.
+_BLOCK_ROWS = 1 << 15
+# Where FAISS cannot leave rows out: how many more than on average are fetched.
+_MARGIN = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,46 +70,110 @@ class Partition:
             )
         return cls(nums, vectors, searchable, note.supports_selectors)
 
+    def search_exactly(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        excluded: ItemLists | None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> TopK:
+        """Return the k best items for each query, but for its row of `excluded`.
+
+        Args:
+            allowed: (n,) the rows that may be found. None: all.
+        """
+        if allowed is None:
+            return exact_top_k(queries, self.vectors, self.nums, k, excluded)
+        tops = [
+            exact_top_k(queries, self.vectors[rows], self.nums[rows], k, excluded)
+            for rows in blocks_of_rows(allowed)
+        ]
+        return merged(tops, k)
+
     def search_approximately(
-        self, queries: NDArray[np.float32], k: int, excluded: ItemLists
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        excluded: ItemLists,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> TopK:
         """Return up to k items of high score for each query, but for its row of `excluded`.
 
         FAISS finds, the product's own scores and tie rule rank. What FAISS returns is checked
-        against the exclusions once more. A query to which FAISS gives fewer than k of the items
-        that it may have, or to which few are left, is answered exactly instead.
+        against the exclusions and `allowed` once more. A query to which FAISS gives fewer than k of
+        the items that it may have, or to which few are left, is answered exactly instead.
+
+        Args:
+            allowed: (n,) the rows that may be found. None: all.
         """
+        num_allowed = len(self.nums) if allowed is None else int(np.count_nonzero(allowed))
+        if num_allowed <= max(k, _SELECTIVE_SHARE * len(self.nums)):
+            return self.search_exactly(queries, k, excluded, allowed)
+        among = None if allowed is None else kinds.selector_of(allowed)
         width = min(2 * k + 16, len(self.nums))  # room for what a compressed score misplaces
         found = np.full((len(queries), width), -1, dtype=np.int64)
         exactly = []
         with kinds.one_thread():
             for row, query in enumerate(queries):
                 banned = self._rows_of(excluded.item_nums[slice(*excluded.offsets[row : row + 2])])
-                num_left = len(self.nums) - len(banned)
+                lost = banned if allowed is None else banned[allowed[banned]]
+                num_left = num_allowed - len(lost)
                 if num_left > max(k, _SELECTIVE_SHARE * len(self.nums)):
-                    rows = self._find(query, width, banned)
+                    rows = self._find(query, width, banned, allowed, among)
                     found[row, : len(rows)] = rows
                 if np.count_nonzero(found[row] >= 0) < min(k, num_left):
                     exactly.append(row)
                     found[row] = -1
         top = rescore(queries, self.vectors, self.nums, found, k)
-        for row in exactly:
-            lists = _RowOf(excluded, row)
-            one = exact_top_k(queries[row : row + 1], self.vectors, self.nums, k, lists)
-            top.item_nums[row], top.scores[row] = one.item_nums[0], one.scores[0]
+        if exactly:
+            lists = Exclusions.of_rows(excluded, exactly)
+            some = self.search_exactly(queries[exactly], k, lists, allowed)
+            top.item_nums[exactly], top.scores[exactly] = some.item_nums, some.scores
         return top
 
     def _find(
-        self, query: NDArray[np.float32], width: int, banned: NDArray[np.int64]
+        self,
+        query: NDArray[np.float32],
+        width: int,
+        banned: NDArray[np.int64],
+        allowed: NDArray[np.bool_] | None,
+        among: Any,
     ) -> NDArray[np.int64]:
         """Return at most `width` distinct rows, best first as FAISS sees it, none of `banned`."""
         if self.obeys_selectors:
-            rows = kinds.search_without(self.searchable, query, width, banned)
+            rows = kinds.search_without(self.searchable, query, width, banned, among)
         else:
-            fetched = min(width + len(banned), len(self.nums))
+            fetched = width + len(banned)
+            if allowed is not None:  # as many more as others stand among them
+                fetched = int(_MARGIN * fetched * len(allowed) / np.count_nonzero(allowed))
+            fetched = min(fetched, len(self.nums))
             rows = self.searchable.search(query[None, :], fetched)[1][0]
         rows = rows[(rows >= 0) & ~np.isin(rows, banned)]
+        if allowed is not None:
+            rows = rows[allowed[rows]]
         return rows[:width]
+
+    def rank(
+        self, queries: NDArray[np.float32], k: int, items: ItemLists, *, by_cosine: bool
+    ) -> TopK:
+        """Return the k best of the items, distinct, that each query names, of those that lie here.
+
+        Args:
+            by_cosine: rank by angle instead of by score; then queries have length 1.
+        """
+        rows = [
+            self._rows_of(items.item_nums[slice(*items.offsets[row : row + 2])])
+            for row in range(len(queries))
+        ]
+        columns = np.full((len(queries), max(map(len, rows))), -1, dtype=np.int64)
+        for row, found in enumerate(rows):
+            columns[row, : len(found)] = found
+        named = np.unique(np.concatenate(rows))
+        columns = np.where(columns >= 0, np.searchsorted(named, columns), -1)
+        vectors = self.vectors[named]
+        if by_cosine:
+            vectors = of_length_one(vectors)
+        return rescore(queries, vectors, self.nums[named], columns, k)
 
     def _rows_of(self, nums: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the rows, distinct and ascending, of those item numbers that lie here."""
@@ -115,13 +183,19 @@ class Partition:
         return np.unique(rows).astype(np.int64)
 
 
-class _RowOf:
-    """One row of some lists, as lists."""
+def blocks_of_rows(allowed: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Return the rows that are marked, ascending, at least one block of them."""
+    rows = np.flatnonzero(allowed)
+    starts = range(0, max(1, len(rows)), _BLOCK_ROWS)
+    return [rows[start : start + _BLOCK_ROWS] for start in starts]
 
-    def __init__(self, lists: ItemLists, row: int) -> None:
-        start, end = lists.offsets[row], lists.offsets[row + 1]
-        self.item_nums: NDArray[np.int32] = lists.item_nums[start:end]
-        self.offsets: NDArray[np.int64] = np.array([0, end - start], dtype=np.int64)
+
+def of_length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the vectors scaled to length 1; those of length 0 as they are."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    lengths[lengths == 0] = 1
+    scaled: NDArray[np.float32] = (vectors / lengths[:, None]).astype(np.float32)
+    return scaled
 
 
 def merged(tops: list[TopK], k: int) -> TopK:

@@ -31,7 +31,7 @@ from raysys.index.files import (
     partition_names,
     partitions_of_shard,
 )
-from raysys.index.partition import Partition, merged
+from raysys.index.partition import Partition, blocks_of_rows, merged, of_length_one
 from raysys.release import Release
 
 if TYPE_CHECKING:
@@ -52,42 +52,76 @@ class Shard:
     on_gpu: "list[DeviceVectors]" = field(default_factory=list)
     """The partitions once more, where the shard owns a GPU: then all kinds are searched exactly."""
 
+    @property
+    def nums(self) -> NDArray[np.int32]:
+        """The item number of each row of the shard, (N,), partition after partition."""
+        return np.concatenate([part.nums for part in self.partitions])
+
     def search(
-        self, queries: NDArray[np.float32], k: int, excluded: ItemLists | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        excluded: ItemLists | None = None,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> TopK:
         """Return the k best items of this shard for each query, but for its row of `excluded`.
 
+        Lists are full wherever enough items are left, whatever the kind of the index.
+
         Args:
             queries: (B, D) float32.
+            allowed: (N,) the rows, as `nums` has them, that may be found. None: all.
         """
+        masks = self._by_partition(allowed)
         if self.on_gpu:
-            parts = [part.top_k(queries, k, excluded) for part in self.on_gpu]
+            parts = [
+                part.top_k(queries, k, excluded, mask)
+                for part, mask in zip(self.on_gpu, masks, strict=True)
+            ]
         elif self.note.is_exact:
             parts = [
-                exact_top_k(queries, part.vectors, part.nums, k, excluded)
-                for part in self.partitions
+                part.search_exactly(queries, k, excluded, mask)
+                for part, mask in zip(self.partitions, masks, strict=True)
             ]
         else:
             lists = excluded or Exclusions.from_lists([[]] * len(queries))
-            parts = [part.search_approximately(queries, k, lists) for part in self.partitions]
+            parts = [
+                part.search_approximately(queries, k, lists, mask)
+                for part, mask in zip(self.partitions, masks, strict=True)
+            ]
         return merged(parts, k)
 
     def search_by_cosine(
-        self, queries: NDArray[np.float32], k: int, excluded: ItemLists | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        excluded: ItemLists | None = None,
+        allowed: NDArray[np.bool_] | None = None,
     ) -> TopK:
         """Return the k items whose vectors point most nearly where each query points.
 
         Always exact, whatever the kind: an index for inner products cannot order by angle.
         """
         tops = []
-        for part in self.partitions:
-            for start in range(0, max(1, len(part.nums)), _BLOCK_ROWS):
-                rows = slice(start, start + _BLOCK_ROWS)
+        directions = of_length_one(queries)
+        for part, mask in zip(self.partitions, self._by_partition(allowed), strict=True):
+            for rows in _all_rows(part) if mask is None else blocks_of_rows(mask):
                 vectors = of_length_one(part.vectors[rows])
-                tops.append(
-                    exact_top_k(of_length_one(queries), vectors, part.nums[rows], k, excluded)
-                )
+                tops.append(exact_top_k(directions, vectors, part.nums[rows], k, excluded))
         return merged(tops, k)
+
+    def rank(
+        self, queries: NDArray[np.float32], k: int, items: ItemLists, *, by_cosine: bool
+    ) -> TopK:
+        """Return the k best of the items, distinct, that each query names, of those held here.
+
+        Args:
+            by_cosine: rank as `search_by_cosine` does instead of as `search` does.
+        """
+        if by_cosine:
+            queries = of_length_one(queries)
+        parts = [part.rank(queries, k, items, by_cosine=by_cosine) for part in self.partitions]
+        return merged(parts, k)
 
     def log_sum_exp(self, queries: NDArray[np.float32]) -> NDArray[np.float64] | None:
         """Return log(sum(exp(score))) over all items of the shard, (B,); None unless exact."""
@@ -99,6 +133,12 @@ class Shard:
             return None
         joined: NDArray[np.float64] = np.logaddexp.reduce(totals, axis=0)
         return joined
+
+    def _by_partition(self, allowed: NDArray[np.bool_] | None) -> list[NDArray[np.bool_] | None]:
+        if allowed is None:
+            return [None] * len(self.partitions)
+        ends = np.cumsum([len(part.nums) for part in self.partitions])
+        return [*np.split(allowed, ends[:-1])]
 
     def vectors_of(
         self, item_nums: Sequence[int] | NDArray[np.integer]
@@ -164,12 +204,9 @@ def open_partitions(directory: Path, numbers: Sequence[int], note: IndexNote) ->
     return Shard(note, partitions)
 
 
-def of_length_one(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the vectors scaled to length 1; those of length 0 as they are."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    lengths[lengths == 0] = 1
-    scaled: NDArray[np.float32] = (vectors / lengths[:, None]).astype(np.float32)
-    return scaled
+def _all_rows(part: Partition) -> list[slice]:
+    starts = range(0, max(1, len(part.nums)), _BLOCK_ROWS)
+    return [slice(start, start + _BLOCK_ROWS) for start in starts]
 
 
 def _joined(partitions: list[Partition]) -> Partition:

@@ -11,6 +11,7 @@ from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.messages import Answer
 from raysys.serving.ranking import Ranked, popular_without
 from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.visitors import NO_ITEMS
 from raysys.state.slates import Slate
 
 EXPLORATION = "Exploration"
@@ -20,9 +21,9 @@ NO_POLICY = "none"
 SLOT_MIXTURE = "slot-mixture"
 
 
-def popular_list(asked: Asked, release: ReleaseParts) -> Ranked:
-    """Return the most popular items that the query may get."""
-    return Ranked(popular_without(release.popular, asked.banned, asked.query.num_results))
+def popular_list(asked: Asked, popular: NDArray[np.int32]) -> Ranked:
+    """Return the first of some popular items that the query may get."""
+    return Ranked(popular_without(popular, asked.banned, asked.query.num_results))
 
 
 def answers_of(
@@ -34,10 +35,7 @@ def answers_of(
         new_ids: ids of the items that the release does not know, by key.
         now_us: microseconds since 1970 UTC.
     """
-    lists = [
-        asked.shown or Shown.as_ranked(asked.ranked or popular_list(asked, release))
-        for asked in batch
-    ]
+    lists = [asked.shown or Shown.as_ranked(asked.ranked or Ranked(NO_ITEMS)) for asked in batch]
     item_ids = _ids_of(np.concatenate([shown.keys for shown in lists]), release, new_ids)
     answers, slates, start = [], [], 0
     for asked, shown in zip(batch, lists, strict=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.serving.filtering import Applied, Demand
 from raysys.serving.messages import Query, Source
 from raysys.serving.ranking import Ranked
 from raysys.serving.visitors import NO_ITEMS, NO_KEYS
@@ -51,6 +52,8 @@ class Asked:
     """What is known of one query so far: it gets the popular list, until more is known.
 
     Args:
+        applied: the filter that the query names.
+        demand: what it demands; None where it names none.
         weight: chance of each place to explore; 0 gives the relevance order.
         seed: of the draws, where there are some.
         banned: item numbers that the query must not get.
@@ -61,6 +64,8 @@ class Asked:
     """
 
     query: Query
+    applied: Applied | None = None
+    demand: Demand | None = None
     weight: float = 0.0
     seed: int = 0
     vector: NDArray[np.float32] | None = None
@@ -73,6 +78,17 @@ class Asked:
     ranked: Ranked | None = None
     shown: Shown | None = None
     delta_version: int | None = None
+
+    def obey(self, demand: Demand) -> None:
+        """Take what a filter demands: what it includes of the past may be shown though it was seen.
+
+        To be called once `banned` says what the user has seen.
+        """
+        self.demand = demand
+        banned = np.setdiff1d(self.banned, demand.included_nums)
+        self.banned = np.union1d(banned, demand.excluded_nums)
+        banned_keys = np.setdiff1d(self.banned_keys, demand.included_keys)
+        self.banned_keys = np.union1d(banned_keys, demand.excluded_keys)
 
     def search_with(self, vector: NDArray[np.float32], source: Source) -> None:
         self.vector, self.source = vector, source

@@ -21,6 +21,7 @@ from raysys.serving.batcher import Batcher
 from raysys.serving.context_codes import ContextCodes
 from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard, SearchResult
 from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
+from raysys.serving.filtering import GatewayFilters, filtering_of, state_of
 from raysys.serving.item_intake import ItemIntake
 from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import NoObserver, Observer, Trace, report_of
@@ -33,6 +34,7 @@ from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Item
 from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.store import StateStore
+from raysys.state.user_state import NO_STATE
 
 _MAX_BATCHES_IN_FLIGHT = 4
 _MAX_CACHED_VISITORS = 16_384  # about 1.5 KB each at width 160 and 150 seen items
@@ -69,7 +71,8 @@ class Engine:
         )
         self._context_codes = ContextCodes(release.context)
         self._item_vectors: dict[int, NDArray[np.float32]] = {}
-        self._batcher: Batcher[Query, Answer] = Batcher(
+        self._filters = GatewayFilters(release, self._parts.filters)
+        self._batcher: Batcher[Asked, Answer] = Batcher(
             self._answer,
             max_batch_size=config.max_batch_size,
             max_in_flight=_MAX_BATCHES_IN_FLIGHT,
@@ -86,8 +89,14 @@ class Engine:
 
         Raises:
             TooManyRequestsError: too many requests wait already.
+            ResourceNotFoundError: it names a filter that does not exist.
+            InvalidInputError: the values of its filter do not fit.
+            UnavailableError: whether the filter exists cannot be known now.
         """
-        return await self._batcher.submit(query)
+        asked = Asked(query)
+        if query.filter_name is not None:
+            asked.applied = await self._filters.applied(query)
+        return await self._batcher.submit(asked)
 
     def serialised(self, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""
@@ -123,20 +132,20 @@ class Engine:
         await asyncio.to_thread(self._recorder.close)
         await self._parts.close()
 
-    async def _answer(self, queries: list[Query]) -> list[Answer]:
+    async def _answer(self, batch: list[Asked]) -> list[Answer]:
         trace = Trace()
         try:
-            return await self._answer_traced(queries, trace)
+            return await self._answer_traced(batch, trace)
         finally:
             self._observer.work(trace)
 
-    async def _answer_traced(self, queries: list[Query], trace: Trace) -> list[Answer]:
-        batch = [Asked(query) for query in queries]
+    async def _answer_traced(self, batch: list[Asked], trace: Trace) -> list[Answer]:
         for asked in batch:
             decide_to_explore(asked, self.config.exploration_weight)
         by_user = [asked for asked in batch if asked.query.user_id is not None]
         by_item = [asked for asked in batch if asked.query.user_id is None]
         await asyncio.gather(self._place_users(by_user, trace), self._place_items(by_item))
+        await self._give_popular([asked for asked in batch if asked.vector is None])
         new_ids = await self._search(
             [asked for asked in batch if asked.vector is not None or asked.weight > 0], trace
         )
@@ -185,6 +194,10 @@ class Engine:
             asked.is_degraded = states is None
             if self.config.exclude_seen:
                 asked.banned, asked.banned_keys = visitor.seen, visitor.seen_keys
+            if asked.applied is not None:
+                row = int(self._release.histories.rows_of([user_id])[0])
+                state = state_of(states, user_id)
+                asked.obey(self._filters.demand(asked.applied, asked.query, row, state))
             if not visitor.is_known:
                 asked.reason = "unknown-user"
             elif vector is None:
@@ -244,6 +257,8 @@ class Engine:
             else:
                 asked.banned = np.array([num], dtype=np.int32)
                 asked.search_with(vector, "similar-items")
+            if asked.applied is not None:
+                asked.obey(self._filters.demand(asked.applied, asked.query, -1, NO_STATE))
 
     async def _search(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
         """Give what the shards that answer find to each query that searches or explores.
@@ -252,9 +267,6 @@ class Engine:
         """
         if not batch:
             return {}
-        for asked in batch:
-            if asked.vector is None:
-                asked.ranked = popular_list(asked, self._release)
         nowhere = np.zeros(self._release.embedding_dim, np.float32)
         request = search_request(
             self._release.name,
@@ -263,6 +275,7 @@ class Engine:
             by_cosine=[asked.source == "similar-items" for asked in batch],
             banned=[asked.banned for asked in batch],
             exploration=exploration_of(batch, time.time_ns() // 1000),
+            filtering=filtering_of([asked.demand for asked in batch]),
         )
         with trace.stage("search"):
             results = await self._parts.search(request)
@@ -270,15 +283,24 @@ class Engine:
         for asked in batch:
             asked.is_degraded |= is_degraded
         if not results:
-            for asked in batch:
-                if asked.vector is not None:
-                    asked.go_without("index-unavailable")
+            searched = [asked for asked in batch if asked.vector is not None]
+            for asked in searched:
+                asked.go_without("index-unavailable")
+            await self._give_popular(searched)
             return {}
         for asked, ranked in zip(batch, merged_results(results, request), strict=True):
             if asked.vector is not None:
                 asked.ranked = ranked
         with trace.stage("explore"):
             return await self._explore([asked for asked in batch if asked.weight > 0], results)
+
+    async def _give_popular(self, batch: Sequence[Asked]) -> None:
+        """Give the most popular items that they may get to queries without a vector."""
+        for asked in batch:
+            popular = self._release.popular
+            if asked.demand is not None:
+                popular = await self._filters.popular(asked.demand)
+            asked.ranked = popular_list(asked, popular)
 
     async def _explore(self, batch: list[Asked], results: Sequence[SearchResult]) -> dict[int, str]:
         """Mix fresh items into the lists that explore; return the ids of those that are new."""

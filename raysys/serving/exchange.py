@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.filters.masks import Rule
 from raysys.index.fresh import FreshDraws
 
 
@@ -56,6 +57,21 @@ class Exploration:
 
 
 @dataclass(slots=True)
+class Filtering:
+    """Which items a request's queries may be shown: what their rule lets through, and more."""
+
+    rules: list[Rule]
+    """Distinct ones."""
+    rule_of: NDArray[np.int64]
+    """(B,) places in `rules`; -1 for a query that may be shown everything."""
+    included_offsets: NDArray[np.int64]
+    """(B + 1,) into `included_nums`."""
+    included_nums: NDArray[np.int32]
+    """Items that a query may be shown though its rule does not include them, unless it excludes
+    them: those of the user's past that an INCLUDE names."""
+
+
+@dataclass(slots=True)
 class SearchRequest:
     """B queries, and what each must not get: `evaluation.exclusion.ItemLists` by itself."""
 
@@ -71,6 +87,8 @@ class SearchRequest:
     item_nums: NDArray[np.int32]
     """(E,)"""
     exploration: Exploration | None = None
+    filtering: Filtering | None = None
+    """None where no query has a filter."""
 
 
 @dataclass(slots=True)

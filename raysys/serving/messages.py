@@ -19,6 +19,8 @@ class Query:
         num_results: the most items to answer with, 1 to 500.
         context: names and values that describe the moment, such as the device.
         exploration_weight: chance of each place to explore, 0 to 1; None for the server's own.
+        filter_name: of the filter that items have to pass; None: they have to pass none.
+        filter_values: of its parameters.
         seed: of the draws, 0 to 2**63 - 1: asked again with the same one, nothing having changed,
             the same list comes back. None for one by chance.
     """
@@ -29,6 +31,8 @@ class Query:
     context: dict[str, str] = field(default_factory=dict)
     exploration_weight: float | None = None
     seed: int | None = None
+    filter_name: str | None = None
+    filter_values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

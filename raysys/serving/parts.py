@@ -67,6 +67,10 @@ class Parts:
         distinct = set(user_ids)
         return await _or_none(self._state_hop, lambda: self._read_states(distinct))
 
+    async def filters(self) -> Mapping[str, str] | None:
+        """Return the expression of every named filter; None when the database is away."""
+        return await _or_none(self._state_hop, self._read_filters)
+
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32] | None:
         """Return (B, D); None when the encoder is away."""
         return await _or_none(self._encoder_hop, lambda: self._encoder.encode(request))
@@ -139,6 +143,10 @@ class Parts:
     async def _read_states(self, user_ids: set[str]) -> dict[str, UserState]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._store.user_states, user_ids)
+
+    async def _read_filters(self) -> Mapping[str, str]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._store.filters.expressions)
 
     async def _ping(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._store.ping)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raysys.dataset.histories import offsets_of
 from raysys.evaluation.topk import TopK, merge_top_k
-from raysys.serving.exchange import Exploration, SearchRequest, SearchResult
+from raysys.serving.exchange import Exploration, Filtering, SearchRequest, SearchResult
 
 
 @dataclass(slots=True)
@@ -31,6 +31,7 @@ def search_request(
     by_cosine: Sequence[bool],
     banned: Sequence[NDArray[np.int32]],
     exploration: Exploration | None = None,
+    filtering: Filtering | None = None,
 ) -> SearchRequest:
     """Lay what B queries ask end to end."""
     return SearchRequest(
@@ -41,6 +42,7 @@ def search_request(
         offsets_of([len(nums) for nums in banned]),
         np.concatenate(banned).astype(np.int32, copy=False),
         exploration,
+        filtering,
     )
 
 

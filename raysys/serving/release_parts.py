@@ -1,17 +1,31 @@
-"""What the gateway maps of a release: ids, histories, popularity. No torch, no FAISS."""
+"""What the gateway maps of a release: ids, tables, histories, popularity. No torch, no FAISS."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig
 from raysys.dataset.context import ContextEncoder
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
+from raysys.dataset.interaction_types import InteractionTypes
+from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
-from raysys.release import CONTEXT, EVENT_TYPES, HISTORIES, ITEM_VOCABULARY, POPULARITY, Release
+from raysys.release import (
+    CONTEXT,
+    EVENT_TYPES,
+    HISTORIES,
+    INTERACTION_TYPE_NUMS,
+    INTERACTION_TYPES,
+    ITEM_TABLE,
+    ITEM_VOCABULARY,
+    POPULARITY,
+    USER_TABLE,
+    Release,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +44,13 @@ class ReleaseParts:
     """Says it, of the events that come later too."""
     popular: NDArray[np.int32]
     """(N,) every item number: most interactions first, then lowest number."""
+    item_table: pa.Table
+    """In the order of the item numbers; only filters read it, on the gateway those that fall back
+    to the popular list or ask for what the current item says."""
+    user_table: pa.Table | None
+    """In the order of the histories; None where the dataset had none."""
+    interaction_types: InteractionTypes | None
+    """Of the histories; None in a release that was made before there were filters."""
     num_partitions: int
     embedding_dim: int
     history_length: int
@@ -42,7 +63,7 @@ class ReleaseParts:
         Raises:
             DamagedReleaseError, ReleaseMismatchError, ConfigError: the release cannot be used.
         """
-        release.verify(ITEM_VOCABULARY, CONTEXT, EVENT_TYPES, HISTORIES, POPULARITY)
+        release.verify(ITEM_VOCABULARY, CONTEXT, EVENT_TYPES, HISTORIES, POPULARITY, ITEM_TABLE)
         items = Vocabulary.open(release.file(ITEM_VOCABULARY))
         release.check_vocabulary("item vocabulary", items.hash)
         histories = Histories.open(release.file(HISTORIES))
@@ -62,10 +83,34 @@ class ReleaseParts:
             histories=histories,
             feedback=release.settings().feedback,
             popular=by_popularity(counts),
+            item_table=open_item_table(release.file(ITEM_TABLE)),
+            user_table=_user_table(release),
+            interaction_types=_interaction_types(release, histories),
             num_partitions=manifest.num_partitions,
             embedding_dim=manifest.embedding_dim,
             history_length=manifest.history_length,
         )
+
+
+def _user_table(release: Release) -> pa.Table | None:
+    if USER_TABLE not in release.manifest.files:
+        return None
+    release.verify(USER_TABLE)
+    return open_item_table(release.file(USER_TABLE))
+
+
+def _interaction_types(release: Release, histories: Histories) -> InteractionTypes | None:
+    if INTERACTION_TYPES not in release.manifest.files:
+        return None
+    release.verify(INTERACTION_TYPES, INTERACTION_TYPE_NUMS)
+    names, nums = release.file(INTERACTION_TYPES), release.file(INTERACTION_TYPE_NUMS)
+    types = InteractionTypes.open(names, nums)
+    if types.nums.shape != (histories.num_interactions,):
+        raise DamagedReleaseError(
+            f"Release {release.name} has types of {len(types.nums)} interactions, but histories of "
+            f"{histories.num_interactions}. Build the release again."
+        )
+    return types
 
 
 def by_popularity(counts: NDArray[np.int64]) -> NDArray[np.int32]:

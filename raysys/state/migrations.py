@@ -13,6 +13,7 @@ from raysys.state.tables import (
     delta_versions,
     events,
     events_by_recommendation,
+    filters,
     item_counts,
     items,
     metadata,
@@ -22,7 +23,7 @@ from raysys.state.tables import (
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -115,12 +116,19 @@ def _add_access_keys(connection: Connection, database: str, present: set[str]) -
     metadata.create_all(connection, tables=new)
 
 
+def _add_filters(connection: Connection, database: str, present: set[str]) -> None:
+    """From 5 to 6: a table is added."""
+    _refuse_strangers(present & {filters.name}, database)
+    metadata.create_all(connection, tables=[filters])
+
+
 _OWNER = (events.c.dataset_group, events.c.user_id)
 _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     1: _add_items_and_slates,
     2: _add_types_and_values_to_states,
     3: _add_clicks_to_events,
     4: _add_access_keys,
+    5: _add_filters,
 }
 """By the version that each starts from; each leads to the next one."""
 

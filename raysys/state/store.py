@@ -13,6 +13,7 @@ from raysys.errors import StateError
 from raysys.state.database import Database
 from raysys.state.events import Event
 from raysys.state.failures import WriteConflict
+from raysys.state.filters import FilterTable
 from raysys.state.item_delta import ItemDelta
 from raysys.state.items import Changes, Item, merged
 from raysys.state.keys import KeyTable
@@ -70,6 +71,8 @@ class StateStore:
         """All events and slates, to be read from the first to the last."""
         self.keys = KeyTable(self._database, dataset_group)
         """The keys of those who may ask."""
+        self.filters = FilterTable(self._database, dataset_group)
+        """Its named filters."""
         try:
             self._database.write(
                 lambda connection: prepare_schema(

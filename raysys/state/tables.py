@@ -100,6 +100,20 @@ item_counts = Table(
     Index("item_counts_by_version", "dataset_group", "version"),
 )
 
+# One row per filter. The name is the end of its ARN, and made again it is another filter, so the
+# number is what tells them apart.
+filters = Table(
+    "filters",
+    metadata,
+    Column("filter_num", _COUNTING_KEY, primary_key=True),
+    Column("dataset_group", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("arn", String, nullable=False),
+    Column("expression", String, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),  # microseconds since 1970 UTC
+    UniqueConstraint("dataset_group", "name", name="filters_have_names_of_their_own"),
+)
+
 # One row per answer, in the order of storing (slate_num). Rows are never changed.
 slates = Table(
     "slates",

@@ -8,14 +8,17 @@ import pyarrow as pa
 import pytest
 
 from raysys.commands.material import Material
-from raysys.config import EventType, FeedbackConfig, PipelineConfig, TwoTowerConfig
+from raysys.config import EventType, FeedbackConfig, GruConfig, PipelineConfig, TwoTowerConfig
 from raysys.dataset import dataset as dataset_module
 from raysys.dataset import histories as histories_module
 from raysys.dataset.context import NO_CONTEXT
 from raysys.dataset.dataset import shard_histories
 from raysys.dataset.event_types import NO_EVENT_TYPES
+from raysys.dataset.interaction_types import InteractionTypes
+from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
-from tests.unit.dataset.builders import Row, concatenated, interactions, write_dataset
+from raysys.release import INTERACTION_TYPE_NUMS, INTERACTION_TYPES, USER_TABLE
+from tests.unit.dataset.builders import Row, TypedRow, concatenated, interactions, write_dataset
 
 SHARDS: list[list[Row]] = [
     [(f"u{user:02}", f"i{n * user % 11:02}", 9 * n) for user in users for n in range(1 + user % 6)]
@@ -71,6 +74,9 @@ def test_every_file_is_as_from_one_memory(written: dict[str, bytes], tmp_path: P
         "vocabulary/users.arrow": (tmp_path / "users").read_bytes(),
         "vocabulary/event_types.json": (tmp_path / "types").read_bytes(),
         "vocabulary/context.json": (tmp_path / "context").read_bytes(),
+        # The log of these rows names no type.
+        "vocabulary/interaction_types.json": (tmp_path / "types").read_bytes(),
+        "interaction_types.npy": array(np.zeros(len(rows), np.int16)),
         "histories.arrow": (tmp_path / "histories").read_bytes(),
         "items.arrow": (tmp_path / "table").read_bytes(),
         "popularity.npy": array(np.array([0, *counts])),
@@ -97,3 +103,64 @@ def test_only_interactions_that_count_earn_a_user_a_number(tmp_path: Path) -> No
     material = Material.of(path, config)
     assert material.users.ids.to_pylist() == []
     assert material.histories.num_interactions == sum(len(shard) for shard in SHARDS)
+
+
+def typed(*names: str | None) -> list[list[TypedRow]]:
+    """Return interactions of two users with one item each, in two shards."""
+    rows: list[TypedRow] = [
+        ("u1" if n % 2 else "u2", f"i{n}", n, name)  # type: ignore[misc]
+        for n, name in enumerate(names)
+    ]
+    return [[row for row in rows if row[0] == user] for user in ("u2", "u1")]
+
+
+@pytest.mark.parametrize(
+    ("model", "feedback", "names", "expected", "read"),
+    [
+        # Users are in order, so those of u1 come first: 1, 3, then 0, 2, 4.
+        (TwoTowerConfig(), {}, ("view", "buy", None, "view", "view"), ("view", "buy"), ()),
+        (GruConfig(), {}, ("view", "view", "view"), ("view",), ()),
+        (GruConfig(), {}, ("view", "buy", None, "view"), ("view", "buy"), ("view", "buy")),
+        # What is only seen has a type too, which models of histories do not read.
+        (
+            GruConfig(),
+            {"event_types": [{"event_type": "view"}, {"event_type": "buy"}]},
+            ("hide", "buy", "view", "view", "hide", "hide"),
+            ("hide", "view", "buy"),
+            None,
+        ),
+        (GruConfig(), {}, (None, None), (), ()),
+    ],
+)
+def test_the_type_of_every_interaction_is_kept_whatever_the_model_reads(
+    tmp_path: Path,
+    model: TwoTowerConfig | GruConfig,
+    feedback: dict[str, object],
+    names: tuple[str | None, ...],
+    expected: tuple[str, ...],
+    read: tuple[str, ...] | None,
+) -> None:
+    path = write_dataset(tmp_path / "data", typed(*names))
+    config = PipelineConfig(model=model, feedback=FeedbackConfig.model_validate(feedback))
+    material = Material.of(path, config)
+    if read is not None:
+        assert material.event_types.names == read
+        assert (material.histories.event_types is None) == (not read)
+    (tmp_path / "draft").mkdir()
+    material.write(tmp_path / "draft")
+    files = (tmp_path / "draft" / name for name in (INTERACTION_TYPES, INTERACTION_TYPE_NUMS))
+    kept = InteractionTypes.open(*files)
+    assert kept.types.names == expected
+    found = [(None, *expected)[num] for num in kept.nums.tolist()]
+    assert found == [*names[1::2], *names[0::2]]
+
+
+def test_what_is_known_of_users_stands_in_the_order_of_the_histories(tmp_path: Path) -> None:
+    users = pa.table({"user_id": ["u2", "stranger", "u1"], "age": [2, 3, 1]})
+    path = write_dataset(tmp_path / "data", typed(*["view"] * 4), users=users)
+    (tmp_path / "draft").mkdir()
+    material = Material.of(path, PipelineConfig(model=TwoTowerConfig(min_user_count=50)))
+    material.write(tmp_path / "draft")
+    table = open_item_table(tmp_path / "draft" / USER_TABLE)
+    assert table.to_pydict() == {"user_id": ["u1", "u2"], "age": [1, 2]}
+    assert material.histories.user_ids.to_pylist() == ["u1", "u2"]

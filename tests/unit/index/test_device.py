@@ -47,6 +47,19 @@ def test_lists_are_those_of_the_cpu_whatever_is_excluded(
     assert_same(found, exact_top_k(queries, candidates, nums, k, excluded))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_a_mask_hides_what_it_does_not_mark(share: float) -> None:
+    rng = np.random.default_rng(3)
+    queries, candidates = (
+        rng.standard_normal((count, 16)).astype(np.float32) for count in (3, 200)
+    )
+    nums = np.arange(1, 201, dtype=np.int32)
+    excluded = Exclusions.from_lists([[1, 2], [], [200]])
+    allowed = rng.random(200) < share
+    found = DeviceVectors(candidates, nums, CPU).top_k(queries, 10, excluded, allowed)
+    assert_same(found, exact_top_k(queries, candidates[allowed], nums[allowed], 10, excluded))
+
+
 def test_candidates_are_searched_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_CANDIDATE_BLOCK", 7)
     queries, candidates = vectors(5, seed=3), vectors(40)

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from raysys.config import FeedbackConfig, IndexConfig, ServingConfig
 from raysys.dataset.context import NO_CONTEXT, ContextEncoder
 from raysys.dataset.dataset import EVERYTHING
-from raysys.dataset.event_types import NO_EVENT_TYPES
+from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import Histories
+from raysys.dataset.interaction_types import InteractionTypes
 from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ReleaseMismatchError
@@ -21,6 +23,7 @@ from raysys.evaluation.topk import exact_top_k
 from raysys.hashing import stable_hash
 from raysys.index.build import build_partitions
 from raysys.index.drawing import Settings
+from raysys.index.filtered import ShardFilters
 from raysys.index.fresh import DAY_US, FreshPool, Home
 from raysys.index.shard import Shard, open_partitions
 from raysys.serving.engine import Engine
@@ -38,8 +41,21 @@ from raysys.state.user_state import UserState
 RELEASE = "20260101T000000-0123456789ab"
 NUM_ITEMS, DIM, NUM_PARTITIONS = 60, 16, 4
 ITEM_IDS = sorted(f"i{number:02}" for number in range(NUM_ITEMS))  # item number n is i(n - 1)
+# Of item number n, i(n - 1): the kind is even or odd by n - 1, some odd ones are long as well.
+ITEM_TABLE = pa.table(
+    {
+        "item_id": ITEM_IDS,
+        "kind": ["odd|long" if n % 6 == 3 else ("even", "odd")[n % 2] for n in range(NUM_ITEMS)],
+        "size": [None, *range(1, NUM_ITEMS)],
+    }
+)
 HISTORIES = {"anna": [1, 2, 3], "bert": [3, 5], "carl": [3, 1, 60]}
 """Item numbers by user, oldest first. Item 3 is the most popular, then 1, then 2, 5 and 60."""
+USER_TABLE = pa.table({"user_id": [*HISTORIES], "age": [30, 12, None]})
+# Anna viewed, bought, viewed; bert bought, then did something without a name; carl only viewed.
+INTERACTION_TYPES = InteractionTypes(
+    EventTypes(names=("View", "buy")), np.array([1, 2, 1, 2, 0, 1, 1, 1], np.int16)
+)
 
 
 def embeddings() -> NDArray[np.float32]:
@@ -90,8 +106,11 @@ class FakeEncoder:
 class FakeShard:
     """A real shard in this process; fails or serves another release when told to."""
 
-    def __init__(self, shard: Shard, pool: FreshPool, settings: Settings) -> None:
+    def __init__(
+        self, shard: Shard, filters: ShardFilters, pool: FreshPool, settings: Settings
+    ) -> None:
         self._shard = shard
+        self._filters = filters
         self._settings = settings
         self.pool = pool
         self.requests: list[SearchRequest] = []
@@ -109,7 +128,7 @@ class FakeShard:
         if self.gate is not None:
             await self.gate.wait()
         await self.check(request.release)
-        return answer_search(self._shard, self.pool, self._settings, request)
+        return answer_search(self._shard, self._filters, self.pool, self._settings, request)
 
     async def vectors_of(
         self, release: str, item_nums: NDArray[np.int32]
@@ -193,6 +212,9 @@ class World:
             histories=histories,
             feedback=feedback,
             popular=by_popularity(popularity_counts([histories], NUM_ITEMS)),
+            item_table=ITEM_TABLE,
+            user_table=USER_TABLE,
+            interaction_types=INTERACTION_TYPES,
             num_partitions=NUM_PARTITIONS,
             embedding_dim=DIM,
             history_length=4,
@@ -210,14 +232,13 @@ class World:
             self.config.exploration_temperature,
             self.config.exploration_bonus,
         )
-        self.shards = [
-            FakeShard(
-                open_partitions(directory / "index", range(s, NUM_PARTITIONS, num_shards), note),
-                self._pool(fresh, s, num_shards),
-                draws,
-            )
-            for s in range(num_shards)
-        ]
+        self.shards = []
+        for s in range(num_shards):
+            numbers = range(s, NUM_PARTITIONS, num_shards)
+            shard = open_partitions(directory / "index", numbers, note)
+            filters = ShardFilters(ITEM_TABLE, shard.nums)
+            pool = self._pool(fresh, s, num_shards)
+            self.shards.append(FakeShard(shard, filters, pool, draws))
         self.store = CountingStore(self.config.database, self.config.dataset_group)
         self.engine = Engine(
             self.config,

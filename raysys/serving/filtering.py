@@ -1,0 +1,222 @@
+"""What a gateway does about filters: it finds out what one demands of a query.
+
+Letters for shapes:
+    N  items of the release    M  items found
+"""
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.dataset.histories import offsets_of
+from raysys.errors import InvalidInputError
+from raysys.filters.binding import Bound, EventTypes, bind
+from raysys.filters.expression import Condition, Constant, CurrentItem, Expression
+from raysys.filters.masks import EVERYTHING, KeptMasks, Rule, Table
+from raysys.filters.values import Values, parse_values
+from raysys.index.home import keys_of_new_items
+from raysys.serving.exchange import Filtering
+from raysys.serving.messages import Query
+from raysys.serving.named_filters import NamedFilters, ReadFilters
+from raysys.serving.release_parts import ReleaseParts
+from raysys.state.user_state import NO_STATE, UserState
+from raysys.tables import UNKNOWN_NUM
+
+_MOST_ANSWERS = 1 << 16
+_MOST_BYTES = 64 << 20
+
+_NO_NUMS: NDArray[np.int32] = np.zeros(0, np.int32)
+_NO_KEYS: NDArray[np.int64] = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The filter of one query before it is known who asks: checked, so that nothing of it fails."""
+
+    expression: Expression
+    values: Values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Demand:
+    """What a filter demands of one query.
+
+    Args:
+        included_nums: (M,) of the user's past: may be shown unless the rule excludes them.
+        excluded_nums: (M,) of the user's past: must not be shown.
+        included_keys: the same, of items that the release does not know.
+        excluded_keys: the same.
+    """
+
+    rule: Rule
+    included_nums: NDArray[np.int32] = field(default_factory=lambda: _NO_NUMS)
+    excluded_nums: NDArray[np.int32] = field(default_factory=lambda: _NO_NUMS)
+    included_keys: NDArray[np.int64] = field(default_factory=lambda: _NO_KEYS)
+    excluded_keys: NDArray[np.int64] = field(default_factory=lambda: _NO_KEYS)
+
+
+class GatewayFilters:
+    """The filters of one gateway and one release."""
+
+    def __init__(self, release: ReleaseParts, read: ReadFilters) -> None:
+        self._release = release
+        self._named = NamedFilters(read)
+        self._items = Table(release.item_table)
+        self._masks = KeptMasks(self._items)
+        self._users = None if release.user_table is None else Table(release.user_table)
+        self._answers: dict[tuple[int, tuple[Condition, ...]], bool] = {}
+        self._popular: OrderedDict[Rule, NDArray[np.int32]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    async def applied(self, query: Query) -> Applied | None:
+        """Return the filter that a query names, None where it names none.
+
+        Raises:
+            ResourceNotFoundError: there is no such filter.
+            InvalidInputError: its values do not fit it, or it asks for what cannot be known here.
+            UnavailableError: the database is away, and was never asked before.
+        """
+        if query.filter_name is None:
+            return None
+        expression = await self._named.expression(query.filter_name)
+        self._check(expression, query)
+        return Applied(expression, parse_values(expression, query.filter_values))
+
+    def demand(self, applied: Applied, query: Query, row: int, state: UserState) -> Demand:
+        """Return what a filter demands of a query.
+
+        Args:
+            row: of the user in the release's histories; -1 where they have none.
+            state: what the database knows of the user.
+        """
+        bound = bind(
+            applied.expression,
+            applied.values,
+            lambda conditions: self._user_meets(row, conditions),
+            lambda field: self._constants_of(query.item_id or "", field),
+        )
+        if not bound.included and not bound.excluded:
+            return Demand(bound.rule)
+        return self._with_past(bound, row, state)
+
+    async def popular(self, demand: Demand) -> NDArray[np.int32]:
+        """Return the items that may be shown, the most popular first, (M,)."""
+        kept = self._popular.get(demand.rule)
+        if kept is not None and not len(demand.included_nums):
+            return kept
+        return await asyncio.to_thread(self._find_popular, demand)
+
+    def _check(self, expression: Expression, query: Query) -> None:
+        """Refuse now what would later fail together with the rest of its batch."""
+        for condition in expression.conditions():
+            if condition.dataset != "Items" and query.user_id is None:
+                raise InvalidInputError(
+                    f"The filter asks for {condition.dataset}.{condition.field}, so the request "
+                    f"needs a userId."
+                )
+            if condition.dataset == "CurrentUser":
+                self._known_users().name_of(condition.field)
+            elif condition.dataset == "Items":
+                self._items.name_of(condition.field)
+            elif self._release.interaction_types is None:
+                raise InvalidInputError(
+                    f"The filter asks for types of interactions, which release "
+                    f"{self._release.name} does not keep: it was made by an earlier raysys. Build "
+                    f"it again."
+                )
+            for value in condition.values:
+                if isinstance(value, CurrentItem):
+                    self._items.name_of(value.field)
+                    if query.item_id is None:
+                        raise InvalidInputError(
+                            f"The filter asks for CurrentItem.{value.field}, so the request needs "
+                            f"an itemId."
+                        )
+
+    def _known_users(self) -> Table:
+        if self._users is None:
+            raise InvalidInputError(
+                f"The filter asks for CurrentUser, but release {self._release.name} was made of a "
+                f"dataset without a table of users. Import one (`raysys import --users`)."
+            )
+        return self._users
+
+    def _user_meets(self, row: int, conditions: tuple[Condition, ...]) -> bool:
+        found = self._answers.get((row, conditions))
+        if found is None:
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
+            users = self._known_users()
+            one = users.row(row) if row >= 0 else users.row_of_nobody()
+            found = self._answers[row, conditions] = bool(one.all_of(conditions)[0])
+        return found
+
+    def _constants_of(self, item_id: str, field: str) -> tuple[Constant, ...]:
+        num = int(self._release.items.numbers([item_id])[0])
+        return () if num == UNKNOWN_NUM else self._items.constants(field, num - 1)
+
+    def _with_past(self, bound: Bound, row: int, state: UserState) -> Demand:
+        included = self._found_in_past(bound.included, row, state)
+        excluded = self._found_in_past(bound.excluded, row, state)
+        return Demand(bound.rule, included[0], excluded[0], included[1], excluded[1])
+
+    def _found_in_past(
+        self, asked: EventTypes, row: int, state: UserState
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the items of a user's interactions of some types: known ones, and keys of new."""
+        if not asked:
+            return _NO_NUMS, _NO_KEYS
+        released = _NO_NUMS
+        types, histories = self._release.interaction_types, self._release.histories
+        if row >= 0 and types is not None:
+            span = slice(histories.offsets[row], histories.offsets[row + 1])
+            is_asked = np.array([asked.have(name) for name in (None, *types.types.names)])
+            released = histories.item_nums[span][is_asked[types.nums[span]]]
+        have = {name: asked.have(name) for name in {each.event_type for each in state.interactions}}
+        ids = sorted({each.item_id for each in state.interactions if have[each.event_type]})
+        nums = self._release.items.numbers(ids)
+        new = [ids[place] for place in np.flatnonzero(nums == UNKNOWN_NUM).tolist()]
+        known = np.unique(np.concatenate([released, nums]))
+        return known[known != UNKNOWN_NUM], np.sort(keys_of_new_items(new))
+
+    def _find_popular(self, demand: Demand) -> NDArray[np.int32]:
+        is_let = self._masks.mask(demand.rule)
+        if len(demand.included_nums):
+            is_let = is_let.copy()
+            rows = demand.included_nums - 1
+            is_let[rows] |= self._masks.mask(demand.rule.without_includes())[rows]
+        popular = self._release.popular
+        found = popular[is_let[popular - 1]]
+        if not len(demand.included_nums):
+            with self._lock:
+                self._popular[demand.rule] = found
+                while sum(each.nbytes for each in self._popular.values()) > _MOST_BYTES:
+                    self._popular.popitem(last=False)
+        return found
+
+
+def filtering_of(demands: Sequence[Demand | None]) -> Filtering | None:
+    """Return what the shards need to know of the filters of a batch, None where there are none."""
+    if not any(demand is not None and demand.rule != EVERYTHING for demand in demands):
+        return None
+    places: dict[Rule, int] = {}
+    rule_of = [
+        -1 if demand is None else places.setdefault(demand.rule, len(places)) for demand in demands
+    ]
+    included = [_NO_NUMS if demand is None else demand.included_nums for demand in demands]
+    return Filtering(
+        [*places],
+        np.array(rule_of, dtype=np.int64),
+        offsets_of([len(nums) for nums in included]),
+        np.concatenate(included),
+    )
+
+
+def state_of(states: Mapping[str, UserState] | None, user_id: str) -> UserState:
+    """Return what the database knows of a user: nothing, where it is away."""
+    return NO_STATE if states is None else states.get(user_id, NO_STATE)
