@@ -111,6 +111,8 @@ class RequestError(RaysysError):
 
     status = 400
     code = "InvalidInputException"
+    retry_after_s: int | None = None
+    """After how long the same request may succeed; None: not by waiting."""
 
 
 class InvalidInputError(RequestError):
@@ -193,6 +195,7 @@ class TooManyRequestsError(RequestError):
 
     status = 429
     code = "ThrottlingException"
+    retry_after_s = 1
 
 
 class UnavailableError(RequestError):
@@ -200,3 +203,4 @@ class UnavailableError(RequestError):
 
     status = 503
     code = "ServiceUnavailableException"
+    retry_after_s = 1

@@ -1,7 +1,7 @@
 """What each path does: the operations of the runtime and the events, health and the document."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -14,8 +14,10 @@ from raysys.api.wire import (
     campaign_name,
     check_items_dataset,
     encode_answer,
+    encode_ranking,
     parse_events,
     parse_items,
+    parse_ranking,
     parse_recommendations,
 )
 from raysys.config import ServingConfig
@@ -27,7 +29,7 @@ from raysys.errors import (
     UnavailableError,
 )
 from raysys.serving.key_ring import KeyRing
-from raysys.serving.messages import Answer, Query, Recommender
+from raysys.serving.messages import Answer, Query, RankQuery, Recommender
 
 _STRANGERS_WAIT_S = 1.0
 _NOT_READY = error_response(
@@ -67,6 +69,7 @@ class _Operations:
     def routes(self) -> list[Route]:
         return [
             Route("POST", "/recommendations", self.get_recommendations, "read"),
+            Route("POST", "/personalize-ranking", self.get_personalized_ranking, "read"),
             Route("POST", "/events", self.put_events, "write"),
             Route("POST", "/items", self.put_items, "write"),
             Route("GET", "/healthz", self.healthz, None),
@@ -83,11 +86,13 @@ class _Operations:
         query = Query(
             request.user_id, request.item_id, num_results, request.context or {}, weight, seed
         )
-        answer = await self._engine.recommend(query)
-        began = time.perf_counter()
-        response = Response(encode_answer(answer), _headers(answer))
-        self._engine.serialised(time.perf_counter() - began)
-        return response
+        return self._response(await self._engine.recommend(query), encode_answer)
+
+    async def get_personalized_ranking(self, body: bytes, _: Headers) -> Response:
+        request = parse_ranking(body)
+        self._check_campaign(request.campaign_arn)
+        query = RankQuery(request.user_id, request.input_list, request.context or {})
+        return self._response(await self._engine.rank(query), encode_ranking)
 
     async def put_events(self, body: bytes, _: Headers) -> Response:
         tracking_id, events = parse_events(body)
@@ -137,6 +142,12 @@ class _Operations:
 
     async def openapi(self, _body: bytes, _: Headers) -> Response:
         return Response(self._document)
+
+    def _response(self, answer: Answer, encode: Callable[[Answer], bytes]) -> Response:
+        began = time.perf_counter()
+        response = Response(encode(answer), _headers(answer))
+        self._engine.serialised(time.perf_counter() - began)
+        return response
 
     def _check_campaign(self, campaign: str) -> None:
         name = campaign_name(campaign)

@@ -188,6 +188,8 @@ def _uuid(bits: int) -> str:
 
 def error_response(error: RequestError, *headers: Header) -> Response:
     """Return the answer that tells a client of `error` in the wire format."""
+    if error.retry_after_s is not None:
+        headers = (*headers, (b"retry-after", b"%d" % error.retry_after_s))
     return _error(error.status, error.code, str(error), *headers)
 
 

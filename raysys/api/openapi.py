@@ -11,6 +11,8 @@ from raysys.api.shapes import (
     ErrorAnswer,
     EventsRequest,
     ItemsRequest,
+    RankingAnswer,
+    RankingRequest,
     RecommendationsAnswer,
     RecommendationsRequest,
 )
@@ -34,6 +36,7 @@ def openapi_document(max_body_bytes: int) -> dict[str, Any]:
         },
         "paths": {
             "/recommendations": {"post": _get_recommendations(max_body_bytes)},
+            "/personalize-ranking": {"post": _get_ranking(max_body_bytes)},
             "/events": {"post": _put_events(max_body_bytes)},
             "/items": {"post": _put_items(max_body_bytes)},
             "/healthz": {"get": _health("Say that the process lives", "healthz", ready=False)},
@@ -50,6 +53,8 @@ def _schemas() -> dict[str, Any]:
     shapes = (
         RecommendationsRequest,
         RecommendationsAnswer,
+        RankingRequest,
+        RankingAnswer,
         EventsRequest,
         ItemsRequest,
         ErrorAnswer,
@@ -98,15 +103,7 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
             "200": {
                 "description": "The items, best first",
                 "headers": {
-                    **_request_id(),
-                    "x-raysys-release": _header("The release that chose the items"),
-                    "x-raysys-source": _header(
-                        "What chose them", enum=["model", "popular", "similar-items"]
-                    ),
-                    "x-raysys-reason": _header("Why the source is not the one that was asked for"),
-                    "x-raysys-degraded": _header(
-                        "Present when a part was away, so that items may be missing", enum=["true"]
-                    ),
+                    **_answer_headers("model", "popular", "similar-items"),
                     "x-raysys-seed": _header("Of the draws; present when the list could explore"),
                     "x-raysys-items": _header(
                         "How many changes of the items it knows; present when it could explore"
@@ -116,6 +113,35 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
             },
             **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
+    }
+
+
+def _get_ranking(max_body_bytes: int) -> dict[str, Any]:
+    return {
+        "operationId": "GetPersonalizedRanking",
+        "security": _security(),
+        "summary": "Put a list of items into the order that a user would like",
+        "requestBody": _request_body("RankingRequest"),
+        "responses": {
+            "200": {
+                "description": "The whole list, best first; what cannot be scored at its end",
+                "headers": _answer_headers("model", "popular"),
+                "content": _json("RankingAnswer"),
+            },
+            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+        },
+    }
+
+
+def _answer_headers(*sources: str) -> dict[str, Any]:
+    return {
+        **_request_id(),
+        "x-raysys-release": _header("The release that chose the items"),
+        "x-raysys-source": _header("What chose them", enum=[*sources]),
+        "x-raysys-reason": _header("Why the source is not the one that was asked for"),
+        "x-raysys-degraded": _header(
+            "Present when a part was away, so that items may be missing", enum=["true"]
+        ),
     }
 
 
@@ -214,6 +240,11 @@ def _errors(*statuses: int, max_body_bytes: int | None = None) -> dict[str, Any]
             "headers": {
                 **_request_id(),
                 "x-amzn-errortype": _header("The error's class", enum=_ERRORS[status][1]),
+                **(
+                    {"Retry-After": _header("Seconds after which to try again")}
+                    if status in (429, 503)
+                    else {}
+                ),
             },
             "content": _json("ErrorAnswer"),
         }

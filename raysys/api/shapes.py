@@ -57,6 +57,18 @@ class RecommendationsRequest(Struct, rename="camel"):
     metadata_columns: dict[str, Any] | None = None
 
 
+class RankingRequest(Struct, rename="camel"):
+    """What `POST /personalize-ranking` takes."""
+
+    campaign_arn: Id
+    input_list: Annotated[list[Id], Meta(min_length=1, max_length=MAX_NUM_RESULTS)]
+    user_id: Id
+    context: Context | None = None
+    # Refused by name, as above.
+    filter_arn: str | None = None
+    metadata_columns: dict[str, Any] | None = None
+
+
 class EventRequest(Struct, rename="camel"):
     """One member of `eventList`."""
 
@@ -105,6 +117,13 @@ class RecommendationsAnswer(Struct, rename="camel"):
     """What `POST /recommendations` answers, best item first."""
 
     item_list: list[PredictedItem]
+    recommendation_id: str
+
+
+class RankingAnswer(Struct, rename="camel"):
+    """What `POST /personalize-ranking` answers: the whole list, best item first."""
+
+    personalized_ranking: list[PredictedItem]
     recommendation_id: str
 
 

@@ -18,6 +18,8 @@ from raysys.api.shapes import (
     EventsRequest,
     ItemsRequest,
     PredictedItem,
+    RankingAnswer,
+    RankingRequest,
     RecommendationsAnswer,
     RecommendationsRequest,
 )
@@ -27,9 +29,10 @@ from raysys.serving.messages import Answer
 from raysys.state.events import Event
 from raysys.state.items import Item
 
-ShapeT = TypeVar("ShapeT", RecommendationsRequest, EventsRequest, ItemsRequest)
+ShapeT = TypeVar("ShapeT", RecommendationsRequest, RankingRequest, EventsRequest, ItemsRequest)
 
 _RECOMMENDATIONS = msgspec.json.Decoder(RecommendationsRequest)
+_RANKING = msgspec.json.Decoder(RankingRequest)
 _EVENTS = msgspec.json.Decoder(EventsRequest)
 _ITEMS = msgspec.json.Decoder(ItemsRequest)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -67,6 +70,21 @@ def parse_recommendations(body: bytes) -> RecommendationsRequest:
     ):
         if value:
             raise InvalidInputError(f"This server does not know {name}; leave it out.")
+    return request
+
+
+def parse_ranking(body: bytes) -> RankingRequest:
+    """Return the request to rank a list, all members within their bounds.
+
+    Raises:
+        InvalidInputError: the body is not one; the message names each member that is wrong.
+        ResourceNotFoundError: it names a filter, of which there are none.
+    """
+    request = _parsed(body, _RANKING)
+    if request.filter_arn is not None:
+        raise ResourceNotFoundError(f"There is no filter {request.filter_arn[:256]!r} here.")
+    if request.metadata_columns:
+        raise InvalidInputError("This server does not know metadataColumns; leave it out.")
     return request
 
 
@@ -149,12 +167,20 @@ def campaign_name(campaign: str) -> str:
 
 def encode_answer(answer: Answer) -> bytes:
     """Return the body for an answer. A score that is not finite becomes null: none at all."""
+    return _ENCODER.encode(RecommendationsAnswer(_items_of(answer), answer.recommendation_id))
+
+
+def encode_ranking(answer: Answer) -> bytes:
+    """Return the body for a ranked list."""
+    return _ENCODER.encode(RankingAnswer(_items_of(answer), answer.recommendation_id))
+
+
+def _items_of(answer: Answer) -> list[PredictedItem]:
     members: list[Iterable[Any]] = [answer.item_ids]
     members.append(repeat(None) if answer.scores is None else answer.scores)
     if answer.item_reasons is not None:
         members.append(None if reason is None else [reason] for reason in answer.item_reasons)
-    items = list(map(PredictedItem, *members))
-    return _ENCODER.encode(RecommendationsAnswer(items, answer.recommendation_id))
+    return list(map(PredictedItem, *members))
 
 
 def encode_error(message: str) -> bytes:

@@ -23,11 +23,12 @@ from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard, SearchRe
 from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
 from raysys.serving.filtering import GatewayFilters, filtering_of, state_of
 from raysys.serving.item_intake import ItemIntake
-from raysys.serving.messages import Answer, Query
+from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.observer import NoObserver, Observer, Trace, report_of
 from raysys.serving.parts import Parts
 from raysys.serving.ranking import merged_results, search_request
 from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.reranking import asked_of, show_reranked
 from raysys.serving.visitors import Visitor, Visitors
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
@@ -79,8 +80,15 @@ class Engine:
             max_queued=config.max_queued_requests,
             on_batch=self._report,
         )
+        self._rankings: Batcher[RankQuery, Answer] = Batcher(
+            self._rerank,
+            max_batch_size=config.max_batch_size,
+            max_in_flight=_MAX_BATCHES_IN_FLIGHT,
+            max_queued=config.max_queued_requests,
+            on_batch=self._report,
+        )
         self._num_refused = 0
-        """Of the batcher's, those that the observer was told of."""
+        """Of the batchers', those that the observer was told of."""
         self._serialise_s = 0.0
         """What answers took to become bytes, of which the observer was not told yet."""
 
@@ -97,6 +105,14 @@ class Engine:
         if query.filter_name is not None:
             asked.applied = await self._filters.applied(query)
         return await self._batcher.submit(asked)
+
+    async def rank(self, query: RankQuery) -> Answer:
+        """Return all items of a list, best first; parts that are away make a degraded answer.
+
+        Raises:
+            TooManyRequestsError: too many requests wait already.
+        """
+        return await self._rankings.submit(query)
 
     def serialised(self, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""
@@ -156,10 +172,25 @@ class Engine:
             self._recorder.record(slates)
         return answers
 
+    async def _rerank(self, queries: list[RankQuery]) -> list[Answer]:
+        trace = Trace()
+        try:
+            batch = [asked_of(query) for query in queries]
+            await self._place_users(batch, trace)
+            with trace.stage("search"):
+                pairs = list(zip(batch, queries, strict=True))
+                new_ids = await show_reranked(pairs, self._release, self._vectors_of)
+            with trace.stage("finish"):
+                answers, slates = answers_of(batch, self._release, new_ids, time.time_ns() // 1000)
+                self._recorder.record(slates)
+            return answers
+        finally:
+            self._observer.work(trace)
+
     def _report(
         self, answers: Sequence[Answer] | None, size: int, queued_s: float, seconds: float
     ) -> None:
-        num_refused = self._batcher.num_refused - self._num_refused
+        num_refused = self._batcher.num_refused + self._rankings.num_refused - self._num_refused
         self._num_refused += num_refused
         serialise_s, self._serialise_s = self._serialise_s, 0.0
         report = report_of(
@@ -239,17 +270,10 @@ class Engine:
             return
         item_ids = [asked.query.item_id or "" for asked in batch]
         nums: list[int] = self._release.items.numbers(item_ids).tolist()
-        missing = {
-            item_id: num
-            for item_id, num in zip(item_ids, nums, strict=True)
-            if num and num not in self._item_vectors
-        }
-        if missing:
-            if len(self._item_vectors) + len(missing) > _MAX_CACHED_ITEMS:
-                self._item_vectors = {}
-            self._item_vectors |= await self._parts.item_vectors(missing)
+        known = {item_id: num for item_id, num in zip(item_ids, nums, strict=True) if num}
+        vectors = await self._vectors_of(known)
         for asked, num in zip(batch, nums, strict=True):
-            vector = self._item_vectors.get(num)
+            vector = vectors.get(num)
             if not num:
                 asked.reason = "unknown-item"
             elif vector is None:
@@ -259,6 +283,18 @@ class Engine:
                 asked.search_with(vector, "similar-items")
             if asked.applied is not None:
                 asked.obey(self._filters.demand(asked.applied, asked.query, -1, NO_STATE))
+
+    async def _vectors_of(self, nums: Mapping[str, int]) -> dict[int, NDArray[np.float32]]:
+        """Return the vectors, (D,), of items by number, of those whose shard answers."""
+        found = {num: self._item_vectors.get(num) for num in nums.values()}
+        missing = {item_id: num for item_id, num in nums.items() if found[num] is None}
+        if missing:
+            fetched = await self._parts.item_vectors(missing)
+            if len(self._item_vectors) + len(fetched) > _MAX_CACHED_ITEMS:
+                self._item_vectors = {}
+            self._item_vectors |= fetched
+            found |= fetched
+        return {num: vector for num, vector in found.items() if vector is not None}
 
     async def _search(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
         """Give what the shards that answer find to each query that searches or explores.

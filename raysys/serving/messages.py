@@ -36,6 +36,20 @@ class Query:
 
 
 @dataclass(slots=True)
+class RankQuery:
+    """One request to put a list into the order that a user would like, checked.
+
+    Args:
+        item_ids: 1 to 500; of equal ones the first counts.
+        context: as in a `Query`.
+    """
+
+    user_id: str
+    item_ids: list[str]
+    context: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Answer:
     """Items for one query, in the order in which to show them, all from one release.
 
@@ -72,6 +86,9 @@ class Recommender(Protocol):
     """
 
     async def recommend(self, query: Query) -> Answer: ...
+
+    async def rank(self, query: RankQuery) -> Answer:
+        """Return all items of a list, those that the release cannot score at its end."""
 
     def serialised(self, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""

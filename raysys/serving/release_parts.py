@@ -1,6 +1,7 @@
 """What the gateway maps of a release: ids, tables, histories, popularity. No torch, no FAISS."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ from raysys.release import (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ReleaseParts:
     """One release as the gateway knows it."""
 
@@ -55,6 +56,16 @@ class ReleaseParts:
     embedding_dim: int
     history_length: int
     """The newest interactions that the query encoder reads."""
+
+    def popularity_rank(self, item_num: int) -> int:
+        """Return the place of an item in `popular`, from 0."""
+        return int(self._popularity_ranks[item_num])
+
+    @cached_property
+    def _popularity_ranks(self) -> NDArray[np.int32]:
+        ranks = np.zeros(len(self.popular) + 1, np.int32)
+        ranks[self.popular] = np.arange(len(self.popular), dtype=np.int32)
+        return ranks
 
     @classmethod
     def load(cls, release: Release) -> "ReleaseParts":

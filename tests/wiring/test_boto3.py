@@ -28,7 +28,7 @@ from raysys.config import ServingConfig
 from raysys.errors import TooManyRequestsError
 from raysys.serving.item_intake import ItemIntake
 from raysys.serving.key_ring import KeyRing, open_key_ring
-from raysys.serving.messages import Answer, Query
+from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Item, StoredItem
@@ -60,6 +60,11 @@ class CatalogueEngine:
         item_ids = [item_id for item_id in CATALOGUE if item_id not in seen][: query.num_results]
         scores = [1 / (rank + 1) for rank in range(len(item_ids))]
         return Answer(item_ids, scores, "RID-" + "0" * 36, "r-1", "model")
+
+    async def rank(self, query: RankQuery) -> Answer:
+        self.num_requests += 1
+        ranked = sorted(query.item_ids)
+        return Answer(ranked, [1.0, *[None] * (len(ranked) - 1)], "RID-" + "0" * 36, "r-1", "model")
 
     def serialised(self, seconds: float) -> None:
         pass
@@ -172,6 +177,14 @@ def test_recommendations_arrive_as_the_sdk_promises_them(runtime: Any) -> None:
     assert metadata["HTTPHeaders"]["x-raysys-release"] == "r-1"
 
 
+def test_a_ranking_arrives_as_the_sdk_promises_it(runtime: Any) -> None:
+    response = runtime.get_personalized_ranking(
+        campaignArn=CAMPAIGN_ARN, userId="ann", inputList=["b", "a"]
+    )
+    assert response["personalizedRanking"] == [{"itemId": "a", "score": 1.0}, {"itemId": "b"}]
+    assert response["recommendationId"] == "RID-" + "0" * 36
+
+
 def test_an_event_changes_the_very_next_answer(runtime: Any, events: Any) -> None:
     for number in range(20):
         response = put(events, f"film-{number}", f"film-{number}", properties='{"a": "b"}')
@@ -230,7 +243,7 @@ def test_refusals_arrive_as_the_classes_of_the_sdk_and_are_not_retried(
     with pytest.raises(events.exceptions.InvalidInputException, match="not json"):
         put(events, "film-0", properties="not json")
     with pytest.raises(ClientError, match="UnknownOperationException"):
-        runtime.get_personalized_ranking(campaignArn="films", userId="ann", inputList=["a"])
+        runtime.get_action_recommendations(campaignArn="films", userId="ann")
     assert engine.num_requests == 0
 
 

@@ -10,7 +10,7 @@ from raysys.api.app import build_asgi
 from raysys.api.asgi import Application, Message, Route
 from raysys.config import ServingConfig
 from raysys.serving.key_ring import KeyRing
-from raysys.serving.messages import Answer, Query
+from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.state.events import Event
 from raysys.state.items import Item
 
@@ -31,6 +31,7 @@ class FakeEngine:
     )
     failure: Exception | None = None
     queries: list[Query] = field(default_factory=list)
+    rankings: list[RankQuery] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
 
@@ -41,6 +42,11 @@ class FakeEngine:
 
     def serialised(self, seconds: float) -> None:
         pass
+
+    async def rank(self, query: RankQuery) -> Answer:
+        self.rankings.append(query)
+        self._fail()
+        return self.answer
 
     async def put_events(self, events: Sequence[Event]) -> None:
         self._fail()

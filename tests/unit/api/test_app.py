@@ -1,9 +1,10 @@
 """Which path does what."""
 
+import msgspec
 import pytest
 
 from raysys.errors import ReleaseNotFoundError, ServingError, UnavailableError
-from raysys.serving.messages import Answer, Query
+from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.state.items import Item
 from tests.unit.api.client import RECOMMENDATION_ID, FakeEngine, application, call, post
 
@@ -20,6 +21,46 @@ def test_recommendations_are_asked_of_the_engine() -> None:
         "itemList": [{"itemId": "a", "score": 0.75}, {"itemId": "b", "score": 0.25}],
         "recommendationId": RECOMMENDATION_ID,
     }
+
+
+def test_a_ranking_is_asked_of_the_engine() -> None:
+    engine = FakeEngine(answer=Answer(["b", "z"], [1.0, None], RECOMMENDATION_ID, "r-1", "model"))
+    reply = post(
+        "/personalize-ranking",
+        b'{"campaignArn": "films", "userId": "ann", "inputList": ["z", "b"],"context": {"A": "b"}}',
+        engine,
+    )
+    assert engine.rankings == [RankQuery("ann", ["z", "b"], {"A": "b"})]
+    assert reply.json() == {
+        "personalizedRanking": [{"itemId": "b", "score": 1.0}, {"itemId": "z"}],
+        "recommendationId": RECOMMENDATION_ID,
+    }
+    assert reply.headers["x-raysys-source"] == "model"
+
+
+@pytest.mark.parametrize(
+    ("members", "status", "words"),
+    [
+        ({"inputList": []}, 400, "inputList"),
+        ({"inputList": ["i"] * 501}, 400, "inputList"),
+        ({"inputList": [""]}, 400, "inputList"),
+        ({"inputList": None}, 400, "inputList"),
+        ({"userId": None}, 400, "userId"),
+        ({"campaignArn": None}, 400, "campaignArn"),
+        ({"campaignArn": "books"}, 404, "books"),
+        ({"filterArn": "f"}, 404, "filter"),
+        ({"metadataColumns": {"ITEMS": ["A"]}}, 400, "metadataColumns"),
+    ],
+)
+def test_a_ranking_of_nothing_or_too_much_is_refused(
+    members: dict[str, object], status: int, words: str
+) -> None:
+    body = {"campaignArn": "films", "userId": "ann", "inputList": ["a"]} | members
+    engine = FakeEngine()
+    given = {name: value for name, value in body.items() if value is not None}
+    reply = post("/personalize-ranking", msgspec.json.encode(given), engine)
+    assert (reply.status, engine.rankings) == (status, [])
+    assert words in reply.message
 
 
 def test_what_is_not_given_has_a_default() -> None:

@@ -166,6 +166,7 @@ def test_an_error_of_the_engine_reaches_the_client(
 ) -> None:
     reply = post("/recommendations", QUESTION, FakeEngine(failure=failure))
     assert (reply.status, reply.error, reply.message) == (status, code, "no")
+    assert reply.headers.get("retry-after") == ("1" if status in (429, 503) else None)
     assert caplog.records == []
 
 
