@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from raysys.config import GruConfig, TransformerConfig, TwoTowerConfig
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError
@@ -30,6 +31,25 @@ def test_a_loaded_model_is_the_saved_one_ready_to_encode(saved):
     assert not loaded.training
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight), name
+
+
+class Called(TorchFunctionMode):
+    """Remembers by name what is asked of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_normal_numbers_are_drawn_for_weights_that_are_read(saved):
+    with Called() as called:  # torch would load its compiler to draw them for no device
+        load_model(saved[1], vocabulary="abc")
+    assert "empty" in called.names
+    assert "normal_" not in called.names
 
 
 def test_a_model_of_another_vocabulary_is_refused(saved):
