@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples bench-tables bench-update constraints clean
+.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-import bench-examples bench-tables bench-update constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -34,7 +34,10 @@ test: $(READY)  ## all tests
 	$(BIN)/python -m pytest --numprocesses $(NUM_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-unit: $(READY)  ## the tests that start no Ray
-	$(BIN)/python -m pytest tests/unit tests/house --numprocesses $(NUM_AT_ONCE) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests/house tests/unit --numprocesses $(NUM_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+soak: $(READY)  ## twenty times as many examples, and others, of what holds for all examples
+	$(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-profile=soak --numprocesses $(NUM_AT_ONCE) --dist loadfile $(ARGS)
 
 check: $(READY)  ## lint, spelling, types, and the rules of the house
 	$(BIN)/ruff format --check .

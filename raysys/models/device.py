@@ -20,3 +20,17 @@ def usable_gpu() -> torch.device | None:
         return None
     torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda")  # of those that Ray lets this process see, the first
+
+
+def seed_random_numbers(seed: int, device: torch.device) -> None:
+    """Let torch draw the same random numbers from here on, on the CPU and on that device.
+
+    The numbers are those that `torch.manual_seed` begins. That one also notes, for each kind of
+    device that this process never used, from where it was called: 1 ms where the stack is deep.
+
+    Args:
+        seed: in [0, 2**63).
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)

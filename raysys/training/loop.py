@@ -19,6 +19,7 @@ from raysys.dataset.histories import Histories
 from raysys.errors import TrainingError
 from raysys.models.base import EmbeddingModel
 from raysys.models.counted import Counted
+from raysys.models.device import seed_random_numbers
 from raysys.training.checkpoint import Checkpoint, EpochResult, StepResult
 from raysys.training.chosen_items import build_chosen_items
 from raysys.training.communication import Communicator, SingleProcess
@@ -158,8 +159,9 @@ class _Fit:
 
     def _learn(self, epoch: int) -> EpochResult:
         """Learn from every example once; return what it took, without metrics."""
-        seed = (self._settings.seed, self._comm.rank, epoch)
-        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        source = (self._settings.seed, self._comm.rank, epoch)
+        seed = int(np.random.SeedSequence(source).generate_state(1, np.uint64)[0] >> 1)
+        seed_random_numbers(seed, next(self._model.parameters()).device)
         began = time.perf_counter()
         self._model.train()
         totals = np.zeros(2)  # loss, weight

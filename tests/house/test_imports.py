@@ -127,7 +127,8 @@ def _may_import_ray(module: str) -> bool:
 
 
 _PROGRAM = """
-import importlib, json, socket, subprocess, sys, threading
+import gc, importlib, json, os, socket, subprocess, sys, threading
+gc.disable()
 modules, free_of_ray = json.loads(sys.argv[1])
 found = {"broken": [], "starting": [], "with_torch": [], "needing_ray": []}
 
@@ -153,7 +154,6 @@ if ray.is_initialized():
     found["starting"].append("ray")
 
 # Once more, without Ray; what the modules need beside it is loaded already.
-of_ray = {name: sys.modules[name] for name in [*sys.modules] if name.split(".")[0] == "ray"}
 for name in [name for name in sys.modules if name.split(".")[0] in ("ray", "raysys")]:
     del sys.modules[name]
 sys.modules["ray"] = None
@@ -162,8 +162,8 @@ for name in free_of_ray:
         importlib.import_module(name)
     except ImportError:
         found["needing_ray"].append(name)
-sys.modules.update(of_ray)  # Ray has something to do at exit
-print(json.dumps(found))
+print(json.dumps(found), flush=True)
+os._exit(0)  # to take all of that down again would take a second
 """
 
 

@@ -30,7 +30,7 @@ FIELDS = tuple(
 )
 CONFIG = PipelineConfig(
     model=TwoTowerConfig(),
-    training=TrainingConfig(learning_rate=5e-3, weight_decay=1.0, batch_size=256, max_epochs=12),
+    training=TrainingConfig(learning_rate=1e-2, weight_decay=1.0, batch_size=256, max_epochs=6),
 )
 USER_NUMS = np.arange(1, NUM_USERS + 1)
 

@@ -25,7 +25,7 @@ NUM_ITEMS = 13
 BEGINNING = 13
 VIEW, BUY = 1, 2
 SECOND_US, DAY_US = 1_000_000, 86_400_000_000
-TRAINING = TrainingConfig(learning_rate=0.02, batch_size=8, max_epochs=15)
+TRAINING = TrainingConfig(learning_rate=0.04, batch_size=16, max_epochs=10)
 KINDS: list[SequenceConfig] = [
     GruConfig(hidden_dimension=16, bptt=4, dropout=0.0),
     TransformerConfig(hidden_dimension=16, window=2, num_layers=1, dropout=0.0),

@@ -61,7 +61,8 @@ def test_a_score_is_the_log_of_how_likely_it_follows_less_so_much_of_its_popular
     # Histories of two: the one is always the other's context. Items 1 to 4 in known proportions.
     counts = np.array([[0, 90, 60, 20], [90, 0, 25, 25], [60, 25, 0, 15], [20, 25, 15, 0]])
     lists = [[i + 1, j + 1] for i in range(4) for j in range(i) for _ in range(counts[i, j])]
-    config = config_of(discount, batch_size=len(lists) * 2, max_epochs=300, ema_decay=0.9)
+    settings = {"batch_size": len(lists) * 2, "max_epochs": 100, "learning_rate": 0.05}
+    config = config_of(discount, ema_decay=0.9, **settings)
     model = model_for(config, 4)
     fit(model, histories_of(lists), config=config)
     popularity = counts.sum(axis=0) / counts.sum()
