@@ -30,12 +30,14 @@ _random = random.SystemRandom()
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000  # below those that Linux gives to outgoing connections
 
 # HAProxy's template opens its metrics and statistics pages on every interface and has no setting
-# for it, so HAProxy is started through this: it narrows the configuration first.
+# for it, so HAProxy is started through this: it narrows the configuration first. Requests alone
+# come in where `http_options.host` says; whether others may, each gateway decides when it starts.
 _WRAPPER = """#!/bin/sh
 # Starts HAProxy for Ray Serve with its statistics and metrics pages on loopback only.
+requests='/^frontend http_frontend/,/^backend/'
 for argument in "$@"; do
     case "$argument" in
-    *.cfg) sed -i -e 's/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$argument" ;;
+    *.cfg) sed -i -e "$requests"'!s/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$argument" ;;
     esac
 done
 exec {haproxy} "$@"

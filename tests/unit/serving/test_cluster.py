@@ -23,9 +23,11 @@ from raysys.serving.cluster import (
 HAPROXY_CONFIG = """frontend prometheus
     bind :9101
 frontend http_frontend
-    bind 127.0.0.1:8000
+    bind HOST:8000
 backend app
     server one 127.0.0.1:30000
+frontend grpc_frontend
+    bind *:9000
 listen stats
   bind *:8404
 """
@@ -76,7 +78,10 @@ def test_a_directory_that_is_too_long_for_sockets_is_refused(tmp_path: Path) -> 
         fast_serve_environment(tmp_path / ("x" * 60))
 
 
-def test_haproxy_is_started_with_every_page_on_loopback(directory: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "*", "10.0.0.7"])
+def test_haproxy_is_started_with_every_page_on_loopback_and_takes_requests_where_it_is_told(
+    host: str, directory: Path
+) -> None:
     environment = fast_serve_environment(directory)
     wrapper = Path(environment["RAY_SERVE_HAPROXY_BINARY_PATH"])
     wrapper.write_text(
@@ -85,11 +90,11 @@ def test_haproxy_is_started_with_every_page_on_loopback(directory: Path) -> None
             for line in wrapper.read_text().splitlines(keepends=True)
         )
     )
-    Path("haproxy.cfg").write_text(HAPROXY_CONFIG)
+    Path("haproxy.cfg").write_text(HAPROXY_CONFIG.replace("HOST", host))
     command = [str(wrapper), "-db", "-f", "haproxy.cfg", "-dR"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     binds = [line.split()[1] for line in shown.splitlines() if " bind " in line]
-    assert binds == ["127.0.0.1:9101", "127.0.0.1:8000", "127.0.0.1:8404"]
+    assert binds == ["127.0.0.1:9101", f"{host}:8000", "127.0.0.1:9000", "127.0.0.1:8404"]
     assert "    server one 127.0.0.1:30000" in shown.splitlines()
 
 
