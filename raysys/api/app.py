@@ -15,6 +15,7 @@ from raysys.api.wire import (
     check_items_dataset,
     encode_answer,
     encode_ranking,
+    filter_name,
     parse_events,
     parse_items,
     parse_ranking,
@@ -84,7 +85,14 @@ class _Operations:
         num_results = request.num_results or DEFAULT_NUM_RESULTS
         weight, seed = parse_exploration(headers)
         query = Query(
-            request.user_id, request.item_id, num_results, request.context or {}, weight, seed
+            request.user_id,
+            request.item_id,
+            num_results,
+            request.context or {},
+            weight,
+            seed,
+            None if request.filter_arn is None else filter_name(request.filter_arn),
+            request.filter_values or {},
         )
         return self._response(await self._engine.recommend(query), encode_answer)
 

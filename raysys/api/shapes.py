@@ -36,6 +36,13 @@ Context = Annotated[
     ],
     Meta(max_length=150),
 ]
+FilterValues = Annotated[
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=50, pattern=_ATTRIBUTE_NAME)],
+        Annotated[str, Meta(max_length=1000)],
+    ],
+    Meta(max_length=25),
+]
 PropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_PROPERTIES_LENGTH)]
 ItemPropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_ITEM_PROPERTIES_LENGTH)]
 RecommendationId = Annotated[str, Meta(min_length=1, max_length=40, pattern=_NO_CONTROL_CHARACTERS)]
@@ -49,9 +56,10 @@ class RecommendationsRequest(Struct, rename="camel"):
     item_id: Id | None = None
     num_results: NumResults | None = None
     context: Context | None = None
+    filter_arn: Id | None = None
+    filter_values: FilterValues | None = None
     # What follows belongs to the AWS shape and is refused by name, since to leave it out in
     # silence would answer with items that the client asked not to see.
-    filter_arn: str | None = None
     recommender_arn: str | None = None
     promotions: list[Any] | None = None
     metadata_columns: dict[str, Any] | None = None

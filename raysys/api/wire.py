@@ -42,7 +42,6 @@ _CREATION_TIME_KEYS = ("creationTimestamp", "CREATION_TIMESTAMP")
 _LARGEST_CLOCK_ERROR_S = 86_400
 
 _ARN = re.compile(r"arn:[a-z\d-]+:personalize:[^:]*:[^:]*:(.+)")
-_CAMPAIGN_ARN = re.compile(r"arn:[a-z\d-]+:personalize:[^:]*:[^:]*:campaign/([^:/]+)")
 
 
 def parse_recommendations(body: bytes) -> RecommendationsRequest:
@@ -50,7 +49,7 @@ def parse_recommendations(body: bytes) -> RecommendationsRequest:
 
     Raises:
         InvalidInputError: the body is not one; the message names each member that is wrong.
-        ResourceNotFoundError: it names a filter or a recommender, of which there are none.
+        ResourceNotFoundError: it names a recommender, of which there are none.
     """
     request = _parsed(body, _RECOMMENDATIONS)
     if request.user_id is None and request.item_id is None:
@@ -58,8 +57,11 @@ def parse_recommendations(body: bytes) -> RecommendationsRequest:
             "1 validation error detected: userId and itemId are both null; give userId for what a "
             "user may like, or itemId for items like another one"
         )
-    if request.filter_arn is not None:
-        raise ResourceNotFoundError(f"There is no filter {request.filter_arn[:256]!r} here.")
+    if request.filter_values and request.filter_arn is None:
+        raise InvalidInputError(
+            "1 validation error detected: filterValues are given, but no filterArn says whose; "
+            "without it nothing would be filtered"
+        )
     if request.recommender_arn is not None:
         raise ResourceNotFoundError(
             f"There is no recommender {request.recommender_arn[:256]!r} here; name a campaign."
@@ -154,15 +156,25 @@ def campaign_name(campaign: str) -> str:
     Raises:
         InvalidInputError: an ARN of something else.
     """
-    if not campaign.startswith("arn:"):
-        return campaign
-    match = _CAMPAIGN_ARN.fullmatch(campaign)
-    if match is None:
+    return _name_in(campaign, "campaign")
+
+
+def filter_name(filter_arn: str) -> str:
+    """Return the name in a filter's ARN, as `campaign_name` does."""
+    return _name_in(filter_arn, "filter")
+
+
+def _name_in(given: str, kind: str) -> str:
+    if not given.startswith("arn:"):
+        return given
+    match = _ARN.fullmatch(given)
+    found, _, name = match.group(1).partition("/") if match else ("", "", "")
+    if found != kind or not name or set(name) & set(":/"):
         constraint = (
-            "be a campaign's name, or its ARN arn:aws:personalize:REGION:ACCOUNT:campaign/NAME"
+            f"be a {kind}'s name, or its ARN arn:aws:personalize:REGION:ACCOUNT:{kind}/NAME"
         )
-        raise _refused(campaign, "campaignArn", constraint)
-    return match.group(1)
+        raise _refused(given, f"{kind}Arn", constraint)
+    return name
 
 
 def encode_answer(answer: Answer) -> bytes:

@@ -103,6 +103,11 @@ COMMANDS = {
         "answer over HTTP from a release, on a Ray of its own",
         declarations.declare_serve,
     ),
+    "filter": Command(
+        "raysys.commands.filter",
+        "create, list and delete the filters that requests may name",
+        declarations.declare_filter,
+    ),
     "keys": Command(
         "raysys.commands.keys",
         "create, list and revoke the keys with which clients ask",

@@ -385,24 +385,8 @@ def declare_keys(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def add(name: str, summary: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=summary, description=summary)
-        action.add_argument(
-            "--database", default="sqlite:///raysys.db", metavar="URL", help=_A_DATABASE
-        )
-        action.add_argument(
-            "--dataset-group",
-            default=DEFAULT_DATASET_GROUP,
-            metavar="NAME",
-            help="the key is good for its campaigns alone (default: %(default)s)",
-        )
-        # Its own default would overwrite what was said before the action.
-        action.add_argument(
-            "--json",
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help="print one JSON object as the last line",
-        )
-        return action
+        about_group = "the key is good for its campaigns alone"
+        return _action_on_database(actions, name, summary, about_group)
 
     create = add("create", "make a key, and show its secret this once")
     create.add_argument(
@@ -425,6 +409,54 @@ def declare_keys(parser: argparse.ArgumentParser) -> None:
     revoke = add("revoke", "refuse a key from now on, for good")
     revoke.add_argument("key_id", metavar="KEY_ID")
     add("reseal", "seal every secret anew, with the first key in RAYSYS_MASTER_KEY")
+
+
+def declare_filter(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        return _action_on_database(actions, name, summary, "whose campaigns obey it")
+
+    create = add("create", "check an expression, and let requests name it")
+    create.add_argument("name", metavar="NAME", help="letters, digits, - and _, at most 63")
+    create.add_argument(
+        "expression", metavar="EXPRESSION", help="such as 'INCLUDE ItemID WHERE Items.PRICE < $MAX'"
+    )
+    create.add_argument(
+        "--release",
+        type=Path,
+        metavar="PATH",
+        help="check that this release, or the newest of this directory, has the columns",
+    )
+    add("list", "say which filters there are")
+    delete = add("delete", "requests that name it are refused from now on")
+    delete.add_argument("name", metavar="NAME")
+
+
+def _action_on_database(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    about_group: str,
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=summary, description=summary)
+    action.add_argument(
+        "--database", default="sqlite:///raysys.db", metavar="URL", help=_A_DATABASE
+    )
+    action.add_argument(
+        "--dataset-group",
+        default=DEFAULT_DATASET_GROUP,
+        metavar="NAME",
+        help=f"{about_group} (default: %(default)s)",
+    )
+    # Its own default would overwrite what was said before the action.
+    action.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print one JSON object as the last line",
+    )
+    return action
 
 
 def declare_export_events(parser: argparse.ArgumentParser) -> None:

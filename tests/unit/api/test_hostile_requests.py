@@ -142,7 +142,40 @@ RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
     "a bad name in a context": (ask(context={"a b": "c"}), INVALID, "'a b' at 'context.key'"),
     "a list for a context": (ask(context=["DEVICE"]), INVALID, "at 'context'.*an object"),
     "a context value of 1,001": (ask(context={"A": "v" * 1001}), INVALID, "at 'context.A.value'"),
-    "a filter": (ask(filterArn=ARN + "filter/unseen"), NOT_FOUND, "no filter"),
+    "a filter": (ask(filterArn=ARN + "filter/unseen"), ACCEPTED, ""),
+    "a filter by name": (ask(filterArn="unseen", filterValues={"A": "1"}), ACCEPTED, ""),
+    "a campaign for a filter": (ask(filterArn=ARN + "campaign/films"), INVALID, "at 'filterArn'"),
+    "a path for a filter": (ask(filterArn=ARN + "filter/a/../b"), INVALID, "at 'filterArn'"),
+    "an empty filter": (ask(filterArn=""), INVALID, "at 'filterArn'"),
+    "a control character": (ask(filterArn="a\u0000b"), INVALID, "at 'filterArn'"),
+    "a number for a filter": (ask(filterArn=7), INVALID, "at 'filterArn'.*a string"),
+    "values of no filter": (ask(filterValues={"A": "1"}), INVALID, "no filterArn"),
+    "no values of no filter": (ask(filterValues={}), ACCEPTED, ""),
+    "26 filter values": (
+        ask(filterArn="f", filterValues={f"A{n}": "1" for n in range(26)}),
+        INVALID,
+        "at 'filterValues'.*less than or equal to 25",
+    ),
+    "a filter value of 1,001": (
+        ask(filterArn="f", filterValues={"A": "1" * 1001}),
+        INVALID,
+        "at 'filterValues.A.value'",
+    ),
+    "a number among filter values": (
+        ask(filterArn="f", filterValues={"A": 1}),
+        INVALID,
+        "at 'filterValues.A.value'.*a string",
+    ),
+    "a bad name of a filter value": (
+        ask(filterArn="f", filterValues={"$A": "1"}),
+        INVALID,
+        "at 'filterValues.key'",
+    ),
+    "a long name of a filter value": (
+        ask(filterArn="f", filterValues={"A" * 51: "1"}),
+        INVALID,
+        "at 'filterValues.key'",
+    ),
     "a recommender": (ask(recommenderArn=ARN + "recommender/r"), NOT_FOUND, "no recommender"),
     "a promotion": (ask(promotions=[{"name": "p"}]), INVALID, "promotions"),
     "metadata columns": (ask(metadataColumns={"ITEMS": ["TITLE"]}), INVALID, "metadataColumns"),
@@ -329,7 +362,7 @@ REQUEST = st.fixed_dictionaries(
     optional={
         name: JSON | st.just("tracker") | st.text(max_size=3)
         for name in ("userId", "itemId", "numResults", "campaignArn", "context", "promotions")
-        + ("filterArn", "metadataColumns", "trackingId", "sessionId")
+        + ("filterArn", "filterValues", "metadataColumns", "trackingId", "sessionId")
     },
 )
 EVENT = st.fixed_dictionaries(
