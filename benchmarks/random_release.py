@@ -93,7 +93,9 @@ def publish_random_release(
             network, draft.path / MODEL_DIRECTORY, num_users=num_users, vocabulary=items.hash
         )
         embeddings = encode_catalogue(network)
-        build_partitions(draft.path / INDEX_DIRECTORY, embeddings, items.ids, index, items.hash)
+        note = build_partitions(
+            draft.path / INDEX_DIRECTORY, embeddings, items.ids, index, items.hash
+        )
         fit_cold_start(embeddings, table, counts[1:]).save(draft.path)
         config = PipelineConfig(model=model, index=index)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))
@@ -106,7 +108,7 @@ def publish_random_release(
             num_items=num_items,
             num_users=num_users,
             num_partitions=index.num_partitions,
-            index_factory=index.factory,
+            index_factory=note.factory,
             watermark=datetime.fromtimestamp(int(histories.occurred_at_us.max()) / 1e6, UTC),
             metrics={},
             lineage={"seed": seed},

@@ -38,7 +38,7 @@ from raysys.config import DEFAULT_DATASET_GROUP, PipelineConfig, parse_config
 from raysys.errors import DamagedReleaseError, ReleaseMismatchError, ReleaseNotFoundError
 from raysys.hashing import sha256_of_file
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST_NAME = "manifest.json"
 CONFIG = "config.json"
 METRICS = "metrics.json"

@@ -35,6 +35,7 @@ from raysys.index.build import build_partitions
 from raysys.index.cold_start import fit_cold_start
 from raysys.index.files import IndexNote
 from raysys.index.new_items import ItemTower
+from raysys.logs.calls import runner
 from raysys.models.base import EmbeddingModel
 from raysys.models.counted import Counted
 from raysys.models.encode import encode_catalogue, encode_histories
@@ -60,6 +61,8 @@ from raysys.training.warm_start import WarmStart
 
 _CHECKPOINTS = "checkpoints"
 _LIBRARIES = ("ray", "torch", "faiss-cpu", "faiss-gpu", "pyarrow", "numpy")
+
+_MOST_QUERIES = 1_000  # by which an index is tuned and measured
 
 WriteModel = Callable[[Material, Path], None]
 """Writes `MODEL_DIRECTORY` below a draft that holds all files of the material."""
@@ -187,7 +190,7 @@ def reindexed(release: Release, releases: Path, index: IndexConfig) -> Release:
 
     Raises:
         DamagedReleaseError: a file of `release` is not the one that was published.
-        ConfigError: FAISS cannot build such an index from these vectors.
+        ConfigError: FAISS cannot build such an index from these vectors, or it finds too little.
     """
     release.verify()
     manifest = release.manifest
@@ -222,7 +225,7 @@ def _write_index(
     items = Vocabulary.open(draft / ITEM_VOCABULARY)
     users = Vocabulary.open(draft / USER_VOCABULARY)
     histories = Histories.open(draft / HISTORIES)
-    sample = histories.take(np.arange(min(len(histories), 1000))).inputs()
+    sample = histories.take(np.arange(0, len(histories), _every(len(histories)))).inputs()
     user_nums = users.numbers(sample.user_ids, num_buckets=model.num_user_buckets)
     queries = encode_histories(model, sample, user_nums=user_nums)
     return build_partitions(
@@ -232,7 +235,13 @@ def _write_index(
         index,
         items.hash,
         queries=queries,
+        run=runner(),
     )
+
+
+def _every(num_histories: int) -> int:
+    """Return the step that picks at most `_MOST_QUERIES` of them evenly."""
+    return max(1, -(-num_histories // _MOST_QUERIES))
 
 
 def _write_cold_start(draft: Path, model: EmbeddingModel, vectors: NDArray[np.float32]) -> None:

@@ -9,7 +9,7 @@ from raysys.commands import job_page
 from raysys.commands.building import build_release, reindexed, trained_before
 from raysys.commands.console import Console
 from raysys.commands.material import Material
-from raysys.commands.train import show_on_job_page, show_report
+from raysys.commands.train import show_index, show_on_job_page, show_report
 from raysys.config import IndexConfig, PipelineConfig, parse_config
 from raysys.errors import DatasetError, ReleaseNotFoundError, TrainingError
 from raysys.evaluation.report import Report
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         job_page.add({"release": release.name})
     release.verify()
     console.say(f"  release {release.name} in {arguments.releases}")
+    show_index(release, console)
     manifest = release.manifest
     return {
         "release": str(release.path),

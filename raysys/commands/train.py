@@ -18,6 +18,7 @@ from raysys.config import EnsembleConfig, PipelineConfig, TrainingConfig, load_c
 from raysys.dataset.dataset import open_dataset
 from raysys.errors import ConfigError
 from raysys.evaluation.report import Report
+from raysys.index.shard import read_note
 from raysys.recipes import recipe_named
 from raysys.release import Release
 from raysys.training.sufficiency import check_sufficient
@@ -92,7 +93,14 @@ def show_published(
     """Print how good a new release is and where it lies, and show it on the job page."""
     show_report(report, console)
     console.say(f"  release {release.name} in {releases}")
+    show_index(release, console)
     show_on_job_page(release, report, **more)
+
+
+def show_index(release: Release, console: Console) -> None:
+    """Print which kind of index a release has, how well it finds, and why it is this one."""
+    note = read_note(release)
+    console.say(f"  index {note.summary()}\n    {note.why}")
 
 
 def show_report(report: Report, console: Console) -> None:

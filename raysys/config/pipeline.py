@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from raysys.config.base import Config
+from raysys.config.base import Config, Share
 from raysys.config.feedback import FeedbackConfig
 from raysys.config.models import GruConfig, ItemToItemConfig, ModelConfig, TwoTowerConfig
 from raysys.config.splits import LeaveLastOut, SplitConfig, UserSplit
@@ -28,10 +28,18 @@ class EvaluationConfig(Config):
 class IndexConfig(Config):
     """How candidates are found."""
 
-    factory: str = "Flat"
-    """A `faiss.index_factory` string, for inner product."""
+    factory: str = "auto"
+    """`auto` chooses from the catalogue's size (`raysys.index.choice`); else a string for
+    `faiss.index_factory`, for inner product."""
     num_partitions: int = Field(4, ge=1, le=1024)
     """Parts that FAISS searches at once. Data of the release; shards are settings of serving."""
+    min_recall: Share = 0.95
+    """Mean share of the true 10 and of the true 100 best that an approximate index must find; below
+    it nothing is published."""
+    memory_gib: float = Field(8.0, gt=0)
+    """What all shards of the release together may take, by which `auto` chooses."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """What shards will search on, by which `auto` chooses: those with a GPU search exactly."""
 
 
 class PipelineConfig(Config):

@@ -4,7 +4,7 @@ Letters for shapes:
     B  queries    D  width of an embedding    n  rows of this partition    M  rows found per query
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from raysys.errors import DamagedReleaseError
 from raysys.evaluation.exclusion import Exclusions, ItemLists
 from raysys.evaluation.topk import TopK, exact_top_k, merge_top_k, rescore
 from raysys.index import kinds
+from raysys.index.approximate import Banned, Finder
+from raysys.index.effort import Effort
 from raysys.index.files import IndexNote, nums_name, searchable_name, vectors_name
 
 # With this share of the rows left to choose from, or less, scoring them all is at once exact and
@@ -28,8 +30,7 @@ _SELECTIVE_SHARE_OF_FILTERS = 0.2
 _ALWAYS_EXACT_ROWS = 1 << 14
 # Rows that are allowed are copied before they are scored, so many at a time.
 _BLOCK_ROWS = 1 << 15
-# Where FAISS cannot leave rows out: how many more than on average are fetched.
-_MARGIN = 1.5
+_MISPLACED = 8  # more than asked for: rounding may misplace some about the border of a list
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +44,8 @@ class Partition:
     searchable: Any
     """The FAISS index over the same rows; also keeps the memory of an exact one's vectors."""
     obeys_selectors: bool
+    k_factor: int = 1
+    """How many times as many items as are wanted FAISS is asked for: see `Effort`."""
 
     @classmethod
     def open(cls, directory: Path, number: int, note: IndexNote) -> "Partition":
@@ -55,7 +58,7 @@ class Partition:
             path = str(directory / searchable_name(number))
             searchable = faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
             nums = np.load(directory / nums_name(number), mmap_mode="r", allow_pickle=False)
-            if kinds.is_exact(searchable):
+            if note.keeps_vectors:
                 vectors = kinds.flat_vectors(searchable)
             else:
                 path = str(directory / vectors_name(number))
@@ -73,7 +76,13 @@ class Partition:
                 f"{searchable.ntotal} searchable rows, width {note.embedding_dim} in its note. "
                 f"Build the release again."
             )
-        return cls(nums, vectors, searchable, note.supports_selectors)
+        opened = cls(nums, vectors, searchable, note.supports_selectors)
+        return opened.with_effort(note.effort)
+
+    def with_effort(self, effort: Effort) -> "Partition":
+        """Return the partition searched with another effort; the old one must not be used then."""
+        kinds.set_effort(self.searchable, effort)
+        return replace(self, k_factor=effort.k_factor)
 
     def search_exactly(
         self,
@@ -105,61 +114,31 @@ class Partition:
         """Return up to k items of high score for each query, but for its row of `excluded`.
 
         FAISS finds, the product's own scores and tie rule rank. What FAISS returns is checked
-        against the exclusions and `allowed` once more. A query to which FAISS gives fewer than k of
-        the items that it may have, or to which few are left, is answered exactly instead.
+        against the exclusions and `allowed`. A query to which FAISS gives fewer than k of the items
+        that it may have, or to which few are left, is answered exactly instead.
 
         Args:
             allowed: (n,) the rows that may be found. None: all.
         """
-        num_allowed, among = len(self.nums), None
+        num_rows = num_allowed = len(self.nums)
         if allowed is not None:
             num_allowed = int(np.count_nonzero(allowed))
-            few = max(k, _ALWAYS_EXACT_ROWS, _SELECTIVE_SHARE_OF_FILTERS * len(self.nums))
+            few = max(k, _ALWAYS_EXACT_ROWS, _SELECTIVE_SHARE_OF_FILTERS * num_rows)
             if num_allowed <= few:
                 return self.search_exactly(queries, k, excluded, allowed)
-            among = kinds.selector_of(allowed)
-        width = min(2 * k + 16, len(self.nums))  # room for what a compressed score misplaces
-        found = np.full((len(queries), width), -1, dtype=np.int64)
-        exactly = []
-        with kinds.one_thread():
-            for row, query in enumerate(queries):
-                banned = self._rows_of(excluded.item_nums[slice(*excluded.offsets[row : row + 2])])
-                lost = banned if allowed is None else banned[allowed[banned]]
-                num_left = num_allowed - len(lost)
-                if num_left > max(k, _SELECTIVE_SHARE * len(self.nums)):
-                    rows = self._find(query, width, banned, allowed, among)
-                    found[row, : len(rows)] = rows
-                if np.count_nonzero(found[row] >= 0) < min(k, num_left):
-                    exactly.append(row)
-                    found[row] = -1
+        banned = Banned(self.nums, excluded, len(queries), allowed)
+        num_left = num_allowed - banned.counts
+        finder = Finder(self.searchable, banned, allowed, obeys_selectors=self.obeys_selectors)
+        is_asked = num_left > np.maximum(k, _SELECTIVE_SHARE * num_rows)
+        found = finder.rows(queries, k * self.k_factor + _MISPLACED, is_asked)
+        exactly = np.flatnonzero(np.count_nonzero(found >= 0, axis=1) < np.minimum(k, num_left))
+        found[exactly] = -1
         top = rescore(queries, self.vectors, self.nums, found, k)
-        if exactly:
+        if len(exactly):
             lists = Exclusions.of_rows(excluded, exactly)
             some = self.search_exactly(queries[exactly], k, lists, allowed)
             top.item_nums[exactly], top.scores[exactly] = some.item_nums, some.scores
         return top
-
-    def _find(
-        self,
-        query: NDArray[np.float32],
-        width: int,
-        banned: NDArray[np.int64],
-        allowed: NDArray[np.bool_] | None,
-        among: Any,
-    ) -> NDArray[np.int64]:
-        """Return at most `width` distinct rows, best first as FAISS sees it, none of `banned`."""
-        if self.obeys_selectors:
-            rows = kinds.search_without(self.searchable, query, width, banned, among)
-        else:
-            fetched = width + len(banned)
-            if allowed is not None:  # as many more as others stand among them
-                fetched = int(_MARGIN * fetched * len(allowed) / np.count_nonzero(allowed))
-            fetched = min(fetched, len(self.nums))
-            rows = self.searchable.search(query[None, :], fetched)[1][0]
-        rows = rows[(rows >= 0) & ~np.isin(rows, banned)]
-        if allowed is not None:
-            rows = rows[allowed[rows]]
-        return rows[:width]
 
     def rank(
         self, queries: NDArray[np.float32], k: int, items: ItemLists, *, by_cosine: bool

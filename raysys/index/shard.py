@@ -12,6 +12,7 @@ Letters for shapes:
     B  queries    D  width of an embedding    N  items of the shard    K  results of a query
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,11 +86,30 @@ class Shard:
             ]
         else:
             lists = excluded or Exclusions.from_lists([[]] * len(queries))
-            parts = [
-                part.search_approximately(queries, k, lists, mask)
-                for part, mask in zip(self.partitions, masks, strict=True)
-            ]
+            return self._search_approximately(queries, k, lists, masks)
         return merged(parts, k)
+
+    def _search_approximately(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        excluded: ItemLists,
+        masks: Sequence[NDArray[np.bool_] | None],
+    ) -> TopK:
+        """Ask each partition for its share of a list, and for all of it where that falls short."""
+
+        def of_each(asked: NDArray[np.float32], size: int, lists: ItemLists) -> TopK:
+            parts = zip(self.partitions, masks, strict=True)
+            found = [part.search_approximately(asked, size, lists, mask) for part, mask in parts]
+            return merged(found, k)
+
+        share = share_of_partition(k, len(self.partitions))
+        top = of_each(queries, share, excluded)
+        short = np.flatnonzero(np.count_nonzero(top.item_nums, axis=1) < k)
+        if share < k and len(short):
+            some = of_each(queries[short], k, Exclusions.of_rows(excluded, short))
+            top.item_nums[short], top.scores[short] = some.item_nums, some.scores
+        return top
 
     def search_by_cosine(
         self,
@@ -164,7 +184,7 @@ def open_shard(release: Release, shard: int, num_shards: int, *, wants_gpu: bool
         DamagedReleaseError, ReleaseMismatchError: the release's index cannot be used.
         ServingError: there are fewer partitions than shards.
     """
-    note = _read_note(release)
+    note = read_note(release)
     release.check_vocabulary("index", note.vocabulary)
     numbers = partitions_of_shard(shard, num_shards, note.num_partitions)
     if not numbers:
@@ -177,7 +197,7 @@ def open_shard(release: Release, shard: int, num_shards: int, *, wants_gpu: bool
         *(
             f"{DIRECTORY}/{name}"
             for number in numbers
-            for name in partition_names(number, is_exact=note.is_exact)
+            for name in partition_names(number, keeps_vectors=note.keeps_vectors)
         )
     )
     opened = open_partitions(release.path / DIRECTORY, numbers, note)
@@ -204,6 +224,16 @@ def open_partitions(directory: Path, numbers: Sequence[int], note: IndexNote) ->
     return Shard(note, partitions)
 
 
+def share_of_partition(k: int, num_partitions: int) -> int:
+    """Return how many of the k best of several partitions at most are in one of them.
+
+    Items lie in partitions by the hash of their id, so the number has the binomial distribution;
+    this is its mean and four standard deviations. With one partition it is k.
+    """
+    mean = k / num_partitions
+    return min(k, math.ceil(mean + 4 * math.sqrt(mean * (1 - 1 / num_partitions))))
+
+
 def _all_rows(part: Partition) -> list[slice]:
     starts = range(0, max(1, len(part.nums)), _BLOCK_ROWS)
     return [slice(start, start + _BLOCK_ROWS) for start in starts]
@@ -216,7 +246,12 @@ def _joined(partitions: list[Partition]) -> Partition:
     return Partition(nums[order], vectors, None, obeys_selectors=False)
 
 
-def _read_note(release: Release) -> IndexNote:
+def read_note(release: Release) -> IndexNote:
+    """Return what a release says of its index.
+
+    Raises:
+        DamagedReleaseError: it cannot be read.
+    """
     try:
         return IndexNote.model_validate(release.read_json(f"{DIRECTORY}/{NOTE_NAME}"))
     except (OSError, ValidationError) as error:

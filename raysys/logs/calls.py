@@ -11,7 +11,7 @@ import ray
 import ray.data
 
 from raysys.errors import RaysysError
-from raysys.logs.call import Call, failed
+from raysys.logs.call import Call, RunCalls, failed, run_here
 
 
 def run_calls(calls: Sequence[Call]) -> Iterator[Any]:
@@ -38,6 +38,11 @@ def run_calls(calls: Sequence[Call]) -> Iterator[Any]:
             if isinstance(report, RaysysError):
                 raise report
             yield report
+
+
+def runner() -> RunCalls:
+    """Return what runs calls side by side where this process is connected to Ray, else here."""
+    return run_calls if ray.is_initialized() else run_here
 
 
 def _perform(batch: pa.Table) -> Iterator[pa.Table]:

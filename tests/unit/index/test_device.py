@@ -72,7 +72,7 @@ def test_candidates_are_searched_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_shard_with_a_gpu_searches_an_approximate_kind_exactly(tmp_path: Path) -> None:
     ids = [f"item-{number}" for number in range(300)]
-    config = IndexConfig(factory="PQ2x4", num_partitions=2)
+    config = IndexConfig(factory="PQ2x4", num_partitions=2, min_recall=0)
     note = build_partitions(tmp_path, vectors(300), ids, config, "hash")
     opened = open_partitions(tmp_path, [0, 1], note)
     assert opened.log_sum_exp(vectors(3)) is None

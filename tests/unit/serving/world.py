@@ -196,7 +196,7 @@ class World:
             directory / "index",
             embeddings(),
             ITEM_IDS,
-            IndexConfig(factory=factory, num_partitions=NUM_PARTITIONS),
+            IndexConfig(factory=factory, num_partitions=NUM_PARTITIONS, min_recall=0),
             vocabulary.hash,
         )
         histories = Histories.from_lists(
