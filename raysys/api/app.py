@@ -93,13 +93,19 @@ class _Operations:
             seed,
             None if request.filter_arn is None else filter_name(request.filter_arn),
             request.filter_values or {},
+            metadata_columns=(request.metadata_columns or {}).get("ITEMS", ()),
         )
         return self._response(await self._engine.recommend(query), encode_answer)
 
     async def get_personalized_ranking(self, body: bytes, _: Headers) -> Response:
         request = parse_ranking(body)
         self._check_campaign(request.campaign_arn)
-        query = RankQuery(request.user_id, request.input_list, request.context or {})
+        query = RankQuery(
+            request.user_id,
+            request.input_list,
+            request.context or {},
+            (request.metadata_columns or {}).get("ITEMS", ()),
+        )
         return self._response(await self._engine.rank(query), encode_ranking)
 
     async def put_events(self, body: bytes, _: Headers) -> Response:

@@ -10,6 +10,8 @@ from msgspec import Meta, Struct
 
 MAX_NUM_RESULTS = 500
 DEFAULT_NUM_RESULTS = 25
+MAX_NUM_WITH_METADATA = 50
+MAX_METADATA_COLUMNS = 10
 MAX_PROPERTIES_LENGTH = 1024
 MAX_ITEM_PROPERTIES_LENGTH = 32_000
 YEAR_9999_S = 253_370_764_800
@@ -43,6 +45,16 @@ FilterValues = Annotated[
     ],
     Meta(max_length=25),
 ]
+MetadataColumns = Annotated[
+    dict[
+        Annotated[str, Meta(pattern=r"^ITEMS$(?!\n)")],
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=150)]],
+            Meta(max_length=MAX_METADATA_COLUMNS),
+        ],
+    ],
+    Meta(description="The values of these columns come with each item"),
+]
 PropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_PROPERTIES_LENGTH)]
 ItemPropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_ITEM_PROPERTIES_LENGTH)]
 RecommendationId = Annotated[str, Meta(min_length=1, max_length=40, pattern=_NO_CONTROL_CHARACTERS)]
@@ -58,11 +70,11 @@ class RecommendationsRequest(Struct, rename="camel"):
     context: Context | None = None
     filter_arn: Id | None = None
     filter_values: FilterValues | None = None
+    metadata_columns: MetadataColumns | None = None
     # What follows belongs to the AWS shape and is refused by name, since to leave it out in
     # silence would answer with items that the client asked not to see.
     recommender_arn: str | None = None
     promotions: list[Any] | None = None
-    metadata_columns: dict[str, Any] | None = None
 
 
 class RankingRequest(Struct, rename="camel"):
@@ -72,9 +84,9 @@ class RankingRequest(Struct, rename="camel"):
     input_list: Annotated[list[Id], Meta(min_length=1, max_length=MAX_NUM_RESULTS)]
     user_id: Id
     context: Context | None = None
+    metadata_columns: MetadataColumns | None = None
     # Refused by name, as above.
     filter_arn: str | None = None
-    metadata_columns: dict[str, Any] | None = None
 
 
 class EventRequest(Struct, rename="camel"):
@@ -114,11 +126,13 @@ class ItemsRequest(Struct, rename="camel"):
 
 
 class PredictedItem(Struct, rename="camel", omit_defaults=True):
-    """One item. `score` is absent where there is none; `reason` where the model ranked it."""
+    """One item. `score` is absent where there is none; `reason` where the model ranked it;
+    `metadata` where none was asked for, and of it what is not known of the item."""
 
     item_id: str
     score: float | None = None
     reason: list[str] | None = None
+    metadata: dict[str, str] | None = None
 
 
 class RecommendationsAnswer(Struct, rename="camel"):

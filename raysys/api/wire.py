@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from raysys.api.shapes import (
+    DEFAULT_NUM_RESULTS,
     MAX_ITEM_PROPERTIES_LENGTH,
+    MAX_NUM_WITH_METADATA,
     MAX_PROPERTIES_LENGTH,
     ErrorAnswer,
     EventsRequest,
@@ -66,12 +68,10 @@ def parse_recommendations(body: bytes) -> RecommendationsRequest:
         raise ResourceNotFoundError(
             f"There is no recommender {request.recommender_arn[:256]!r} here; name a campaign."
         )
-    for name, value in (
-        ("promotions", request.promotions),
-        ("metadataColumns", request.metadata_columns),
-    ):
-        if value:
-            raise InvalidInputError(f"This server does not know {name}; leave it out.")
+    if request.promotions:
+        raise InvalidInputError("This server does not know promotions; leave it out.")
+    if request.metadata_columns:
+        _check_number_with_metadata(request.num_results or DEFAULT_NUM_RESULTS, "numResults")
     return request
 
 
@@ -86,8 +86,14 @@ def parse_ranking(body: bytes) -> RankingRequest:
     if request.filter_arn is not None:
         raise ResourceNotFoundError(f"There is no filter {request.filter_arn[:256]!r} here.")
     if request.metadata_columns:
-        raise InvalidInputError("This server does not know metadataColumns; leave it out.")
+        _check_number_with_metadata(len(request.input_list), "inputList")
     return request
+
+
+def _check_number_with_metadata(number: int, path: str) -> None:
+    if number > MAX_NUM_WITH_METADATA:
+        constraint = f"be at most {MAX_NUM_WITH_METADATA} where metadataColumns are asked for"
+        raise _refused(number, path, constraint)
 
 
 def parse_events(body: bytes) -> tuple[str, list[Event]]:
@@ -192,6 +198,10 @@ def _items_of(answer: Answer) -> list[PredictedItem]:
     members.append(repeat(None) if answer.scores is None else answer.scores)
     if answer.item_reasons is not None:
         members.append(None if reason is None else [reason] for reason in answer.item_reasons)
+    elif answer.item_metadata is not None:
+        members.append(repeat(None))
+    if answer.item_metadata is not None:
+        members.append(answer.item_metadata)
     return list(map(PredictedItem, *members))
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.serving.asked import Asked, Mixture, Shown
+from raysys.serving.item_metadata import BECAUSE_OF
 from raysys.serving.messages import Answer
 from raysys.serving.ranking import Ranked, popular_without
 from raysys.serving.release_parts import ReleaseParts
-from raysys.serving.visitors import NO_ITEMS
 from raysys.state.slates import Slate
 
 EXPLORATION = "Exploration"
@@ -35,7 +35,7 @@ def answers_of(
         new_ids: ids of the items that the release does not know, by key.
         now_us: microseconds since 1970 UTC.
     """
-    lists = [asked.shown or Shown.as_ranked(asked.ranked or Ranked(NO_ITEMS)) for asked in batch]
+    lists = [asked.to_show for asked in batch]
     item_ids = _ids_of(np.concatenate([shown.keys for shown in lists]), release, new_ids)
     answers, slates, start = [], [], 0
     for asked, shown in zip(batch, lists, strict=True):
@@ -49,6 +49,7 @@ def answers_of(
             reason=asked.reason or (None if end > start else "nothing-left"),
             degraded=asked.is_degraded,
             item_reasons=_item_reasons(shown.mixture),
+            item_metadata=_item_metadata(asked, shown, release),
             seed=asked.seed if shown.mixture else None,
             delta_version=asked.delta_version if shown.mixture else None,
         )
@@ -85,6 +86,23 @@ def _item_reasons(mixture: Mixture | None) -> list[str | None] | None:
     if mixture is None or not any(mixture.is_explored):
         return None
     return [EXPLORATION if drawn else None for drawn in mixture.is_explored]
+
+
+def _item_metadata(
+    asked: Asked, shown: Shown, release: ReleaseParts
+) -> list[dict[str, str]] | None:
+    if not asked.query.metadata_columns:
+        return None
+    keys = shown.keys.tolist()
+    found = release.metadata.of(keys, asked.query.metadata_columns)
+    because_of = [asked.because_of.get(key, 0) for key in keys]
+    if any(because_of):
+        places = [place for place, num in enumerate(because_of) if num]
+        nums = np.array([because_of[place] for place in places])
+        ids = release.items.ids_of(nums)
+        for place, item_id in zip(places, ids, strict=True):
+            found[place][BECAUSE_OF] = item_id
+    return found
 
 
 def _ids_of(

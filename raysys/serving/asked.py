@@ -58,7 +58,9 @@ class Asked:
         seed: of the draws, where there are some.
         banned: item numbers that the query must not get.
         banned_keys: the same, of items that the release does not know.
+        history: item numbers of the user's interactions that a model reads, oldest first.
         ranked: the relevant items.
+        because_of: by key of a shown item, the item number of the past one that is most like it.
         delta_version: how much of what was put since the release all shards knew; None where they
             were not asked.
     """
@@ -70,6 +72,7 @@ class Asked:
     seed: int = 0
     vector: NDArray[np.float32] | None = None
     """(D,) what to search with."""
+    history: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
     banned: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
     banned_keys: NDArray[np.int64] = field(default_factory=lambda: NO_KEYS)
     source: Source = "popular"
@@ -77,7 +80,13 @@ class Asked:
     is_degraded: bool = False
     ranked: Ranked | None = None
     shown: Shown | None = None
+    because_of: dict[int, int] = field(default_factory=dict)
     delta_version: int | None = None
+
+    @property
+    def to_show(self) -> Shown:
+        """What is shown, as far as it is known by now."""
+        return self.shown or Shown.as_ranked(self.ranked or Ranked(NO_ITEMS))
 
     def obey(self, demand: Demand) -> None:
         """Take what a filter demands: what it includes of the past may be shown though it was seen.

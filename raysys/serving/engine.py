@@ -23,10 +23,12 @@ from raysys.serving.exchange import Encoder, EncodeRequest, IndexShard, SearchRe
 from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
 from raysys.serving.filtering import GatewayFilters, filtering_of, state_of
 from raysys.serving.item_intake import ItemIntake
+from raysys.serving.item_vectors import ItemVectors
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.observer import NoObserver, Observer, Trace, report_of
 from raysys.serving.parts import Parts
 from raysys.serving.ranking import merged_results, search_request
+from raysys.serving.reasons import find_reasons
 from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.reranking import asked_of, show_reranked
 from raysys.serving.visitors import Visitor, Visitors
@@ -39,7 +41,6 @@ from raysys.state.user_state import NO_STATE
 
 _MAX_BATCHES_IN_FLIGHT = 4
 _MAX_CACHED_VISITORS = 16_384  # about 1.5 KB each at width 160 and 150 seen items
-_MAX_CACHED_ITEMS = 16_384
 
 
 class Engine:
@@ -71,7 +72,7 @@ class Engine:
             max_cached=_MAX_CACHED_VISITORS,
         )
         self._context_codes = ContextCodes(release.context)
-        self._item_vectors: dict[int, NDArray[np.float32]] = {}
+        self._item_vectors = ItemVectors(self._parts)
         self._filters = GatewayFilters(release, self._parts.filters)
         self._batcher: Batcher[Asked, Answer] = Batcher(
             self._answer,
@@ -98,9 +99,11 @@ class Engine:
         Raises:
             TooManyRequestsError: too many requests wait already.
             ResourceNotFoundError: it names a filter that does not exist.
-            InvalidInputError: the values of its filter do not fit.
+            InvalidInputError: the values of its filter do not fit, or it asks for a column that the
+                items do not have.
             UnavailableError: whether the filter exists cannot be known now.
         """
+        self._release.metadata.check(query.metadata_columns)
         asked = Asked(query)
         if query.filter_name is not None:
             asked.applied = await self._filters.applied(query)
@@ -111,7 +114,9 @@ class Engine:
 
         Raises:
             TooManyRequestsError: too many requests wait already.
+            InvalidInputError: the items do not have a column that it asks for.
         """
+        self._release.metadata.check(query.metadata_columns)
         return await self._rankings.submit(query)
 
     def serialised(self, seconds: float) -> None:
@@ -165,6 +170,7 @@ class Engine:
         new_ids = await self._search(
             [asked for asked in batch if asked.vector is not None or asked.weight > 0], trace
         )
+        await find_reasons(batch, self._release, self._item_vectors.of)
         await asyncio.sleep(0)  # merging took its half millisecond: let others have their turn
         now_us = time.time_ns() // 1000
         with trace.stage("finish"):
@@ -179,7 +185,8 @@ class Engine:
             await self._place_users(batch, trace)
             with trace.stage("search"):
                 pairs = list(zip(batch, queries, strict=True))
-                new_ids = await show_reranked(pairs, self._release, self._vectors_of)
+                new_ids = await show_reranked(pairs, self._release, self._item_vectors.of)
+            await find_reasons(batch, self._release, self._item_vectors.of)
             with trace.stage("finish"):
                 answers, slates = answers_of(batch, self._release, new_ids, time.time_ns() // 1000)
                 self._recorder.record(slates)
@@ -223,6 +230,7 @@ class Engine:
             visitor = visitors[user_id]
             vector = encoded.get((user_id, code), visitor.vectors.get(code))
             asked.is_degraded = states is None
+            asked.history = visitor.item_nums
             if self.config.exclude_seen:
                 asked.banned, asked.banned_keys = visitor.seen, visitor.seen_keys
             if asked.applied is not None:
@@ -271,7 +279,7 @@ class Engine:
         item_ids = [asked.query.item_id or "" for asked in batch]
         nums: list[int] = self._release.items.numbers(item_ids).tolist()
         known = {item_id: num for item_id, num in zip(item_ids, nums, strict=True) if num}
-        vectors = await self._vectors_of(known)
+        vectors = await self._item_vectors.of(known)
         for asked, num in zip(batch, nums, strict=True):
             vector = vectors.get(num)
             if not num:
@@ -283,18 +291,6 @@ class Engine:
                 asked.search_with(vector, "similar-items")
             if asked.applied is not None:
                 asked.obey(self._filters.demand(asked.applied, asked.query, -1, NO_STATE))
-
-    async def _vectors_of(self, nums: Mapping[str, int]) -> dict[int, NDArray[np.float32]]:
-        """Return the vectors, (D,), of items by number, of those whose shard answers."""
-        found = {num: self._item_vectors.get(num) for num in nums.values()}
-        missing = {item_id: num for item_id, num in nums.items() if found[num] is None}
-        if missing:
-            fetched = await self._parts.item_vectors(missing)
-            if len(self._item_vectors) + len(fetched) > _MAX_CACHED_ITEMS:
-                self._item_vectors = {}
-            self._item_vectors |= fetched
-            found |= fetched
-        return {num: vector for num, vector in found.items() if vector is not None}
 
     async def _search(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
         """Give what the shards that answer find to each query that searches or explores.

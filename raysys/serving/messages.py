@@ -21,6 +21,7 @@ class Query:
         exploration_weight: chance of each place to explore, 0 to 1; None for the server's own.
         filter_name: of the filter that items have to pass; None: they have to pass none.
         filter_values: of its parameters.
+        metadata_columns: what the answer is to say of each item, see `ItemMetadata`.
         seed: of the draws, 0 to 2**63 - 1: asked again with the same one, nothing having changed,
             the same list comes back. None for one by chance.
     """
@@ -33,6 +34,7 @@ class Query:
     seed: int | None = None
     filter_name: str | None = None
     filter_values: Mapping[str, str] = field(default_factory=dict)
+    metadata_columns: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -41,12 +43,13 @@ class RankQuery:
 
     Args:
         item_ids: 1 to 500; of equal ones the first counts.
-        context: as in a `Query`.
+        context, metadata_columns: as in a `Query`.
     """
 
     user_id: str
     item_ids: list[str]
     context: dict[str, str] = field(default_factory=dict)
+    metadata_columns: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ class Answer:
         reason: why the source is not the one that was asked for, such as "unknown-user".
         degraded: a part was away, so the list may lack items that it would otherwise hold.
         item_reasons: one per item, "Exploration" where its place explored; None when none did.
+        item_metadata: one per item, texts by column; None where none was asked for.
         seed: of the draws; None when the list could not explore.
         delta_version: how much of the items put since the release the shards knew: the smallest
             version among them. None when the list could not explore.
@@ -74,6 +78,7 @@ class Answer:
     reason: str | None = None
     degraded: bool = False
     item_reasons: list[str | None] | None = None
+    item_metadata: list[dict[str, str]] | None = None
     seed: int | None = None
     delta_version: int | None = None
 

@@ -27,6 +27,7 @@ from raysys.release import (
     USER_TABLE,
     Release,
 )
+from raysys.serving.item_metadata import ItemMetadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,8 @@ class ReleaseParts:
     popular: NDArray[np.int32]
     """(N,) every item number: most interactions first, then lowest number."""
     item_table: pa.Table
-    """In the order of the item numbers; only filters read it, on the gateway those that fall back
-    to the popular list or ask for what the current item says."""
+    """In the order of the item numbers. Of it are read what answers say of their items, and what
+    filters need on a gateway: those of popular lists and those that ask for the current item."""
     user_table: pa.Table | None
     """In the order of the histories; None where the dataset had none."""
     interaction_types: InteractionTypes | None
@@ -56,6 +57,11 @@ class ReleaseParts:
     embedding_dim: int
     history_length: int
     """The newest interactions that the query encoder reads."""
+
+    @cached_property
+    def metadata(self) -> ItemMetadata:
+        """What is known of the items, for answers."""
+        return ItemMetadata(self.item_table)
 
     def popularity_rank(self, item_num: int) -> int:
         """Return the place of an item in `popular`, from 0."""

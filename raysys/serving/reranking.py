@@ -5,8 +5,7 @@ in which these items stand there. What cannot be scored follows: by popularity w
 knows, then, as they came, the items that it does not know.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +13,23 @@ from numpy.typing import NDArray
 from raysys.evaluation.topk import rescore
 from raysys.index.home import keys_of_new_items
 from raysys.serving.asked import Asked, Shown
+from raysys.serving.item_vectors import VectorsOf
 from raysys.serving.messages import Query, RankQuery
 from raysys.serving.ranking import Ranked
 from raysys.serving.release_parts import ReleaseParts
 
-VectorsOf: TypeAlias = Callable[[Mapping[str, int]], Awaitable[Mapping[int, NDArray[np.float32]]]]
-"""From the numbers of items by their ids to the vectors, (D,), of those whose shard answers."""
-
 
 def asked_of(query: RankQuery) -> Asked:
     """Return who asks, as one who asks for recommendations."""
-    return Asked(Query(query.user_id, None, len(query.item_ids), query.context))
+    return Asked(
+        Query(
+            query.user_id,
+            None,
+            len(query.item_ids),
+            query.context,
+            metadata_columns=query.metadata_columns,
+        )
+    )
 
 
 async def show_reranked(

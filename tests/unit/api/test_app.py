@@ -23,6 +23,20 @@ def test_recommendations_are_asked_of_the_engine() -> None:
     }
 
 
+def test_what_is_known_of_items_comes_with_them() -> None:
+    answer = Answer(
+        ["a", "b"], None, RECOMMENDATION_ID, "r-1", "model", item_metadata=[{"TITLE": "A"}, {}]
+    )
+    engine = FakeEngine(answer=answer)
+    body = b'{"userId": "ann", "metadataColumns": {"ITEMS": ["TITLE"]}}'
+    reply = post("/recommendations", body, engine)
+    assert list(engine.queries[0].metadata_columns) == ["TITLE"]
+    assert reply.json()["itemList"] == [
+        {"itemId": "a", "metadata": {"TITLE": "A"}},
+        {"itemId": "b", "metadata": {}},
+    ]
+
+
 def test_a_ranking_is_asked_of_the_engine() -> None:
     engine = FakeEngine(answer=Answer(["b", "z"], [1.0, None], RECOMMENDATION_ID, "r-1", "model"))
     reply = post(
@@ -49,7 +63,8 @@ def test_a_ranking_is_asked_of_the_engine() -> None:
         ({"campaignArn": None}, 400, "campaignArn"),
         ({"campaignArn": "books"}, 404, "books"),
         ({"filterArn": "f"}, 404, "filter"),
-        ({"metadataColumns": {"ITEMS": ["A"]}}, 400, "metadataColumns"),
+        ({"metadataColumns": {"USERS": ["A"]}}, 400, "metadataColumns"),
+        ({"metadataColumns": {"ITEMS": ["A"]}, "inputList": ["i"] * 51}, 400, "inputList"),
     ],
 )
 def test_a_ranking_of_nothing_or_too_much_is_refused(

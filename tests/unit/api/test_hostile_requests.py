@@ -178,7 +178,15 @@ RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
     ),
     "a recommender": (ask(recommenderArn=ARN + "recommender/r"), NOT_FOUND, "no recommender"),
     "a promotion": (ask(promotions=[{"name": "p"}]), INVALID, "promotions"),
-    "metadata columns": (ask(metadataColumns={"ITEMS": ["TITLE"]}), INVALID, "metadataColumns"),
+    "metadata columns": (ask(metadataColumns={"ITEMS": ["TITLE"]}), ACCEPTED, ""),
+    "metadata of users": (ask(metadataColumns={"USERS": ["AGE"]}), INVALID, "metadataColumns"),
+    "11 metadata columns": (ask(metadataColumns={"ITEMS": ["A"] * 11}), INVALID, "metadataColumns"),
+    "metadata of 51 items": (
+        ask(numResults=51, metadataColumns={"ITEMS": ["A"]}),
+        INVALID,
+        "numResults",
+    ),
+    "metadata of 50 items": (ask(numResults=50, metadataColumns={"ITEMS": ["A"]}), ACCEPTED, ""),
     "no promotion": (ask(promotions=[], metadataColumns={}), ACCEPTED, ""),
     "a member that nobody knows": (ask(colour="blue"), ACCEPTED, ""),
     "two things wrong": (

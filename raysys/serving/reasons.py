@@ -1,0 +1,72 @@
+"""Because you watched: the item of a user's history that speaks most for each shown one.
+
+Letters for shapes:
+    K  items of a list    H  items of a history    D  width of an embedding
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysys.serving.asked import Asked
+from raysys.serving.item_metadata import BECAUSE_OF
+from raysys.serving.item_vectors import VectorsOf
+from raysys.serving.release_parts import ReleaseParts
+
+
+async def find_reasons(
+    batch: Sequence[Asked], release: ReleaseParts, vectors_of: VectorsOf
+) -> None:
+    """Find them for those queries that ask for them, once it is known what is shown."""
+    asking = [
+        asked
+        for asked in batch
+        if BECAUSE_OF in asked.query.metadata_columns and len(asked.history)
+    ]
+    if not asking:
+        return
+    shown = [[key for key in asked.to_show.keys.tolist() if key > 0] for asked in asking]
+    histories: list[list[int]] = [asked.history.tolist() for asked in asking]
+    nums = sorted({num for some in (*shown, *histories) for num in some})
+    ids = release.items.ids_of(np.array(nums, dtype=np.int64))
+    vectors = await vectors_of(dict(zip(ids, nums, strict=True)))
+    for asked, some, history in zip(asking, shown, histories, strict=True):
+        asked.because_of = dict(zip(some, most_alike(some, history, vectors), strict=True))
+
+
+def most_alike(
+    shown: Sequence[int], history: Sequence[int], vectors: Mapping[int, NDArray[np.float32]]
+) -> list[int]:
+    """Return for each shown item that of a history whose vector has the smallest angle to its own.
+
+    Of equally near ones the newest counts. 0 where either side has no vector, or one of zeros.
+
+    Args:
+        shown: K item numbers.
+        history: H item numbers, oldest first.
+        vectors: (D,) by item number.
+    """
+    places = [place for place, num in enumerate(shown) if _points(vectors.get(num))]
+    past = [num for num in reversed(history) if _points(vectors.get(num))]
+    nearest = [0] * len(shown)
+    if not places or not past:
+        return nearest
+    cosines = (
+        _directions([vectors[shown[place]] for place in places])
+        @ _directions([vectors[num] for num in past]).T
+    )
+    for place, best in zip(places, cosines.argmax(axis=1).tolist(), strict=True):
+        nearest[place] = past[best]
+    return nearest
+
+
+def _points(vector: NDArray[np.float32] | None) -> bool:
+    return vector is not None and bool(vector.any())
+
+
+def _directions(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    stacked = np.stack(vectors)
+    lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
+    directions: NDArray[np.float32] = stacked / lengths
+    return directions
