@@ -5,6 +5,7 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Changes, Item, ItemCount, StoredItem
+from raysys.state.keys import StoredKey
 from raysys.state.migrations import SCHEMA_VERSION
 from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
@@ -237,6 +239,25 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(url: str, server: 
     for store in stores:
         store.close()
     connect.dispose()
+
+
+def test_keys_are_kept_revoked_and_sealed_anew(store: StateStore) -> None:
+    key = StoredKey("RSAK1", "signature", b"\0sealed\xff", ("read", "write"), 5, "films", "ü", 9)
+    other = StoredKey("RSBT2", "bearer", b"hash", ("admin",), 4)
+    assert store.keys.version() == 0
+    for each in (key, other, key):
+        store.keys.add(each)
+    assert store.keys.all() == [other, key]
+    store.keys.revoke("RSAK1", 7)
+    version = store.keys.version()
+    store.keys.revoke("RSAK1", 8)
+    assert store.keys.version() == version
+    store.keys.seal_again([("RSAK1", b"new"), ("RSBT2", b"newer")])
+    assert store.keys.version() > version
+    assert store.keys.all() == [
+        replace(other, proof=b"newer"),
+        replace(key, proof=b"new", revoked_at_us=7),
+    ]
 
 
 def test_items_and_counts_become_changes(store: StateStore) -> None:

@@ -257,7 +257,9 @@ def test_signing_keys_are_kept_for_right_signatures_alone_and_not_without_end() 
     for number in range(100):
         headers = signed_headers(BODY, key.key_id, region=f"r{number}")
         assert call(app, "POST", "/recommendations", BODY, headers=headers).status == 200
-    assert 0 < len(active.signing_keys) <= 64
+        day = dict(headers)[b"x-amz-date"][:8].decode()
+        assert (day, f"r{number}") in active.signing_keys
+    assert len(active.signing_keys) <= 64
 
 
 def test_strangers_are_refused_before_their_body_is_read() -> None:
@@ -404,6 +406,45 @@ def test_no_key_is_needed_until_the_first_one_is_there() -> None:
     assert call(app, "GET", "/readyz").json()["shards"] == 2
     app = application(keys=ring(signing_key(revoked_at_us=1), is_always_on=False))
     assert outcome(call(app, "POST", "/recommendations", BODY)) == MISSING
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//recommendations",
+        "/recommendations/",
+        "/./recommendations",
+        "/x/../recommendations",
+        "/RECOMMENDATIONS",
+        "/recommendations;x",
+        "/recommendations\0",
+        "/recommendations\n",
+        "/healthz/../recommendations",
+        "",
+        "*",
+    ],
+)
+def test_a_path_that_is_nearly_one_that_needs_a_key_is_none_at_all(path: str) -> None:
+    for headers in ([], signed_headers(BODY, KEY.key_id)):
+        assert outcome(ask(headers, path=path)) == (404, "UnknownOperationException")
+
+
+HOSTILE_HEADERS: dict[str, Headers] = {
+    "thousands": [(b"x-amz-%d" % number, b"v") for number in range(5000)],
+    "one of a megabyte": [(b"x-amz-some", b"v" * 1_000_000)],
+    "no name": [(b"", b"v")],
+    "bytes": [(bytes(range(128, 256)), bytes(range(1, 32)))],
+    "one a thousand times": [(b"x-amz-some", b"v")] * 1000,
+    "a signature in capitals": [(b"AUTHORIZATION", b"v")],
+}
+
+
+@pytest.mark.parametrize("more", HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS.keys())
+def test_headers_that_nobody_signed_change_nothing_or_are_refused(more: Headers) -> None:
+    reply = ask([*signed_headers(BODY, KEY.key_id), *more])
+    is_ours = any(name.startswith(b"x-amz-") for name, _ in more)
+    assert outcome(reply) == (INVALID if is_ours else (200, None))
+    assert len(reply.body) < 1000
 
 
 @settings(max_examples=30)

@@ -66,6 +66,7 @@ def test_keys_that_are_made_and_revoked_are_known_while_it_follows(
     assert ring.find(second.key_id) is not None
     become(first, failure=StateUnavailableError("away"))
     assert ring.find(second.key_id) is not None  # what was known stays
+    become(first, failure=StateError("a newer raysys made it"))
     become(first)
     assert ring.find(second.key_id) is None
     assert ring.find(first.key_id) is not None
