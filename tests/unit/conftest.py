@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread_of_torch() -> Iterator[None]:
     """Let small products wait for no other thread: one that waits burns CPU seconds all the same.
 
-    A test of how threads change nothing sets their number itself.
+    For a module and what its tests share. A test of how threads change nothing sets their number
+    itself, and puts it back.
     """
     torch = sys.modules.get("torch")  # not worth two seconds to tests that do without
     if torch is None:
