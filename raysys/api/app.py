@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -9,7 +10,7 @@ from raysys.api.asgi import Application, Header, Headers, Response, Route, error
 from raysys.api.authentication import Authenticator
 from raysys.api.exploration_headers import parse_exploration
 from raysys.api.openapi import openapi_document
-from raysys.api.shapes import DEFAULT_NUM_RESULTS
+from raysys.api.shapes import DEFAULT_NUM_RESULTS, RankingRequest, RecommendationsRequest
 from raysys.api.wire import (
     campaign_name,
     check_items_dataset,
@@ -91,8 +92,7 @@ class _Operations:
             request.context or {},
             weight,
             seed,
-            None if request.filter_arn is None else filter_name(request.filter_arn),
-            request.filter_values or {},
+            **_filter_of(request),
             metadata_columns=(request.metadata_columns or {}).get("ITEMS", ()),
         )
         return self._response(await self._engine.recommend(query), encode_answer)
@@ -104,7 +104,8 @@ class _Operations:
             request.user_id,
             request.input_list,
             request.context or {},
-            (request.metadata_columns or {}).get("ITEMS", ()),
+            **_filter_of(request),
+            metadata_columns=(request.metadata_columns or {}).get("ITEMS", ()),
         )
         return self._response(await self._engine.rank(query), encode_ranking)
 
@@ -169,6 +170,14 @@ class _Operations:
             raise ResourceNotFoundError(
                 f"There is no campaign {name!r} here; this server has {self._campaign!r}."
             )
+
+
+def _filter_of(request: RecommendationsRequest | RankingRequest) -> dict[str, Any]:
+    """Return the filter that a request names, as members of a query."""
+    if request.filter_arn is None:
+        return {}
+    name = filter_name(request.filter_arn)
+    return {"filter_name": name, "filter_values": request.filter_values or {}}
 
 
 def _headers(answer: Answer) -> tuple[Header, ...]:

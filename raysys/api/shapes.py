@@ -84,9 +84,9 @@ class RankingRequest(Struct, rename="camel"):
     input_list: Annotated[list[Id], Meta(min_length=1, max_length=MAX_NUM_RESULTS)]
     user_id: Id
     context: Context | None = None
+    filter_arn: Id | None = None
+    filter_values: FilterValues | None = None
     metadata_columns: MetadataColumns | None = None
-    # Refused by name, as above.
-    filter_arn: str | None = None
 
 
 class EventRequest(Struct, rename="camel"):

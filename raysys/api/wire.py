@@ -59,11 +59,7 @@ def parse_recommendations(body: bytes) -> RecommendationsRequest:
             "1 validation error detected: userId and itemId are both null; give userId for what a "
             "user may like, or itemId for items like another one"
         )
-    if request.filter_values and request.filter_arn is None:
-        raise InvalidInputError(
-            "1 validation error detected: filterValues are given, but no filterArn says whose; "
-            "without it nothing would be filtered"
-        )
+    _check_filter_is_named(request)
     if request.recommender_arn is not None:
         raise ResourceNotFoundError(
             f"There is no recommender {request.recommender_arn[:256]!r} here; name a campaign."
@@ -80,14 +76,20 @@ def parse_ranking(body: bytes) -> RankingRequest:
 
     Raises:
         InvalidInputError: the body is not one; the message names each member that is wrong.
-        ResourceNotFoundError: it names a filter, of which there are none.
     """
     request = _parsed(body, _RANKING)
-    if request.filter_arn is not None:
-        raise ResourceNotFoundError(f"There is no filter {request.filter_arn[:256]!r} here.")
+    _check_filter_is_named(request)
     if request.metadata_columns:
         _check_number_with_metadata(len(request.input_list), "inputList")
     return request
+
+
+def _check_filter_is_named(request: RecommendationsRequest | RankingRequest) -> None:
+    if request.filter_values and request.filter_arn is None:
+        raise InvalidInputError(
+            "1 validation error detected: filterValues are given, but no filterArn says whose; "
+            "without it nothing would be filtered"
+        )
 
 
 def _check_number_with_metadata(number: int, path: str) -> None:

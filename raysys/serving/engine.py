@@ -81,7 +81,7 @@ class Engine:
             max_queued=config.max_queued_requests,
             on_batch=self._report,
         )
-        self._rankings: Batcher[RankQuery, Answer] = Batcher(
+        self._rankings: Batcher[tuple[Asked, RankQuery], Answer] = Batcher(
             self._rerank,
             max_batch_size=config.max_batch_size,
             max_in_flight=_MAX_BATCHES_IN_FLIGHT,
@@ -110,14 +110,14 @@ class Engine:
         return await self._batcher.submit(asked)
 
     async def rank(self, query: RankQuery) -> Answer:
-        """Return all items of a list, best first; parts that are away make a degraded answer.
+        """Return the items of a list, best first; parts that are away make a degraded answer.
 
-        Raises:
-            TooManyRequestsError: too many requests wait already.
-            InvalidInputError: the items do not have a column that it asks for.
+        Raises: what `recommend` raises.
         """
         self._release.metadata.check(query.metadata_columns)
-        return await self._rankings.submit(query)
+        asked = asked_of(query)
+        asked.applied = await self._filters.applied(asked.query)
+        return await self._rankings.submit((asked, query))
 
     def serialised(self, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""
@@ -178,14 +178,15 @@ class Engine:
             self._recorder.record(slates)
         return answers
 
-    async def _rerank(self, queries: list[RankQuery]) -> list[Answer]:
+    async def _rerank(self, lists: list[tuple[Asked, RankQuery]]) -> list[Answer]:
         trace = Trace()
         try:
-            batch = [asked_of(query) for query in queries]
+            batch = [asked for asked, _ in lists]
             await self._place_users(batch, trace)
             with trace.stage("search"):
-                pairs = list(zip(batch, queries, strict=True))
-                new_ids = await show_reranked(pairs, self._release, self._item_vectors.of)
+                new_ids = await show_reranked(
+                    lists, self._release, self._filters, self._item_vectors.of
+                )
             await find_reasons(batch, self._release, self._item_vectors.of)
             with trace.stage("finish"):
                 answers, slates = answers_of(batch, self._release, new_ids, time.time_ns() // 1000)

@@ -111,6 +111,11 @@ class GatewayFilters:
             return kept
         return await asyncio.to_thread(self._find_popular, demand)
 
+    async def allows(self, demand: Demand, item_nums: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each of some items of the release may be shown, in the same order."""
+        is_let = await asyncio.to_thread(self._mask, demand)
+        return is_let[item_nums - 1] & ~np.isin(item_nums, demand.excluded_nums)
+
     def _check(self, expression: Expression, query: Query) -> None:
         """Refuse now what would later fail together with the rest of its batch."""
         for condition in expression.conditions():
@@ -184,14 +189,18 @@ class GatewayFilters:
         known = np.unique(np.concatenate([released, nums]))
         return known[known != UNKNOWN_NUM], np.sort(keys_of_new_items(new))
 
-    def _find_popular(self, demand: Demand) -> NDArray[np.int32]:
+    def _mask(self, demand: Demand) -> NDArray[np.bool_]:
+        """Return which items the rule, or what is included of the past, lets through, (N,)."""
         is_let = self._masks.mask(demand.rule)
         if len(demand.included_nums):
             is_let = is_let.copy()
             rows = demand.included_nums - 1
             is_let[rows] |= self._masks.mask(demand.rule.without_includes())[rows]
+        return is_let
+
+    def _find_popular(self, demand: Demand) -> NDArray[np.int32]:
         popular = self._release.popular
-        found = popular[is_let[popular - 1]]
+        found = popular[self._mask(demand)[popular - 1]]
         if not len(demand.included_nums):
             with self._lock:
                 self._popular[demand.rule] = found

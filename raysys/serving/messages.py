@@ -43,12 +43,14 @@ class RankQuery:
 
     Args:
         item_ids: 1 to 500; of equal ones the first counts.
-        context, metadata_columns: as in a `Query`.
+        context, filter_name, filter_values, metadata_columns: as in a `Query`.
     """
 
     user_id: str
     item_ids: list[str]
     context: dict[str, str] = field(default_factory=dict)
+    filter_name: str | None = None
+    filter_values: Mapping[str, str] = field(default_factory=dict)
     metadata_columns: Sequence[str] = ()
 
 
@@ -93,7 +95,7 @@ class Recommender(Protocol):
     async def recommend(self, query: Query) -> Answer: ...
 
     async def rank(self, query: RankQuery) -> Answer:
-        """Return all items of a list, those that the release cannot score at its end."""
+        """Return a list's items that its filter lets through, those without a score at its end."""
 
     def serialised(self, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""

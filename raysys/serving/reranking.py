@@ -2,7 +2,8 @@
 
 The scores are the softmax over the list of what /recommendations ranks by, so the order is the one
 in which these items stand there. What cannot be scored follows: by popularity what the release
-knows, then, as they came, the items that it does not know.
+knows, then, as they came, the items that it does not know. What a filter does not let through is
+left out, and with it what it cannot judge: items that the release does not know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.evaluation.topk import rescore
+from raysys.filters.masks import EVERYTHING
 from raysys.index.home import keys_of_new_items
 from raysys.serving.asked import Asked, Shown
+from raysys.serving.filtering import Demand, GatewayFilters
 from raysys.serving.item_vectors import VectorsOf
 from raysys.serving.messages import Query, RankQuery
 from raysys.serving.ranking import Ranked
@@ -27,13 +30,18 @@ def asked_of(query: RankQuery) -> Asked:
             None,
             len(query.item_ids),
             query.context,
+            filter_name=query.filter_name,
+            filter_values=query.filter_values,
             metadata_columns=query.metadata_columns,
         )
     )
 
 
 async def show_reranked(
-    batch: Sequence[tuple[Asked, RankQuery]], release: ReleaseParts, vectors_of: VectorsOf
+    batch: Sequence[tuple[Asked, RankQuery]],
+    release: ReleaseParts,
+    filters: GatewayFilters,
+    vectors_of: VectorsOf,
 ) -> dict[int, str]:
     """Decide what is shown to each query, once it is known who asks.
 
@@ -53,13 +61,15 @@ async def show_reranked(
     vectors = await vectors_of(wanted) if wanted else {}
     for asked, query in batch:
         keys = np.array([key_by_id[item_id] for item_id in dict.fromkeys(query.item_ids)], np.int64)
+        if asked.demand is not None:
+            keys = await _let_through(keys, asked.demand, filters)
         ranked = _scored(asked.vector, keys[keys > 0], vectors)
         num_known = int((keys > 0).sum())
         if asked.vector is not None:
             asked.is_degraded |= len(ranked.item_nums) < num_known
-            if not num_known:
+            if not num_known and len(keys):
                 asked.reason = "unknown-items"
-            elif not len(ranked.item_nums):
+            elif num_known and not len(ranked.item_nums):
                 asked.go_without("index-unavailable")
         is_left = (keys > 0) & ~np.isin(keys, ranked.item_nums)
         by_popularity = sorted(keys[is_left].tolist(), key=release.popularity_rank)
@@ -71,6 +81,14 @@ async def show_reranked(
             scores = [*ranked.scores, *[None] * (len(shown) - len(ranked.scores))]
         asked.shown = Shown(shown, scores)
     return {key_by_id[item_id]: item_id for item_id in new_ids}
+
+
+async def _let_through(
+    keys: NDArray[np.int64], demand: Demand, filters: GatewayFilters
+) -> NDArray[np.int64]:
+    is_let = (keys < 0) & (demand.rule == EVERYTHING) & ~np.isin(keys, demand.excluded_keys)
+    is_let[keys > 0] = await filters.allows(demand, keys[keys > 0])
+    return keys[is_let]
 
 
 def _scored(

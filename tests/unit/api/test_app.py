@@ -39,12 +39,17 @@ def test_what_is_known_of_items_comes_with_them() -> None:
 
 def test_a_ranking_is_asked_of_the_engine() -> None:
     engine = FakeEngine(answer=Answer(["b", "z"], [1.0, None], RECOMMENDATION_ID, "r-1", "model"))
-    reply = post(
-        "/personalize-ranking",
-        b'{"campaignArn": "films", "userId": "ann", "inputList": ["z", "b"],"context": {"A": "b"}}',
-        engine,
-    )
-    assert engine.rankings == [RankQuery("ann", ["z", "b"], {"A": "b"})]
+    body = {
+        "campaignArn": "films",
+        "userId": "ann",
+        "inputList": ["z", "b"],
+        "context": {"A": "b"},
+        "filterArn": "f",
+        "filterValues": {"N": "1"},
+        "metadataColumns": {"ITEMS": ["TITLE"]},
+    }
+    reply = post("/personalize-ranking", msgspec.json.encode(body), engine)
+    assert engine.rankings == [RankQuery("ann", ["z", "b"], {"A": "b"}, "f", {"N": "1"}, ["TITLE"])]
     assert reply.json() == {
         "personalizedRanking": [{"itemId": "b", "score": 1.0}, {"itemId": "z"}],
         "recommendationId": RECOMMENDATION_ID,
@@ -62,7 +67,8 @@ def test_a_ranking_is_asked_of_the_engine() -> None:
         ({"userId": None}, 400, "userId"),
         ({"campaignArn": None}, 400, "campaignArn"),
         ({"campaignArn": "books"}, 404, "books"),
-        ({"filterArn": "f"}, 404, "filter"),
+        ({"filterValues": {"A": "1"}}, 400, "filterArn"),
+        ({"filterArn": "arn:aws:personalize:r:1:campaign/f"}, 400, "filterArn"),
         ({"metadataColumns": {"USERS": ["A"]}}, 400, "metadataColumns"),
         ({"metadataColumns": {"ITEMS": ["A"]}, "inputList": ["i"] * 51}, 400, "inputList"),
     ],

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from raysys.errors import InvalidInputError, ResourceNotFoundError, UnavailableE
 from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.topk import exact_top_k
 from raysys.serving import named_filters
-from raysys.serving.messages import Answer, Query
+from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.named_filters import NamedFilters
 from raysys.state.events import Event
 from raysys.state.filters import NamedFilter
@@ -377,3 +378,37 @@ def test_filters_are_read_once_a_second_for_everybody_and_at_once_for_a_new_name
         assert reads == 4
 
     asyncio.run(scenario())
+
+
+def test_a_ranking_leaves_out_what_the_filter_does(tmp_path: Path) -> None:
+    listed = set(ITEM_IDS[:12])
+
+    async def scenario(world: World) -> None:
+        def rank(user_id: str, *named: Any) -> Awaitable[Answer]:
+            return world.engine.rank(RankQuery(user_id, ["z", *ITEM_IDS[:12]], {}, *named))
+
+        answers = await asyncio.gather(
+            rank("anna"),
+            rank("anna", "even"),
+            rank("anna", "up-to", {"SIZE": "5"}),
+            rank("a stranger", "even"),
+            rank("anna", "none"),
+        )
+        plain, even, small, popular, none = (answer.item_ids for answer in answers)
+        assert plain == [*best("anna", listed, 12, also_seen=True), "z"]
+        assert even == best("anna", listed & EVEN, 12, also_seen=True)
+        assert small == best("anna", set(ITEM_IDS[1:6]), 12, also_seen=True)
+        assert set(popular) == listed & EVEN
+        assert none == []
+        assert (answers[-1].reason, answers[-1].degraded) == ("nothing-left", False)
+        viewed = await rank("anna", "viewed")
+        assert set(viewed.item_ids) == {"i00", "i02"}  # in the log
+        await world.engine.put_events(
+            [Event("anna", "s", item, "buy", 10**15 + n) for n, item in enumerate(["i07", "z"])]
+        )
+        unbought = await rank("anna", "unbought")
+        assert set(unbought.item_ids) == listed - {"i07", "i01"}  # i01 in the log
+        with pytest.raises(ResourceNotFoundError):
+            await rank("anna", "unheard-of")
+
+    within(tmp_path, scenario)

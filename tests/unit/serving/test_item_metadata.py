@@ -101,7 +101,7 @@ def test_answers_say_what_was_asked_for(tmp_path: Path) -> None:
         ]
         for asking in (
             ask("anna", "COLOUR"),
-            world.engine.rank(RankQuery("u", ["i"], {}, ["COLOUR"])),
+            world.engine.rank(RankQuery("u", ["i"], metadata_columns=["COLOUR"])),
         ):
             with pytest.raises(InvalidInputError, match="no column 'COLOUR'"):
                 await asking
