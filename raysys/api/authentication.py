@@ -5,20 +5,20 @@ read; the signature covers the body and is checked after it. A signature that co
 time is a retry, not an attack: SDKs send the same one again when an answer was lost.
 """
 
-import functools
 import hashlib
 import hmac
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from raysys.api.asgi import Route, Scope
 from raysys.api.signature import (
     TERMINATOR,
     Claim,
+    amz_date_of,
     canonical_request,
     joined_headers,
     parse_authorization,
+    seconds_of,
     signature_of,
     signing_key,
 )
@@ -39,6 +39,7 @@ SERVICE = "personalize"
 _OLDEST_S, _FARTHEST_AHEAD_S = 15 * 60, 5 * 60
 _MUST_BE_SIGNED = (b"x-amz-", b"x-raysys-")  # what changes the meaning of a request
 _MOST_SIGNING_KEYS = 64  # of one key: days and regions
+_LONGEST_HEADER = 4096  # SDKs send some 250 bytes; what is read of a header is kept for a while
 
 _MISSING = (
     "Missing Authentication Token: sign the request (AWS Signature V4) or send a bearer token."
@@ -77,6 +78,11 @@ class Authenticator:
         shown = headers.get(b"authorization")
         if shown is None:
             raise MissingAuthenticationError(_MISSING)
+        if len(shown) > _LONGEST_HEADER:
+            raise IncompleteSignatureError(
+                f"The Authorization header has {len(shown)} bytes, and at most {_LONGEST_HEADER} "
+                f"are read."
+            )
         if shown[:7].lower() == b"bearer ":
             key = self._bearer(shown[7:].strip())
             self._check_may(key, route)
@@ -128,19 +134,19 @@ class Authenticator:
         return check_body
 
     def _check_time(self, amz_date: str) -> None:
-        signed_at_s = _seconds(amz_date)
+        signed_at_s = seconds_of(amz_date) if len(amz_date) == 16 else None
         if signed_at_s is None:
             raise IncompleteSignatureError(
                 "The request needs a header X-Amz-Date of the form 20300102T030405Z, once."
             )
         now_s = self._clock()
         if signed_at_s < now_s - _OLDEST_S:
-            oldest, now = _written(now_s - _OLDEST_S), _written(now_s)
+            oldest, now = amz_date_of(now_s - _OLDEST_S), amz_date_of(now_s)
             raise InvalidSignatureError(
                 f"Signature expired: {amz_date} is now earlier than {oldest} ({now} - 15 min.)"
             )
         if signed_at_s > now_s + _FARTHEST_AHEAD_S:
-            latest, now = _written(now_s + _FARTHEST_AHEAD_S), _written(now_s)
+            latest, now = amz_date_of(now_s + _FARTHEST_AHEAD_S), amz_date_of(now_s)
             raise InvalidSignatureError(
                 f"Signature not yet current: {amz_date} is still later than {latest} "
                 f"({now} + 5 min.)"
@@ -238,19 +244,3 @@ def _raw_path(scope: Scope) -> bytes:
     """Return the path as it was sent; servers that do not tell get the shortest way to write it."""
     raw: bytes | None = scope.get("raw_path")
     return scope["path"].encode("utf-8", "surrogateescape") if raw is None else raw
-
-
-@functools.lru_cache(maxsize=64)  # many requests share a second
-def _seconds(amz_date: str) -> float | None:
-    """Return seconds since 1970 UTC; None for what is not of the form 20300102T030405Z."""
-    digits = amz_date[:8] + amz_date[9:15]
-    if len(amz_date) != 16 or amz_date[8::7] != "TZ" or not (digits.isascii() and digits.isdigit()):
-        return None
-    try:
-        return datetime.strptime(amz_date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return None
-
-
-def _written(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")

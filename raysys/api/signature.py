@@ -11,6 +11,7 @@ import functools
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -63,6 +64,8 @@ def _parsed_head(head: str) -> Claim:
         raise ValueError("Its Credential must be KEY/DATE/REGION/SERVICE/aws4_request.")
     key_id, date, region, service, terminator = scope
     names = tuple(named["SignedHeaders"].encode("latin-1").split(b";"))
+    if len({*names}) < len(names):  # a long value, signed a thousand times, would fill the memory
+        raise ValueError("Its SignedHeaders name a header twice.")
     return Claim(key_id, date, region, service, terminator, names)
 
 
@@ -128,6 +131,23 @@ def canonical_query(query_string: bytes) -> bytes:
             name, _, value = parameter.partition(b"=")
             pairs.append((_encoded(name), _encoded(value)))
     return "&".join(f"{name}={value}" for name, value in sorted(pairs)).encode()
+
+
+@functools.lru_cache(maxsize=64)  # many requests share a second
+def seconds_of(amz_date: str) -> float | None:
+    """Return what 16 characters mean, in seconds since 1970 UTC; None if not 20300102T030405Z."""
+    digits = amz_date[:8] + amz_date[9:15]
+    if amz_date[8::7] != "TZ" or not (digits.isascii() and digits.isdigit()):
+        return None
+    try:
+        return datetime.strptime(amz_date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def amz_date_of(seconds: float) -> str:
+    """Return a time, in seconds since 1970 UTC, as X-Amz-Date has it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def signing_key(secret: bytes, date: str, region: str, service: str) -> hmac.HMAC:

@@ -330,6 +330,7 @@ def test_an_authorization_header_is_read_with_and_without_spaces() -> None:
         (GOOD + "," + GOOD.partition(" ")[2], "It needs Credential"),
         (GOOD.replace("date, ", "date, Credential=a/b/c/d/e, "), "It needs Credential"),
         (GOOD.replace("date, ", "date "), "It needs Credential"),
+        (GOOD.replace("host;", "host;host;"), "name a header twice"),
     ],
 )
 def test_another_authorization_header_is_refused(value: str, message: str) -> None:
