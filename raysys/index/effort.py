@@ -78,19 +78,26 @@ def cheapest(
 ) -> list[Effort]:
     """Return the efforts that are enough, the cheapest first; empty where none is.
 
-    `is_enough` is taken to stay true as an effort grows, so that few of them need be tried.
+    `is_enough` is taken to stay true as either setting grows, so that few efforts need be tried.
     """
     found: list[Effort] = []
+    first: int | None = None  # place of the least effort that is known to be enough
     for efforts in knobs.efforts():
-        found += efforts[_first(efforts, is_enough) :]
+        first = _first(efforts, is_enough, first)
+        if first is not None:
+            found += efforts[first:]
     return sorted(found, key=lambda effort: knobs.cost(effort, num_rows, k))
 
 
-def _first(efforts: Sequence[Effort], is_enough: Callable[[Effort], bool]) -> int:
-    """Return the place of the first effort that is enough; their number if none is."""
-    if not is_enough(efforts[-1]):
-        return len(efforts)
-    low, high = 0, len(efforts) - 1
+def _first(
+    efforts: Sequence[Effort], is_enough: Callable[[Effort], bool], known: int | None
+) -> int | None:
+    """Return the place of the first effort that is enough, at most `known`; None if none is."""
+    if known is None:
+        known = len(efforts) - 1
+        if not is_enough(efforts[known]):
+            return None
+    low, high = 0, known
     while low < high:
         middle = (low + high) // 2
         if is_enough(efforts[middle]):

@@ -30,8 +30,8 @@ NUM_ITEMS, DIM = 300, 16
 ITEM_IDS = [f"item-{number}" for number in range(NUM_ITEMS)]
 NUMS = np.arange(1, NUM_ITEMS + 1, dtype=np.int32)
 GENRES = ["Comedy", "Drama", "War", "Crime"]
-# Kinds that leave rows out by selectors, kinds that cannot, and kinds that compress.
 MIN_RECALL = 0.95
+# Kinds that leave rows out by selectors, kinds that cannot, and kinds that compress.
 KINDS = ["Flat", "HNSW16", "IVF4,Flat", "PQ2x4"]
 NUM_FILTERS = int(os.environ.get("RAYSYS_RANDOM_FILTERS", "100"))
 """More of them cost 6 ms each."""
@@ -137,7 +137,9 @@ def shard(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     directory: Path = tmp_path_factory.mktemp("index")
     config = IndexConfig(factory=request.param, num_partitions=2, min_recall=MIN_RECALL)
     with kinds.one_thread():
-        note = build_partitions(directory, vectors(NUM_ITEMS), ITEM_IDS, config, "hash")
+        note = build_partitions(
+            directory, vectors(NUM_ITEMS), ITEM_IDS, config, "hash", queries=vectors(20, seed=9)
+        )
     return open_partitions(directory, range(2), note)
 
 

@@ -38,7 +38,7 @@ def vectors(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
 
 
-QUERIES = vectors(60, seed=10)
+QUERIES = vectors(20, seed=10)
 
 
 def build(directory: Path, factory: str = "Flat", num_partitions: int = 2) -> IndexNote:
@@ -182,7 +182,7 @@ def test_cosine_looks_at_the_direction_and_not_at_the_length(tmp_path: Path, fac
     embeddings[8] = 0.01 * embeddings[6]
     embeddings[9] = 0
     config = IndexConfig(factory=factory, num_partitions=2, min_recall=0)
-    note = build_partitions(tmp_path, embeddings, ITEM_IDS, config, "hash")
+    note = build_partitions(tmp_path, embeddings, ITEM_IDS, config, "hash", queries=QUERIES)
     top = opened(tmp_path, note).search_by_cosine(
         embeddings[[6]], NUM_ITEMS, Exclusions.from_lists([[7]])
     )

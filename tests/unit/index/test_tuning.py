@@ -66,6 +66,19 @@ def test_more_lists_or_more_fetched_whichever_compares_fewer_codes() -> None:
         assert (best.nprobe, best.k_factor) == expected
 
 
+def test_few_efforts_are_tried() -> None:
+    tried: list[Effort] = []
+
+    def is_enough(effort: Effort) -> bool:
+        tried.append(effort)
+        return (effort.nprobe or 0) * effort.k_factor >= 64
+
+    efforts = cheapest(Knobs(num_lists=1_024), is_enough, num_rows=1_000_000, k=100)
+    assert all((each.nprobe or 0) * each.k_factor >= 64 for each in efforts)
+    assert {each.k_factor for each in efforts} == {1, 2, 4, 8, 16}
+    assert len(tried) == len({(each.nprobe, each.k_factor) for each in tried}) < 25  # of 105
+
+
 def test_nothing_is_chosen_where_no_effort_is_enough() -> None:
     assert cheapest(Knobs(is_graph=True), lambda effort: False, num_rows=10, k=100) == []
 
