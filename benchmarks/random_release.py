@@ -19,6 +19,7 @@ from raysys.dataset.context import NO_CONTEXT
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import Histories, offsets_of
+from raysys.dataset.interaction_types import InteractionTypes
 from raysys.dataset.popularity import popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.index.build import build_partitions
@@ -33,6 +34,8 @@ from raysys.release import (
     EVENT_TYPES,
     HISTORIES,
     INDEX_DIRECTORY,
+    INTERACTION_TYPE_NUMS,
+    INTERACTION_TYPES,
     ITEM_TABLE,
     ITEM_VOCABULARY,
     MODEL_DIRECTORY,
@@ -83,6 +86,12 @@ def publish_random_release(
         NO_CONTEXT.save(draft.path / CONTEXT)
         event_types.save(draft.path / EVENT_TYPES)
         histories.save(draft.path / HISTORIES)
+        types = histories.event_types
+        if types is None:
+            types = np.zeros(histories.num_interactions, np.int16)
+        InteractionTypes(event_types, types).save(
+            draft.path / INTERACTION_TYPES, draft.path / INTERACTION_TYPE_NUMS
+        )
         counts = popularity_counts(histories.blocks(), num_items)
         np.save(draft.path / POPULARITY, counts)
         table = _item_table(rng, items, histories)

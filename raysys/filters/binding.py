@@ -53,6 +53,11 @@ class Bound:
     included: EventTypes = field(default_factory=EventTypes)
     excluded: EventTypes = field(default_factory=EventTypes)
 
+    @property
+    def has_past(self) -> bool:
+        """Whether it asks for interactions of the user."""
+        return bool(self.included) or bool(self.excluded)
+
 
 def bind(
     expression: Expression, values: Values, user_meets: UserMeets, constants_of: ConstantsOf

@@ -94,6 +94,8 @@ class Asked:
         To be called once `banned` says what the user has seen.
         """
         self.demand = demand
+        if not demand.has_past:
+            return
         banned = np.setdiff1d(self.banned, demand.included_nums)
         self.banned = np.union1d(banned, demand.excluded_nums)
         banned_keys = np.setdiff1d(self.banned_keys, demand.included_keys)

@@ -235,9 +235,8 @@ class Engine:
             if self.config.exclude_seen:
                 asked.banned, asked.banned_keys = visitor.seen, visitor.seen_keys
             if asked.applied is not None:
-                row = int(self._release.histories.rows_of([user_id])[0])
                 state = state_of(states, user_id)
-                asked.obey(self._filters.demand(asked.applied, asked.query, row, state))
+                asked.obey(self._filters.demand(asked.applied, asked.query, state))
             if not visitor.is_known:
                 asked.reason = "unknown-user"
             elif vector is None:
@@ -291,7 +290,7 @@ class Engine:
                 asked.banned = np.array([num], dtype=np.int32)
                 asked.search_with(vector, "similar-items")
             if asked.applied is not None:
-                asked.obey(self._filters.demand(asked.applied, asked.query, -1, NO_STATE))
+                asked.obey(self._filters.demand(asked.applied, asked.query, NO_STATE))
 
     async def _search(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
         """Give what the shards that answer find to each query that searches or explores.

@@ -28,18 +28,11 @@ from raysys.state.user_state import NO_STATE, UserState
 from raysys.tables import UNKNOWN_NUM
 
 _MOST_ANSWERS = 1 << 16
+_MOST_APPLIED = 1 << 12
 _MOST_BYTES = 64 << 20
 
 _NO_NUMS: NDArray[np.int32] = np.zeros(0, np.int32)
 _NO_KEYS: NDArray[np.int64] = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The filter of one query before it is known who asks: checked, so that nothing of it fails."""
-
-    expression: Expression
-    values: Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +51,20 @@ class Demand:
     excluded_nums: NDArray[np.int32] = field(default_factory=lambda: _NO_NUMS)
     included_keys: NDArray[np.int64] = field(default_factory=lambda: _NO_KEYS)
     excluded_keys: NDArray[np.int64] = field(default_factory=lambda: _NO_KEYS)
+    has_past: bool = False
+    """Whether any of these is asked for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Applied:
+    """The filter of one query before it is known who asks: checked, so that nothing of it fails."""
+
+    expression: Expression
+    values: Values
+    bound: Bound | None
+    """What it demands of whoever asks for whatever item; None where that makes a difference."""
+    demand: Demand | None
+    """The same, where it does not depend on the past of a user either."""
 
 
 class GatewayFilters:
@@ -69,6 +76,7 @@ class GatewayFilters:
         self._items = Table(release.item_table)
         self._masks = KeptMasks(self._items)
         self._users = None if release.user_table is None else Table(release.user_table)
+        self._applied: dict[tuple[object, ...], Applied] = {}
         self._answers: dict[tuple[int, tuple[Condition, ...]], bool] = {}
         self._popular: OrderedDict[Rule, NDArray[np.int32]] = OrderedDict()
         self._lock = threading.Lock()
@@ -84,23 +92,33 @@ class GatewayFilters:
         if query.filter_name is None:
             return None
         expression = await self._named.expression(query.filter_name)
-        self._check(expression, query)
-        return Applied(expression, parse_values(expression, query.filter_values))
+        given = tuple(query.filter_values.items())
+        key = (expression, given, query.user_id is None, query.item_id is None)
+        found = self._applied.get(key)
+        if found is None:
+            self._check(expression, query)
+            if len(self._applied) >= _MOST_APPLIED:
+                self._applied.clear()
+            found = self._applied[key] = _applied(expression, query.filter_values)
+        return found
 
-    def demand(self, applied: Applied, query: Query, row: int, state: UserState) -> Demand:
+    def demand(self, applied: Applied, query: Query, state: UserState) -> Demand:
         """Return what a filter demands of a query.
 
         Args:
-            row: of the user in the release's histories; -1 where they have none.
             state: what the database knows of the user.
         """
-        bound = bind(
+        if applied.demand is not None:
+            return applied.demand
+        # That of the user in the release's histories; -1 where they have none.
+        row = -1 if query.user_id is None else self._row_of(query.user_id)
+        bound = applied.bound or bind(
             applied.expression,
             applied.values,
             lambda conditions: self._user_meets(row, conditions),
             lambda field: self._constants_of(query.item_id or "", field),
         )
-        if not bound.included and not bound.excluded:
+        if not bound.has_past:
             return Demand(bound.rule)
         return self._with_past(bound, row, state)
 
@@ -161,6 +179,9 @@ class GatewayFilters:
             found = self._answers[row, conditions] = bool(one.all_of(conditions)[0])
         return found
 
+    def _row_of(self, user_id: str) -> int:
+        return int(self._release.histories.rows_of([user_id])[0])
+
     def _constants_of(self, item_id: str, field: str) -> tuple[Constant, ...]:
         num = int(self._release.items.numbers([item_id])[0])
         return () if num == UNKNOWN_NUM else self._items.constants(field, num - 1)
@@ -168,7 +189,7 @@ class GatewayFilters:
     def _with_past(self, bound: Bound, row: int, state: UserState) -> Demand:
         included = self._found_in_past(bound.included, row, state)
         excluded = self._found_in_past(bound.excluded, row, state)
-        return Demand(bound.rule, included[0], excluded[0], included[1], excluded[1])
+        return Demand(bound.rule, included[0], excluded[0], included[1], excluded[1], True)
 
     def _found_in_past(
         self, asked: EventTypes, row: int, state: UserState
@@ -207,6 +228,20 @@ class GatewayFilters:
                 while sum(each.nbytes for each in self._popular.values()) > _MOST_BYTES:
                     self._popular.popitem(last=False)
         return found
+
+
+def _applied(expression: Expression, given: Mapping[str, str]) -> Applied:
+    """Bind a filter that was checked as far as no user and no item matter."""
+    values = parse_values(expression, given)
+    is_same_for_all = not any(
+        condition.dataset == "CurrentUser"
+        or any(isinstance(value, CurrentItem) for value in condition.values)
+        for condition in expression.conditions()
+    )
+    if not is_same_for_all:
+        return Applied(expression, values, None, None)
+    bound = bind(expression, values, lambda _: False, lambda _: ())
+    return Applied(expression, values, bound, None if bound.has_past else Demand(bound.rule))
 
 
 def filtering_of(demands: Sequence[Demand | None]) -> Filtering | None:

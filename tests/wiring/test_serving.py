@@ -24,9 +24,11 @@ import pytest
 from botocore.config import Config
 
 from benchmarks.random_release import publish_random_release
+from raysys.cli import main
 from raysys.commands.api_client import ApiClient, Reply
 from raysys.config import GruConfig
 from raysys.dataset.histories import Histories
+from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ServingError
 from raysys.evaluation.topk import exact_top_k
@@ -207,6 +209,40 @@ def test_an_unknown_user_gets_the_popular_list(server: Server) -> None:
     assert item_ids(reply) == items.ids_of(np.argsort(-counts, kind="stable")[:3] + 1)
     assert reply.headers["x-raysys-source"] == "popular"
     assert reply.headers["x-raysys-reason"] == "unknown-user"
+
+
+def test_a_filter_that_an_operator_makes_is_obeyed_at_once_and_forgotten_in_a_second(
+    server: Server,
+) -> None:
+    database = ["--database", f"sqlite:///{server.output.parent}/state.db"]
+    expression = "INCLUDE ItemID WHERE Items.GENRES IN ($GENRES)"
+    asked = {
+        "filterArn": "arn:aws:personalize:us-east-1:000000000000:filter/in-genre",
+        "filterValues": {"GENRES": '"genre-3","genre-7"'},
+        "numResults": 300,
+    }
+    table = open_item_table(server.release.file("items.arrow")).to_pylist()
+    expected = {
+        row["item_id"] for row in table if {"genre-3", "genre-7"} & set(row["genres"].split("|"))
+    }
+
+    def ask(user_id: str) -> Reply:
+        with contextlib.closing(ApiClient(server.url)) as client:
+            reply = client.post("/recommendations", {"userId": user_id, **asked})
+        if reply.status == 200:
+            server.replies.append(reply)
+        return reply
+
+    assert ask("a stranger").headers["x-amzn-errortype"] == "ResourceNotFoundException"
+    assert main(["filter", "create", "in-genre", expression, *database]) == 0
+    time.sleep(0.25)  # an unknown name is looked for again after 0.2 s
+    assert set(item_ids(ask("a stranger"))) == expected
+    user_id = Histories.open(server.release.file("histories.arrow")).user_ids[0].as_py()
+    known = item_ids(ask(user_id))
+    assert set(known) <= expected
+    assert len(known) > 10
+    assert main(["filter", "delete", "in-genre", *database]) == 0
+    wait_until(lambda: ask(user_id).status == 404, 3, server)
 
 
 def test_nothing_can_be_reached_from_outside(server: Server) -> None:
