@@ -1,6 +1,7 @@
 """Who is let in, who is not, and what they are told."""
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -310,6 +311,9 @@ def test_signing_keys_are_kept_for_right_signatures_alone_and_not_without_end() 
         day = dict(headers)[b"x-amz-date"][:8].decode()
         assert (day, f"r{number}") in active.signing_keys
     assert len(active.signing_keys) <= 64
+    active.signing_keys[day, "r99"] = hmac.new(b"another", digestmod="sha256")
+    reply = call(app, "POST", "/recommendations", BODY, headers=headers)
+    assert outcome(reply) == INVALID  # so what is kept is what is used
 
 
 def test_strangers_are_refused_before_their_body_is_read() -> None:
