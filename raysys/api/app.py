@@ -10,7 +10,12 @@ from raysys.api.asgi import Application, Header, Headers, Response, Route, error
 from raysys.api.authentication import Authenticator
 from raysys.api.exploration_headers import parse_exploration
 from raysys.api.openapi import openapi_document
-from raysys.api.shapes import DEFAULT_NUM_RESULTS, RankingRequest, RecommendationsRequest
+from raysys.api.shapes import (
+    DEFAULT_NUM_RESULTS,
+    PromotionRequest,
+    RankingRequest,
+    RecommendationsRequest,
+)
 from raysys.api.wire import (
     campaign_name,
     check_items_dataset,
@@ -31,7 +36,7 @@ from raysys.errors import (
     UnavailableError,
 )
 from raysys.serving.key_ring import KeyRing
-from raysys.serving.messages import Answer, Query, RankQuery, Recommender
+from raysys.serving.messages import Answer, Promotion, Query, RankQuery, Recommender
 
 _STRANGERS_WAIT_S = 1.0
 _NOT_READY = error_response(
@@ -94,6 +99,7 @@ class _Operations:
             seed,
             **_filter_of(request),
             metadata_columns=(request.metadata_columns or {}).get("ITEMS", ()),
+            promotion=_promotion_of(request),
         )
         return self._response(await self._engine.recommend(query), encode_answer)
 
@@ -172,7 +178,16 @@ class _Operations:
             )
 
 
-def _filter_of(request: RecommendationsRequest | RankingRequest) -> dict[str, Any]:
+def _promotion_of(request: RecommendationsRequest) -> Promotion | None:
+    if not request.promotions:
+        return None
+    [asked] = request.promotions
+    return Promotion(asked.name, asked.percent_promoted_items, **_filter_of(asked))
+
+
+def _filter_of(
+    request: RecommendationsRequest | RankingRequest | PromotionRequest,
+) -> dict[str, Any]:
     """Return the filter that a request names, as members of a query."""
     if request.filter_arn is None:
         return {}

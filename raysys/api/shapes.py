@@ -55,9 +55,21 @@ MetadataColumns = Annotated[
     ],
     Meta(description="The values of these columns come with each item"),
 ]
+ResourceName = Annotated[
+    str, Meta(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$(?!\n)")
+]
 PropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_PROPERTIES_LENGTH)]
 ItemPropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_ITEM_PROPERTIES_LENGTH)]
 RecommendationId = Annotated[str, Meta(min_length=1, max_length=40, pattern=_NO_CONTROL_CHARACTERS)]
+
+
+class PromotionRequest(Struct, rename="camel"):
+    """One member of `promotions`: a share of the list, kept for items that pass a filter."""
+
+    name: ResourceName
+    percent_promoted_items: Annotated[int, Meta(ge=1, le=100)]
+    filter_arn: Id | None = None
+    filter_values: FilterValues | None = None
 
 
 class RecommendationsRequest(Struct, rename="camel"):
@@ -71,10 +83,9 @@ class RecommendationsRequest(Struct, rename="camel"):
     filter_arn: Id | None = None
     filter_values: FilterValues | None = None
     metadata_columns: MetadataColumns | None = None
-    # What follows belongs to the AWS shape and is refused by name, since to leave it out in
-    # silence would answer with items that the client asked not to see.
+    promotions: Annotated[list[PromotionRequest], Meta(max_length=1)] | None = None
+    # Belongs to the AWS shape, and is refused by name.
     recommender_arn: str | None = None
-    promotions: list[Any] | None = None
 
 
 class RankingRequest(Struct, rename="camel"):
@@ -127,12 +138,14 @@ class ItemsRequest(Struct, rename="camel"):
 
 class PredictedItem(Struct, rename="camel", omit_defaults=True):
     """One item. `score` is absent where there is none; `reason` where the model ranked it;
-    `metadata` where none was asked for, and of it what is not known of the item."""
+    `metadata` where none was asked for, and of it what is not known of the item; `promotionName`
+    where it was not promoted."""
 
     item_id: str
     score: float | None = None
     reason: list[str] | None = None
     metadata: dict[str, str] | None = None
+    promotion_name: str | None = None
 
 
 class RecommendationsAnswer(Struct, rename="camel"):

@@ -20,6 +20,7 @@ from raysys.api.shapes import (
     EventsRequest,
     ItemsRequest,
     PredictedItem,
+    PromotionRequest,
     RankingAnswer,
     RankingRequest,
     RecommendationsAnswer,
@@ -64,8 +65,8 @@ def parse_recommendations(body: bytes) -> RecommendationsRequest:
         raise ResourceNotFoundError(
             f"There is no recommender {request.recommender_arn[:256]!r} here; name a campaign."
         )
-    if request.promotions:
-        raise InvalidInputError("This server does not know promotions; leave it out.")
+    for promotion in request.promotions or ():
+        _check_filter_is_named(promotion)
     if request.metadata_columns:
         _check_number_with_metadata(request.num_results or DEFAULT_NUM_RESULTS, "numResults")
     return request
@@ -84,7 +85,9 @@ def parse_ranking(body: bytes) -> RankingRequest:
     return request
 
 
-def _check_filter_is_named(request: RecommendationsRequest | RankingRequest) -> None:
+def _check_filter_is_named(
+    request: RecommendationsRequest | RankingRequest | PromotionRequest,
+) -> None:
     if request.filter_values and request.filter_arn is None:
         raise InvalidInputError(
             "1 validation error detected: filterValues are given, but no filterArn says whose; "
@@ -196,15 +199,14 @@ def encode_ranking(answer: Answer) -> bytes:
 
 
 def _items_of(answer: Answer) -> list[PredictedItem]:
-    members: list[Iterable[Any]] = [answer.item_ids]
-    members.append(repeat(None) if answer.scores is None else answer.scores)
+    reasons: Iterable[list[str] | None] | None = None
     if answer.item_reasons is not None:
-        members.append(None if reason is None else [reason] for reason in answer.item_reasons)
-    elif answer.item_metadata is not None:
-        members.append(repeat(None))
-    if answer.item_metadata is not None:
-        members.append(answer.item_metadata)
-    return list(map(PredictedItem, *members))
+        reasons = (None if reason is None else [reason] for reason in answer.item_reasons)
+    columns = [answer.scores, reasons, answer.item_metadata, answer.promotion_names]
+    while columns and columns[-1] is None:
+        columns.pop()
+    members: list[Iterable[Any]] = [repeat(None) if each is None else each for each in columns]
+    return list(map(PredictedItem, answer.item_ids, *members))
 
 
 def encode_error(message: str) -> bytes:

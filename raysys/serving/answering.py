@@ -2,20 +2,17 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from itertools import compress
+from itertools import compress, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.item_metadata import BECAUSE_OF
-from raysys.serving.messages import Answer
+from raysys.serving.messages import EXPLORATION, PROMOTED, Answer
 from raysys.serving.ranking import Ranked, popular_without
 from raysys.serving.release_parts import ReleaseParts
 from raysys.state.slates import Slate
-
-EXPLORATION = "Exploration"
-"""What Amazon Personalize calls the reason of an explored item."""
 
 NO_POLICY = "none"
 SLOT_MIXTURE = "slot-mixture"
@@ -48,9 +45,10 @@ def answers_of(
             source=asked.source,
             reason=asked.reason or (None if end > start else "nothing-left"),
             degraded=asked.is_degraded,
-            item_reasons=_item_reasons(shown.mixture),
+            item_reasons=_item_reasons(shown),
+            promotion_names=_promotion_names(asked, shown),
             item_metadata=_item_metadata(asked, shown, release),
-            seed=asked.seed if shown.mixture else None,
+            seed=asked.seed if shown.mixture or shown.is_promoted else None,
             delta_version=asked.delta_version if shown.mixture else None,
         )
         answers.append(answer)
@@ -82,10 +80,22 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
     )
 
 
-def _item_reasons(mixture: Mixture | None) -> list[str | None] | None:
-    if mixture is None or not any(mixture.is_explored):
+def _item_reasons(shown: Shown) -> list[str | None] | None:
+    is_explored = shown.mixture.is_explored if shown.mixture else ()
+    is_promoted = shown.is_promoted or ()
+    if not any(is_explored) and not any(is_promoted):
         return None
-    return [EXPLORATION if drawn else None for drawn in mixture.is_explored]
+    return [
+        PROMOTED if promoted else EXPLORATION if explored else None
+        for promoted, explored in zip_longest(is_promoted, is_explored)
+    ]
+
+
+def _promotion_names(asked: Asked, shown: Shown) -> list[str | None] | None:
+    promotion = asked.query.promotion
+    if promotion is None or not shown.is_promoted or not any(shown.is_promoted):
+        return None
+    return [promotion.name if promoted else None for promoted in shown.is_promoted]
 
 
 def _item_metadata(

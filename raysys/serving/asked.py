@@ -35,11 +35,13 @@ class Shown:
         keys: (k,) item numbers from the top; below 0 for items that were put since the release.
         scores: (k,) where the source has some; None for an item that was drawn.
         mixture: None for a list that could not explore: it had to be this one.
+        is_promoted: one per item; None where the list has no promotion.
     """
 
     keys: NDArray[np.int64]
     scores: Sequence[float | None] | None
     mixture: Mixture | None = None
+    is_promoted: list[bool] | None = None
 
     @classmethod
     def as_ranked(cls, ranked: Ranked) -> "Shown":
@@ -54,6 +56,7 @@ class Asked:
     Args:
         applied: the filter that the query names.
         demand: what it demands; None where it names none.
+        promoted: what asks for the promoted items of the list; None where it has no promotion.
         weight: chance of each place to explore; 0 gives the relevance order.
         seed: of the draws, where there are some.
         banned: item numbers that the query must not get.
@@ -68,6 +71,7 @@ class Asked:
     query: Query
     applied: Applied | None = None
     demand: Demand | None = None
+    promoted: "Asked | None" = None
     weight: float = 0.0
     seed: int = 0
     vector: NDArray[np.float32] | None = None

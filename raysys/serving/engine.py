@@ -27,6 +27,7 @@ from raysys.serving.item_vectors import ItemVectors
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.observer import NoObserver, Observer, Trace, report_of
 from raysys.serving.parts import Parts
+from raysys.serving.promoting import leave_to_promoted, promoted_query, show_promoted
 from raysys.serving.ranking import merged_results, search_request
 from raysys.serving.reasons import find_reasons
 from raysys.serving.release_parts import ReleaseParts
@@ -99,14 +100,15 @@ class Engine:
         Raises:
             TooManyRequestsError: too many requests wait already.
             ResourceNotFoundError: it names a filter that does not exist.
-            InvalidInputError: the values of its filter do not fit, or it asks for a column that the
+            InvalidInputError: the values of a filter do not fit, or it asks for a column that the
                 items do not have.
-            UnavailableError: whether the filter exists cannot be known now.
+            UnavailableError: whether a filter exists cannot be known now.
         """
         self._release.metadata.check(query.metadata_columns)
-        asked = Asked(query)
-        if query.filter_name is not None:
-            asked.applied = await self._filters.applied(query)
+        asked = Asked(query, await self._filters.applied(query))
+        if query.promotion is not None:
+            promoted = promoted_query(query, query.promotion)
+            asked.promoted = Asked(promoted, await self._filters.applied(promoted))
         return await self._batcher.submit(asked)
 
     async def rank(self, query: RankQuery) -> Answer:
@@ -163,13 +165,20 @@ class Engine:
     async def _answer_traced(self, batch: list[Asked], trace: Trace) -> list[Answer]:
         for asked in batch:
             decide_to_explore(asked, self.config.exploration_weight)
-        by_user = [asked for asked in batch if asked.query.user_id is not None]
-        by_item = [asked for asked in batch if asked.query.user_id is None]
+        promoted = [asked.promoted for asked in batch if asked.promoted is not None]
+        everybody = [*batch, *promoted]
+        by_user = [asked for asked in everybody if asked.query.user_id is not None]
+        by_item = [asked for asked in everybody if asked.query.user_id is None]
         await asyncio.gather(self._place_users(by_user, trace), self._place_items(by_item))
-        await self._give_popular([asked for asked in batch if asked.vector is None])
-        new_ids = await self._search(
-            [asked for asked in batch if asked.vector is not None or asked.weight > 0], trace
-        )
+        if promoted:
+            await self._rank(promoted, trace)
+            for asked in batch:
+                if asked.promoted is not None:
+                    leave_to_promoted(asked, asked.promoted)
+        new_ids = await self._rank([each for each in batch if each.query.num_results], trace)
+        for asked in batch:
+            if asked.promoted is not None:
+                show_promoted(asked, asked.promoted)
         await find_reasons(batch, self._release, self._item_vectors.of)
         await asyncio.sleep(0)  # merging took its half millisecond: let others have their turn
         now_us = time.time_ns() // 1000
@@ -291,6 +300,13 @@ class Engine:
                 asked.search_with(vector, "similar-items")
             if asked.applied is not None:
                 asked.obey(self._filters.demand(asked.applied, asked.query, NO_STATE))
+
+    async def _rank(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
+        """Find a list for each query of which it is known who asks; returns what `_search` does."""
+        await self._give_popular([asked for asked in batch if asked.vector is None])
+        return await self._search(
+            [asked for asked in batch if asked.vector is not None or asked.weight > 0], trace
+        )
 
     async def _search(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
         """Give what the shards that answer find to each query that searches or explores.

@@ -19,13 +19,12 @@ _MIXED_AT_ONCE = 16
 
 
 def decide_to_explore(asked: Asked, default_weight: float) -> None:
-    """Set weight and seed of a query for a user; lists of similar items do not explore."""
+    """Set weight and seed of a query; lists of similar items do not explore."""
     query = asked.query
-    if query.user_id is None:
-        return
-    weight = query.exploration_weight
-    asked.weight = default_weight if weight is None else weight
     asked.seed = secrets.randbits(_SEED_BITS) if query.seed is None else query.seed
+    if query.user_id is not None:
+        weight = query.exploration_weight
+        asked.weight = default_weight if weight is None else weight
 
 
 def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:

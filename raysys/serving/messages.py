@@ -11,6 +11,29 @@ Source = Literal["model", "popular", "similar-items"]
 """What chose the items: the model for this user, the popular list, or likeness to an item."""
 
 
+EXPLORATION, PROMOTED = "Exploration", "Promoted item"
+"""What Amazon Personalize calls the reasons of items that were not ranked by the model alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A share of a list for items that pass a filter of their own.
+
+    Args:
+        percent: of the list, 1 to 100.
+        filter_name, filter_values: as in a `Query`; no filter: any items may be promoted.
+    """
+
+    name: str
+    percent: int
+    filter_name: str | None = None
+    filter_values: Mapping[str, str] = field(default_factory=dict)
+
+    def num_promoted(self, num_results: int) -> int:
+        """Return how many items of a list are promoted, if there are so many: one at least."""
+        return max(1, (self.percent * num_results + 50) // 100)
+
+
 @dataclass(slots=True)
 class Query:
     """One request for recommendations, checked: `user_id` or `item_id` is set, both not empty.
@@ -22,6 +45,7 @@ class Query:
         filter_name: of the filter that items have to pass; None: they have to pass none.
         filter_values: of its parameters.
         metadata_columns: what the answer is to say of each item, see `ItemMetadata`.
+        promotion: for which some places of the list are kept; the filter is that of the others.
         seed: of the draws, 0 to 2**63 - 1: asked again with the same one, nothing having changed,
             the same list comes back. None for one by chance.
     """
@@ -35,6 +59,7 @@ class Query:
     filter_name: str | None = None
     filter_values: Mapping[str, str] = field(default_factory=dict)
     metadata_columns: Sequence[str] = ()
+    promotion: Promotion | None = None
 
 
 @dataclass(slots=True)
@@ -65,9 +90,11 @@ class Answer:
         release: name of the release that chose the items.
         reason: why the source is not the one that was asked for, such as "unknown-user".
         degraded: a part was away, so the list may lack items that it would otherwise hold.
-        item_reasons: one per item, "Exploration" where its place explored; None when none did.
+        item_reasons: one per item, "Exploration" where its place explored, "Promoted item" where it
+            was promoted; None when none was either.
+        promotion_names: one per item, that of its promotion; None when none was promoted.
         item_metadata: one per item, texts by column; None where none was asked for.
-        seed: of the draws; None when the list could not explore.
+        seed: of the draws; None when there was nothing to be drawn.
         delta_version: how much of the items put since the release the shards knew: the smallest
             version among them. None when the list could not explore.
     """
@@ -81,6 +108,7 @@ class Answer:
     degraded: bool = False
     item_reasons: list[str | None] | None = None
     item_metadata: list[dict[str, str]] | None = None
+    promotion_names: list[str | None] | None = None
     seed: int | None = None
     delta_version: int | None = None
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from raysys.serving.messages import Answer, Source
+from raysys.serving.messages import EXPLORATION, Answer, Source
 from raysys.state.slate_recorder import Outcome
 
 Stage = Literal["queue", "read", "encode", "search", "explore", "finish", "serialise"]
@@ -123,7 +123,7 @@ def report_of(
         num_degraded=sum(answer.degraded for answer in answers),
         num_shown=sum(len(answer.item_ids) for answer in answers),
         num_explored=sum(
-            len(answer.item_reasons) - answer.item_reasons.count(None)
+            answer.item_reasons.count(EXPLORATION)
             for answer in answers
             if answer.item_reasons is not None
         ),

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from raysys.errors import ReleaseNotFoundError, ServingError, UnavailableError
-from raysys.serving.messages import Answer, Query, RankQuery
+from raysys.serving.messages import Answer, Promotion, Query, RankQuery
 from raysys.state.items import Item
 from tests.unit.api.client import RECOMMENDATION_ID, FakeEngine, application, call, post
 
@@ -34,6 +34,39 @@ def test_what_is_known_of_items_comes_with_them() -> None:
     assert reply.json()["itemList"] == [
         {"itemId": "a", "metadata": {"TITLE": "A"}},
         {"itemId": "b", "metadata": {}},
+    ]
+
+
+def test_a_promotion_is_asked_for_and_named_with_its_items() -> None:
+    answer = Answer(
+        ["a", "b"],
+        None,
+        RECOMMENDATION_ID,
+        "r-1",
+        "popular",
+        item_reasons=[None, "Promoted item"],
+        promotion_names=[None, "sale"],
+    )
+    engine = FakeEngine(answer=answer)
+    body = {
+        "userId": "ann",
+        "filterArn": "seen",
+        "promotions": [
+            {
+                "name": "sale",
+                "percentPromotedItems": 30,
+                "filterArn": "arn:aws:personalize:us-east-1:1:filter/reduced",
+                "filterValues": {"BY": "20"},
+            }
+        ],
+    }
+    reply = post("/recommendations", msgspec.json.encode(body), engine)
+    [query] = engine.queries
+    assert (query.filter_name, query.filter_values) == ("seen", {})
+    assert query.promotion == Promotion("sale", 30, "reduced", {"BY": "20"})
+    assert reply.json()["itemList"] == [
+        {"itemId": "a"},
+        {"itemId": "b", "reason": ["Promoted item"], "promotionName": "sale"},
     ]
 
 

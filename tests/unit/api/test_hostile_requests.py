@@ -25,6 +25,13 @@ def ask(**members: object) -> bytes:
     return encoded({"userId": "ann", **members})
 
 
+PROMOTION = {"name": "sale", "percentPromotedItems": 20}
+
+
+def promote(**members: object) -> bytes:
+    return ask(promotions=[{**PROMOTION, **members}])
+
+
 def put(**members: object) -> bytes:
     """A request with one event; `members` replace or, when None, remove the event's own."""
     event = {"eventType": "click", "sentAt": 1767323045, "itemId": "matrix", **members}
@@ -177,7 +184,13 @@ RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
         "at 'filterValues.key'",
     ),
     "a recommender": (ask(recommenderArn=ARN + "recommender/r"), NOT_FOUND, "no recommender"),
-    "a promotion": (ask(promotions=[{"name": "p"}]), INVALID, "promotions"),
+    "a promotion of no share": (ask(promotions=[{"name": "p"}]), INVALID, "percentPromotedItems"),
+    "a promotion of 0 %": (promote(percentPromotedItems=0), INVALID, "percentPromotedItems"),
+    "a promotion of 101 %": (promote(percentPromotedItems=101), INVALID, "percentPromotedItems"),
+    "a promotion without a good name": (promote(name="a b"), INVALID, "promotions.1.member.name"),
+    "a promotion of values alone": (promote(filterValues={"A": "1"}), INVALID, "filterArn"),
+    "two promotions": (ask(promotions=[PROMOTION, PROMOTION]), INVALID, "promotions"),
+    "one promotion": (promote(), ACCEPTED, ""),
     "metadata columns": (ask(metadataColumns={"ITEMS": ["TITLE"]}), ACCEPTED, ""),
     "metadata of users": (ask(metadataColumns={"USERS": ["AGE"]}), INVALID, "metadataColumns"),
     "11 metadata columns": (ask(metadataColumns={"ITEMS": ["A"] * 11}), INVALID, "metadataColumns"),
