@@ -22,7 +22,7 @@ from raysys.filters.columns import TRUTHS, Column, check_type, column_of, meets
 from raysys.filters.expression import Condition, Conditions, Constant, number_in
 
 _MOST_BYTES = 64 << 20
-_MOST_MASKS = 4096
+_MOST_MASKS = 1024
 
 
 @dataclass(frozen=True, slots=True)

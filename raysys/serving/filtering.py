@@ -15,24 +15,22 @@ from numpy.typing import NDArray
 
 from raysys.dataset.histories import offsets_of
 from raysys.errors import InvalidInputError
-from raysys.filters.binding import Bound, EventTypes, bind
+from raysys.filters.binding import Bound, bind
 from raysys.filters.expression import Condition, Constant, CurrentItem, Expression
 from raysys.filters.masks import EVERYTHING, KeptMasks, Rule, Table
 from raysys.filters.values import Values, parse_values
-from raysys.index.home import keys_of_new_items
 from raysys.serving.exchange import Filtering
 from raysys.serving.messages import Query
 from raysys.serving.named_filters import NamedFilters, ReadFilters
+from raysys.serving.past_items import items_of_types
 from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.visitors import NO_ITEMS, NO_KEYS
 from raysys.state.user_state import NO_STATE, UserState
 from raysys.tables import UNKNOWN_NUM
 
-_MOST_ANSWERS = 1 << 16
-_MOST_APPLIED = 1 << 12
+_MOST_KEPT = 1 << 10
+"""Of each kind of thing that is made from the values of a request, which may be 25 kB long."""
 _MOST_BYTES = 64 << 20
-
-_NO_NUMS: NDArray[np.int32] = np.zeros(0, np.int32)
-_NO_KEYS: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,10 +45,10 @@ class Demand:
     """
 
     rule: Rule
-    included_nums: NDArray[np.int32] = field(default_factory=lambda: _NO_NUMS)
-    excluded_nums: NDArray[np.int32] = field(default_factory=lambda: _NO_NUMS)
-    included_keys: NDArray[np.int64] = field(default_factory=lambda: _NO_KEYS)
-    excluded_keys: NDArray[np.int64] = field(default_factory=lambda: _NO_KEYS)
+    included_nums: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
+    excluded_nums: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
+    included_keys: NDArray[np.int64] = field(default_factory=lambda: NO_KEYS)
+    excluded_keys: NDArray[np.int64] = field(default_factory=lambda: NO_KEYS)
     has_past: bool = False
     """Whether any of these is asked for."""
 
@@ -97,7 +95,7 @@ class GatewayFilters:
         found = self._applied.get(key)
         if found is None:
             self._check(expression, query)
-            if len(self._applied) >= _MOST_APPLIED:
+            if len(self._applied) >= _MOST_KEPT:
                 self._applied.clear()
             found = self._applied[key] = _applied(expression, query.filter_values)
         return found
@@ -172,7 +170,7 @@ class GatewayFilters:
     def _user_meets(self, row: int, conditions: tuple[Condition, ...]) -> bool:
         found = self._answers.get((row, conditions))
         if found is None:
-            if len(self._answers) >= _MOST_ANSWERS:
+            if len(self._answers) >= _MOST_KEPT:
                 self._answers.clear()
             users = self._known_users()
             one = users.row(row) if row >= 0 else users.row_of_nobody()
@@ -187,28 +185,9 @@ class GatewayFilters:
         return () if num == UNKNOWN_NUM else self._items.constants(field, num - 1)
 
     def _with_past(self, bound: Bound, row: int, state: UserState) -> Demand:
-        included = self._found_in_past(bound.included, row, state)
-        excluded = self._found_in_past(bound.excluded, row, state)
+        included = items_of_types(self._release, bound.included, row, state)
+        excluded = items_of_types(self._release, bound.excluded, row, state)
         return Demand(bound.rule, included[0], excluded[0], included[1], excluded[1], True)
-
-    def _found_in_past(
-        self, asked: EventTypes, row: int, state: UserState
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the items of a user's interactions of some types: known ones, and keys of new."""
-        if not asked:
-            return _NO_NUMS, _NO_KEYS
-        released = _NO_NUMS
-        types, histories = self._release.interaction_types, self._release.histories
-        if row >= 0 and types is not None:
-            span = slice(histories.offsets[row], histories.offsets[row + 1])
-            is_asked = np.array([asked.have(name) for name in (None, *types.types.names)])
-            released = histories.item_nums[span][is_asked[types.nums[span]]]
-        have = {name: asked.have(name) for name in {each.event_type for each in state.interactions}}
-        ids = sorted({each.item_id for each in state.interactions if have[each.event_type]})
-        nums = self._release.items.numbers(ids)
-        new = [ids[place] for place in np.flatnonzero(nums == UNKNOWN_NUM).tolist()]
-        known = np.unique(np.concatenate([released, nums]))
-        return known[known != UNKNOWN_NUM], np.sort(keys_of_new_items(new))
 
     def _mask(self, demand: Demand) -> NDArray[np.bool_]:
         """Return which items the rule, or what is included of the past, lets through, (N,)."""
@@ -225,7 +204,10 @@ class GatewayFilters:
         if not len(demand.included_nums):
             with self._lock:
                 self._popular[demand.rule] = found
-                while sum(each.nbytes for each in self._popular.values()) > _MOST_BYTES:
+                while (
+                    len(self._popular) > _MOST_KEPT
+                    or sum(each.nbytes for each in self._popular.values()) > _MOST_BYTES
+                ):
                     self._popular.popitem(last=False)
         return found
 
@@ -252,7 +234,7 @@ def filtering_of(demands: Sequence[Demand | None]) -> Filtering | None:
     rule_of = [
         -1 if demand is None else places.setdefault(demand.rule, len(places)) for demand in demands
     ]
-    included = [_NO_NUMS if demand is None else demand.included_nums for demand in demands]
+    included = [NO_ITEMS if demand is None else demand.included_nums for demand in demands]
     return Filtering(
         [*places],
         np.array(rule_of, dtype=np.int64),

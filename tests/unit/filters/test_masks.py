@@ -218,7 +218,7 @@ def test_what_requests_say_of_items_counts_as_cells_of_the_table_do() -> None:
 def test_masks_are_kept_and_the_oldest_leave() -> None:
     masks = KeptMasks(TABLE)
     rules = [
-        Rule(None, ((Condition("Items", "STOCK", "IN", (number,)),),)) for number in range(4096 + 1)
+        Rule(None, ((Condition("Items", "STOCK", "IN", (number,)),),)) for number in range(1024 + 1)
     ]
     first = masks.mask(rules[0])
     assert masks.mask(rules[0]) is first

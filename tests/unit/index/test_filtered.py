@@ -4,7 +4,6 @@ Run: pytest tests/unit/index/test_filtered.py. What a filter means is worked out
 cell by cell in plain Python.
 """
 
-import os
 import random
 from collections.abc import Callable
 from functools import cache
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from raysys.config import IndexConfig
@@ -33,8 +34,6 @@ GENRES = ["Comedy", "Drama", "War", "Crime"]
 MIN_RECALL = 0.95
 # Kinds that leave rows out by selectors, kinds that cannot, and kinds that compress.
 KINDS = ["Flat", "HNSW16", "IVF4,Flat", "PQ2x4"]
-NUM_FILTERS = int(os.environ.get("RAYSYS_RANDOM_FILTERS", "100"))
-"""More of them cost 6 ms each."""
 
 Cell = Callable[[int], bool]
 
@@ -104,8 +103,10 @@ def random_clause(draws: random.Random) -> tuple[str, Cell]:
     return text, lambda row: any(all(meets(row) for meets in group) for group in groups)
 
 
-def random_filter(draws: random.Random) -> tuple[Rule, list[int]]:
+@cache
+def random_filter(seed: int) -> tuple[Rule, list[int]]:
     """Return a rule as serving makes it, and the item numbers that may be shown."""
+    draws = random.Random(seed)
     texts, included, excluded = [], [], []
     for _ in range(draws.choice([1, 1, 2])):
         text, meets = random_clause(draws)
@@ -120,12 +121,6 @@ def random_filter(draws: random.Random) -> tuple[Rule, list[int]]:
         and not any(meets(row) for meets in excluded)
     ]
     return bound.rule, shown
-
-
-@cache
-def random_filters() -> list[tuple[Rule, list[int]]]:
-    draws = random.Random(0)
-    return [random_filter(draws) for _ in range(NUM_FILTERS)]
 
 
 def vectors(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -148,39 +143,54 @@ def brute_force(queries: NDArray[np.float32], shown: list[int], k: int, banned: 
     return exact_top_k(queries, vectors(NUM_ITEMS)[rows], NUMS[rows], k, banned)
 
 
+def searched(
+    shard: Shard, queries: NDArray[np.float32], k: int, banned: Exclusions, rule: Rule
+) -> TopK:
+    """Search under a rule as if there were too many rows to score them all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition, "_ALWAYS_EXACT_ROWS", 0)
+        return shard.search(queries, k, banned, ShardFilters(CELLS, shard.nums).rows(rule))
+
+
+@given(st.integers(0, 2**32))
 def test_no_list_holds_what_its_filter_hides_and_none_is_shorter_than_it_must_be(
-    shard: Shard, monkeypatch: pytest.MonkeyPatch
+    shard: Shard, seed: int
 ) -> None:
-    monkeypatch.setattr(partition, "_ALWAYS_EXACT_ROWS", 0)  # else so few rows are never searched
-    draws = random.Random(2)
-    filters = ShardFilters(CELLS, shard.nums)
-    queries = vectors(4, seed=2)
-    sizes, found, possible = set(), 0, 0
-    for rule, shown in random_filters():
-        k = draws.choice([1, 10, 25])
-        seen = [draws.sample(range(1, NUM_ITEMS + 1), number) for number in (0, 30, 5, 60)]
-        banned = Exclusions.from_lists(seen)
-        top = shard.search(queries, k, banned, filters.rows(rule))
-        best = brute_force(queries, shown, k, banned)
-        sizes.add(min(len(shown), 99) // 33)
-        for row, nums in enumerate(top.item_nums):
-            real = nums[nums > 0].tolist()
-            left = set(shown) - set(banned.item_nums[slice(*banned.offsets[row : row + 2])])
-            assert set(real) <= left
-            assert len(set(real)) == len(real) == min(k, len(left))
-            found += len(set(real) & set(best.item_nums[row].tolist()))
-            possible += len(real)
-        if shard.note.is_exact or len(shown) <= 15:
-            assert top.item_nums.tolist() == best.item_nums.tolist()
-            assert top.scores.tolist() == best.scores.tolist()
-    assert sizes == {0, 1, 2, 3}  # filters that keep little, and filters that keep nearly all
+    rule, shown = random_filter(seed)
+    draws = random.Random(seed)
+    queries, k = vectors(4, seed=2), draws.choice([1, 10, 25])
+    seen = [draws.sample(range(1, NUM_ITEMS + 1), number) for number in (0, 30, 5, 60)]
+    banned = Exclusions.from_lists(seen)
+    top = searched(shard, queries, k, banned, rule)
+    best = brute_force(queries, shown, k, banned)
+    for nums, hidden in zip(top.item_nums, seen, strict=True):
+        found, left = nums[nums > 0].tolist(), set(shown) - set(hidden)
+        assert set(found) <= left
+        assert len(set(found)) == len(found) == min(k, len(left))
+    if shard.note.is_exact or len(shown) <= 15:
+        assert top.item_nums.tolist() == best.item_nums.tolist()
+        assert top.scores.tolist() == best.scores.tolist()
+
+
+def test_under_filters_as_much_is_found_as_an_index_has_to_find(shard: Shard) -> None:
+    queries, none = vectors(4, seed=2), Exclusions.from_lists([[]] * 4)
+    filters = [random_filter(seed) for seed in range(40)]
+    found, possible = 0, 0
+    for rule, shown in filters:
+        top = searched(shard, queries, 25, none, rule)
+        best = brute_force(queries, shown, 25, none)
+        for nums, best_nums in zip(top.item_nums, best.item_nums, strict=True):
+            found += len(set(nums[nums > 0].tolist()) & set(best_nums.tolist()))
+            possible += np.count_nonzero(best_nums)
     assert found / possible >= MIN_RECALL
+    # Filters that keep little, and filters that keep nearly all.
+    assert {min(len(shown), 299) // 75 for _, shown in filters} == {0, 1, 2, 3}
 
 
 def test_similar_items_are_exact_under_a_filter_whatever_the_kind(shard: Shard) -> None:
     filters = ShardFilters(CELLS, shard.nums)
     queries, none = vectors(2, seed=3), Exclusions.from_lists([[], []])
-    for rule, shown in random_filters()[:20]:
+    for rule, shown in map(random_filter, range(20)):
         top = shard.search_by_cosine(queries, 10, none, filters.rows(rule))
         rows = np.array(shown, dtype=np.int64) - 1
         best = exact_top_k(
