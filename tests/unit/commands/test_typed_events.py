@@ -21,10 +21,13 @@ from raysys.config import (
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import offsets_of
+from raysys.filters.binding import EventTypes as AskedTypes
+from raysys.filters.expression import Condition
 from raysys.models.encode import encode_histories
 from raysys.release import Release
 from raysys.serving.encoder import ReleaseEncoder
 from raysys.serving.exchange import EncodeRequest
+from raysys.serving.past_items import items_of_types
 from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.visitors import Visitors
 from raysys.state.user_state import Interaction, UserState
@@ -163,3 +166,21 @@ def test_types_are_not_looked_for_where_the_model_does_not_read_them(
     release = released(tmp_path, OLD, PipelineConfig(model=model))
     assert ReleaseParts.load(release).event_types == NO_EVENT_TYPES
     assert ReleaseParts.load(release).histories.event_types is None
+
+
+@pytest.mark.parametrize("reads_types", [True, False])
+def test_filters_know_the_types_of_interactions_whatever_the_model_reads(
+    tmp_path: Path, reads_types: bool
+) -> None:
+    model = GruConfig(hidden_dimension=16, history_length=5, event_types=reads_types)
+    parts = ReleaseParts.load(released(tmp_path, OLD, PipelineConfig(model=model)))
+    assert bool(parts.event_types.names) == reads_types
+    is_asked = AskedTypes(((Condition("Interactions", "EVENT_TYPE", "IN", ("BUY",)),),))
+    # Every second step of a user is a purchase; the database tells of one more.
+    state = UserState(1, (Interaction("h", 0, "Buy"), Interaction("b", 0, "view")))
+    for start, user in enumerate(USERS):
+        row = int(parts.histories.rows_of([user])[0])
+        nums, keys = items_of_types(parts, is_asked, row, state)
+        bought = {"bcdefgh"[(start + step) % 7] for step in (1, 3, 5)} | {"h"}
+        assert set(parts.items.ids_of(nums)) == bought
+        assert not len(keys)
