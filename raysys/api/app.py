@@ -61,6 +61,7 @@ def build_asgi(
         [*_Operations(engine, config).routes(), *extra_routes],
         max_body_bytes=config.max_body_bytes,
         guard=None if keys is None else Authenticator(keys, config.campaign),
+        on_error=engine.refused,
     )
 
 

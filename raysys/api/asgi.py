@@ -48,6 +48,8 @@ class Response:
     body: bytes
     headers: tuple[Header, ...] = ()
     status: int = 200
+    error: str | None = None
+    """The name of the error that it tells of, as its headers have it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,18 @@ class Application:
 
     Args:
         guard: asked for every request to a route that needs a scope; None: everybody may ask.
+        on_error: told the name of each error that a client was answered with.
     """
 
     def __init__(
-        self, routes: Iterable[Route], *, max_body_bytes: int, guard: Guard | None = None
+        self,
+        routes: Iterable[Route],
+        *,
+        max_body_bytes: int,
+        guard: Guard | None = None,
+        on_error: Callable[[str], None] | None = None,
     ) -> None:
+        self._on_error = on_error
         self._guard = guard
         self._max_body_bytes = max_body_bytes
         self._random = random.Random()  # a request id must be unique, not secret
@@ -118,6 +127,8 @@ class Application:
         token = REQUEST_ID.set(request_id)
         try:
             response = await self._respond(scope, receive, request_id)
+            if response.error is not None and self._on_error is not None:
+                self._on_error(response.error)
             await _send(response, request_id, scope["method"], send)
         except _ClientGoneError:
             return
@@ -194,7 +205,8 @@ def error_response(error: RequestError, *headers: Header) -> Response:
 
 
 def _error(status: int, code: str, message: str, *headers: Header) -> Response:
-    return Response(encode_error(message), ((b"x-amzn-errortype", code.encode()), *headers), status)
+    type_header = (b"x-amzn-errortype", code.encode())
+    return Response(encode_error(message), (type_header, *headers), status, code)
 
 
 def _shown_path(scope: Scope) -> str:

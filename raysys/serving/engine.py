@@ -125,6 +125,10 @@ class Engine:
         """Is told how long it took to put an answer into bytes."""
         self._serialise_s += seconds
 
+    def refused(self, code: str) -> None:
+        """Is told that a request was answered with an error."""
+        self._observer.error(code)
+
     async def put_events(self, events: Sequence[Event]) -> None:
         """Return when the events are committed; the next answer of every gateway knows them."""
         await self._committer.submit(events)

@@ -128,6 +128,9 @@ class Recommender(Protocol):
     def serialised(self, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""
 
+    def refused(self, code: str) -> None:
+        """Is told that a request of any kind was answered with an error, by the name of that."""
+
     async def put_events(self, events: Sequence[Event]) -> None:
         """Return when the events are committed, and seen by the next answer."""
 

@@ -39,6 +39,9 @@ class GatewayMetrics:
             "source",
             "outcome",
         )
+        self._errors = counter(
+            "raysys_errors", "Requests of any kind that were answered with an error.", "code"
+        )
         self._degraded = counter(
             "raysys_degraded", "Of the answered requests, those of which a part was away."
         )
@@ -107,6 +110,9 @@ class GatewayMetrics:
         for outcome, count in (("encoded", trace.num_encoded), ("cached", trace.num_cached)):
             if count:
                 self._queries.inc(count, {"outcome": outcome})
+
+    def error(self, code: str) -> None:
+        self._errors.inc(1, {"code": code})
 
     def _stage(self, stage: Stage, seconds: float) -> None:
         self._stage_ms.observe(1_000 * seconds, {"stage": stage})

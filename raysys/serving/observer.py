@@ -80,6 +80,9 @@ class Observer(Protocol):
     def work(self, trace: Trace) -> None:
         """The work of a micro-batch ended, well or not."""
 
+    def error(self, code: str) -> None:
+        """A request of any kind was answered with an error of that name."""
+
     def events(self, num_events: int) -> None:
         """A transaction with these events was committed."""
 
@@ -94,6 +97,9 @@ class NoObserver:
         pass
 
     def work(self, trace: Trace) -> None:
+        pass
+
+    def error(self, code: str) -> None:
         pass
 
     def events(self, num_events: int) -> None:

@@ -69,6 +69,9 @@ class CatalogueEngine:
     def serialised(self, seconds: float) -> None:
         pass
 
+    def refused(self, code: str) -> None:
+        pass
+
     async def put_events(self, events: Sequence[Event]) -> None:
         self.num_requests += 1
         await self._committer.submit(events)

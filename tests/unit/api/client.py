@@ -31,6 +31,7 @@ class FakeEngine:
     )
     failure: Exception | None = None
     queries: list[Query] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
     rankings: list[RankQuery] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
@@ -42,6 +43,9 @@ class FakeEngine:
 
     def serialised(self, seconds: float) -> None:
         pass
+
+    def refused(self, code: str) -> None:
+        self.refusals.append(code)
 
     async def rank(self, query: RankQuery) -> Answer:
         self.rankings.append(query)

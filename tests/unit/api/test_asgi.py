@@ -184,6 +184,26 @@ def test_an_id_that_is_not_fit_to_be_repeated_is_replaced(given: str) -> None:
     assert str(uuid.UUID(reply.headers["x-amzn-requestid"])) != given
 
 
+def test_each_error_is_told_to_the_engine_by_its_name_once() -> None:
+    engine = FakeEngine()
+    app = application(engine)
+    call(app, "GET", "/nothing")
+    call(app, "GET", "/recommendations")
+    call(app, "POST", "/recommendations", b"")
+    call(app, "POST", "/recommendations", QUESTION)
+    engine.failure = KeyError()
+    call(app, "POST", "/recommendations", QUESTION)
+    engine.failure = UnavailableError()
+    call(app, "GET", "/readyz")
+    assert engine.refusals == [
+        "UnknownOperationException",
+        "MethodNotAllowedException",
+        "InvalidInputException",
+        "InternalFailure",
+        "ServiceUnavailableException",
+    ]
+
+
 def test_a_bug_is_told_to_the_log_and_not_to_the_client(caplog: pytest.LogCaptureFixture) -> None:
     caplog.handler.setFormatter(JsonLines({}))
     reply = post("/recommendations", QUESTION, FakeEngine(failure=KeyError("secret")))

@@ -28,6 +28,9 @@ class Notebook:
     def work(self, trace: Trace) -> None:
         self.traces.append(trace)
 
+    def error(self, code: str) -> None:
+        pass
+
     def events(self, num_events: int) -> None:
         self.num_events.append(num_events)
 
