@@ -38,6 +38,9 @@ class ServingConfig(Config):
     """Requests that travel together through encoder and shards."""
     max_queued_requests: int = Field(512, ge=1)
     """Requests waiting in one gateway; those beyond are refused with 429."""
+    deadline_s: float = Field(5.0, gt=0)
+    """From a request's arrival at the gateway. Parts that would take longer are gone without, and a
+    request that has waited so long for its turn is refused with 429."""
     max_seen_items: int = Field(2000, ge=1)
     """The newest distinct items of a user that are never shown to them again."""
     exclude_seen: bool = True

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextvars
-import time
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from raysys.errors import TooManyRequestsError
+from raysys.serving.deadline import DEADLINE
 
 # Requests that reached the socket while a batch ran take this many turns of the loop to be read, to
 # become tasks and to be submitted. Letting them come along makes the next batch the larger.
@@ -35,6 +36,8 @@ class Batcher(Generic[AskedT, GivenT]):
             batch raises.
         max_in_flight: batches that run at the same time.
         max_queued: elements that may wait.
+        deadline_s: an element that has waited longer when its batch starts is refused, and what is
+            done for a batch can look at `DEADLINE`, which is that of its first element.
         on_batch: told on the loop after each batch: its results (None where it failed), its size,
             and of its first element, which waited longest, the seconds from its arrival until the
             batch started and until it ended. It must return at once and not raise.
@@ -47,15 +50,17 @@ class Batcher(Generic[AskedT, GivenT]):
         max_batch_size: int,
         max_in_flight: int,
         max_queued: int,
+        deadline_s: float = math.inf,
         on_batch: Callable[[Sequence[GivenT] | None, int, float, float], None] | None = None,
     ) -> None:
         self._run = run
         self._max_batch_size = max_batch_size
         self._max_in_flight = max_in_flight
         self._max_queued = max_queued
+        self._deadline_s = deadline_s
         self._on_batch = on_batch
         self.num_refused = 0
-        """Elements that found the queue full, since the beginning."""
+        """Elements that found the queue full or waited too long, since the beginning."""
         self._queue: deque[_Waiting[AskedT, GivenT]] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._turns_until_start = 0
@@ -65,7 +70,7 @@ class Batcher(Generic[AskedT, GivenT]):
         """Return the result for one element.
 
         Raises:
-            TooManyRequestsError: the queue is full.
+            TooManyRequestsError: the queue is full, or it waited too long.
         """
         if len(self._queue) >= self._max_queued:
             self.num_refused += 1
@@ -75,7 +80,7 @@ class Batcher(Generic[AskedT, GivenT]):
             )
         loop = asyncio.get_running_loop()
         given: asyncio.Future[GivenT] = loop.create_future()
-        self._queue.append(_Waiting(asked, given, time.perf_counter()))
+        self._queue.append(_Waiting(asked, given, loop.time()))
         self._start_after(turns=1)  # whatever else arrives in this turn comes along
         return await given
 
@@ -99,6 +104,7 @@ class Batcher(Generic[AskedT, GivenT]):
         return is_full and len(self._in_flight) < self._max_in_flight
 
     def _start(self) -> None:
+        self._refuse_late()
         while self._can_start():
             size = min(len(self._queue), self._max_batch_size)
             batch = [self._queue.popleft() for _ in range(size)]
@@ -110,8 +116,26 @@ class Batcher(Generic[AskedT, GivenT]):
             self._in_flight.add(task)
             task.add_done_callback(self._finish)
 
+    def _refuse_late(self) -> None:
+        """Refuse those whose time is over: their clients are about to give up, others are not."""
+        if math.isinf(self._deadline_s):
+            return
+        oldest_s = asyncio.get_running_loop().time() - self._deadline_s
+        while self._queue and self._queue[0].arrived_at_s < oldest_s:
+            late = self._queue.popleft()
+            self.num_refused += 1
+            if not late.given.done():
+                late.given.set_exception(
+                    TooManyRequestsError(
+                        f"The request waited for more than {self._deadline_s:g} s, so it was not "
+                        f"answered. Try again later, or raise deadline_s or num_gateways."
+                    )
+                )
+
     async def _answer(self, batch: list[_Waiting[AskedT, GivenT]]) -> None:
-        queued_s = time.perf_counter() - batch[0].arrived_at_s
+        loop, arrived_at_s = asyncio.get_running_loop(), batch[0].arrived_at_s
+        queued_s = loop.time() - arrived_at_s
+        DEADLINE.set(arrived_at_s + self._deadline_s)  # in this batch's own context
         try:
             results = await self._run([waiting.asked for waiting in batch])
         except BaseException as error:
@@ -134,7 +158,7 @@ class Batcher(Generic[AskedT, GivenT]):
         queued_s: float,
     ) -> None:
         if self._on_batch is not None:
-            seconds = time.perf_counter() - batch[0].arrived_at_s
+            seconds = asyncio.get_running_loop().time() - batch[0].arrived_at_s
             self._on_batch(results, len(batch), queued_s, seconds)
 
     def _finish(self, task: asyncio.Task[None]) -> None:

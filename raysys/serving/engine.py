@@ -80,6 +80,7 @@ class Engine:
             max_batch_size=config.max_batch_size,
             max_in_flight=_MAX_BATCHES_IN_FLIGHT,
             max_queued=config.max_queued_requests,
+            deadline_s=config.deadline_s,
             on_batch=self._report,
         )
         self._rankings: Batcher[tuple[Asked, RankQuery], Answer] = Batcher(
@@ -87,6 +88,7 @@ class Engine:
             max_batch_size=config.max_batch_size,
             max_in_flight=_MAX_BATCHES_IN_FLIGHT,
             max_queued=config.max_queued_requests,
+            deadline_s=config.deadline_s,
             on_batch=self._report,
         )
         self._num_refused = 0

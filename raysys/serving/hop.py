@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from raysys.errors import ReleaseMismatchError
+from raysys.serving.deadline import DEADLINE
 
 _LOG = logging.getLogger("raysys.serving")
 _PROBE_EVERY_S = 0.25
@@ -46,17 +47,22 @@ class Hop:
         another replica may still have it.
 
         Raises:
-            PartAwayError: the part failed, did not answer in time, or is known to be away.
+            PartAwayError: the part failed, did not answer in time, or is known to be away; or there
+                was less time left than it is given, and that is no reason to leave it alone.
         """
         if self.is_away:
             raise PartAwayError(f"{self.name} is away")
+        given_up_at_s = asyncio.get_running_loop().time() + self._timeout_s
+        is_short = DEADLINE.get() < given_up_at_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout_at(min(given_up_at_s, DEADLINE.get())):
                 try:
                     return await ask()
                 except ReleaseMismatchError:
                     return await ask()
         except Exception as error:
+            if is_short and isinstance(error, TimeoutError):
+                raise PartAwayError(f"There was no time left for {self.name}") from error
             if not self.is_away:
                 _LOG.warning("%s is away: %r", self.name, error)
                 self._probing = asyncio.create_task(self._wait_until_back())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from raysys.errors import TooManyRequestsError
 from raysys.serving.batcher import Batcher
+from raysys.serving.deadline import DEADLINE
 
 
 class Recorder:
@@ -204,5 +205,49 @@ def test_a_batch_is_told_how_long_its_first_element_waited_in_the_queue_as_well(
         await asyncio.gather(running, waiting)
         queued_s, total_s = seconds[1]
         assert 0.05 <= queued_s <= total_s
+
+    run(scenario)
+
+
+def test_what_has_waited_past_its_deadline_is_refused_and_the_others_go_on() -> None:
+    async def scenario() -> None:
+        recorder, now_s = Recorder(), [100.0]
+        asyncio.get_running_loop().time = lambda: now_s[0]  # type: ignore[method-assign]
+        batches: Batcher = Batcher(
+            recorder.run, max_batch_size=1, max_in_flight=1, max_queued=9, deadline_s=5
+        )
+        recorder.gate.clear()
+        running = asyncio.create_task(batches.submit(1))
+        while not recorder.batches:
+            await asyncio.sleep(0)
+        late = asyncio.create_task(batches.submit(2))
+        await asyncio.sleep(0)
+        now_s[0] += 5.5
+        timely = asyncio.create_task(batches.submit(3))
+        await asyncio.sleep(0)
+        recorder.gate.set()
+        with pytest.raises(TooManyRequestsError, match="more than 5 s"):
+            await late
+        assert await asyncio.gather(running, timely) == [1, 9]
+        assert recorder.batches == [[1], [3]]
+        assert batches.num_refused == 1
+
+    run(scenario)
+
+
+def test_a_batch_knows_the_deadline_of_its_first_element() -> None:
+    async def scenario() -> None:
+        deadlines = []
+
+        async def note(numbers: list[int]) -> list[int]:
+            deadlines.append(DEADLINE.get() - asyncio.get_running_loop().time())
+            return numbers
+
+        batches: Batcher = Batcher(
+            note, max_batch_size=8, max_in_flight=1, max_queued=9, deadline_s=100
+        )
+        await batches.submit(1)
+        assert 90 < deadlines[0] <= 100
+        assert math.isinf(DEADLINE.get())  # nobody else's
 
     run(scenario)

@@ -1,6 +1,7 @@
 """What the engine answers while a part is away, and what it says of it."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,24 @@ def test_an_encoder_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.M
     async def scenario() -> None:
         world.encoder.hangs = True
         assert (await ask(world, "anna")).reason == "encoder-unavailable"
+
+    run(world, scenario)
+
+
+def test_who_has_no_time_left_goes_without_a_part_that_nobody_else_has_to_miss(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, deadline_s=0.05)
+
+    async def scenario() -> None:
+        world.encoder.hangs = True
+        began = asyncio.get_running_loop().time()
+        answer = await ask(world, "anna")
+        assert asyncio.get_running_loop().time() - began < 1  # not the 2 s that a part is given
+        assert (answer.reason, answer.degraded) == ("encoder-unavailable", True)
+        world.encoder.hangs = False
+        world.engine._batcher._deadline_s = math.inf
+        assert (await ask(world, "anna")).source == "model"  # it was not left alone
 
     run(world, scenario)
 
