@@ -125,11 +125,12 @@ def publish_random_release(
 
 
 def _item_table(rng: np.random.Generator, items: Vocabulary, histories: Histories) -> pa.Table:
-    """Two genres for each item; a tenth of the items are younger than 30 days."""
+    """Two genres and a shelf for each item, of which a tenth are younger than 30 days."""
     genres = [f"genre-{one}|genre-{other}" for one, other in rng.integers(0, 18, (len(items), 2))]
     ages_s = rng.integers(0, 300 * 86_400, len(items))
     created_at_s = histories.occurred_at_us.max() // 1_000_000 - ages_s
     columns = {"item_id": items.ids, "title": items.ids, "genres": genres}
+    columns["shelf"] = [f"shelf-{shelf}" for shelf in rng.integers(0, 100, len(items))]
     return pa.table({**columns, "creation_timestamp": created_at_s})
 
 
