@@ -180,11 +180,14 @@ def _per_s(results: list[Any]) -> float:
 
 
 def sizes(arguments: Arguments) -> dict[str, Any]:
-    cost = {}
+    cost: dict[str, float] = {}
+    config = with_training(RECIPES[arguments.size_recipe].configure({}), max_epochs=1)
+    with tempfile.TemporaryDirectory() as work:  # the first steps of a process load libraries
+        log = _simulated(10_000, Path(work))
+        train_here(config, log, log.histories)
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as work:
             log = _simulated(size, Path(work))
-            config = with_training(RECIPES[arguments.size_recipe].configure({}), max_epochs=1)
             trained = train_here(config, log, log.histories)
             num_examples = log.histories.num_interactions
         cost[f"{num_examples}"] = round(1e6 * trained.cpu_s / num_examples, 4)
