@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ from raysys import storage
 from raysys.serving.cluster import process_files
 
 _MARK = "RAYSYS_TEST_COMMAND"
+
+
+def hear_ctrl_c() -> None:
+    """Undo what a shell does to programs that it runs in the background: they ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RunningCommand:
@@ -40,6 +46,7 @@ class RunningCommand:
             text=True,
             env={**environment, _MARK: self._mark},
             start_new_session=True,
+            preexec_fn=hear_ctrl_c,
         )
 
     def wait_for(self, moment: str) -> None:

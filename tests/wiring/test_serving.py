@@ -38,6 +38,7 @@ from raysys.models.weights import load_model
 from raysys.release import Release
 from raysys.serving.cluster import free_port, is_port_free
 from raysys.serving.listen import is_loopback
+from tests.wiring.running_command import hear_ctrl_c
 
 pytestmark = pytest.mark.ray
 
@@ -95,7 +96,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "RAYSYS_MASTER_KEY": MASTER_KEY,
     }
     with output.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=hear_ctrl_c,
+        )
     server = Server(release, port, process, output)
     parts: list[psutil.Process] = []
     try:
