@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from raysys.config import EvaluationConfig
 from raysys.errors import ConfigError
@@ -112,5 +113,5 @@ class Report:
         return [*lines, f"{seen}; ties: {TIE_RULE}"]
 
 
-def _cell(value: float, *, is_best: bool) -> str:
-    return f"[bold]{value:.4f}[/bold]" if is_best else f"{value:.4f}"
+def _cell(value: float, *, is_best: bool) -> Text:
+    return Text(f"{value:.4f}", style="bold" if is_best else "")
