@@ -99,7 +99,7 @@ class _Operations:
             weight,
             seed,
             **_filter_of(request),
-            metadata_columns=(request.metadata_columns or {}).get("ITEMS", ()),
+            metadata_columns=_columns_of(request),
             promotion=_promotion_of(request),
         )
         return self._response(await self._engine.recommend(query), encode_answer)
@@ -112,7 +112,7 @@ class _Operations:
             request.input_list,
             request.context or {},
             **_filter_of(request),
-            metadata_columns=(request.metadata_columns or {}).get("ITEMS", ()),
+            metadata_columns=_columns_of(request),
         )
         return self._response(await self._engine.rank(query), encode_ranking)
 
@@ -177,6 +177,10 @@ class _Operations:
             raise ResourceNotFoundError(
                 f"There is no campaign {name!r} here; this server has {self._campaign!r}."
             )
+
+
+def _columns_of(request: RecommendationsRequest | RankingRequest) -> Sequence[str]:
+    return (request.metadata_columns or {}).get("ITEMS", ())
 
 
 def _promotion_of(request: RecommendationsRequest) -> Promotion | None:

@@ -49,7 +49,7 @@ class Response:
     headers: tuple[Header, ...] = ()
     status: int = 200
     error: str | None = None
-    """The name of the error that it tells of, as its headers have it too."""
+    """The name of the error that it tells of; the router adds a header that says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +205,7 @@ def error_response(error: RequestError, *headers: Header) -> Response:
 
 
 def _error(status: int, code: str, message: str, *headers: Header) -> Response:
-    type_header = (b"x-amzn-errortype", code.encode())
-    return Response(encode_error(message), (type_header, *headers), status, code)
+    return Response(encode_error(message), headers, status, code)
 
 
 def _shown_path(scope: Scope) -> str:
@@ -246,6 +245,8 @@ async def _send(response: Response, request_id: str, method: str, send: Send) ->
         (b"x-amzn-requestid", request_id.encode()),
         *response.headers,
     ]
+    if response.error is not None:
+        headers.append((b"x-amzn-errortype", response.error.encode()))
     start = {"type": "http.response.start", "status": response.status, "headers": headers}
     await send(start)
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})

@@ -118,8 +118,6 @@ class Batcher(Generic[AskedT, GivenT]):
 
     def _refuse_late(self) -> None:
         """Refuse those whose time is over: their clients are about to give up, others are not."""
-        if math.isinf(self._deadline_s):
-            return
         oldest_s = asyncio.get_running_loop().time() - self._deadline_s
         while self._queue and self._queue[0].arrived_at_s < oldest_s:
             late = self._queue.popleft()

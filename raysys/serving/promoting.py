@@ -8,12 +8,15 @@ was explored are what they were.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.messages import Promotion, Query
+
+ValueT = TypeVar("ValueT")
 
 _STREAM = 1
 """Of the seed's random numbers: those of exploration are others."""
@@ -69,13 +72,16 @@ def _scores(
 
 def _mixture(mixture: Mixture, is_promoted: NDArray[np.bool_]) -> Mixture:
     """Return how each item came to its place; promoted ones had to be shown."""
-
-    def spread(values: Sequence[object], promoted: object) -> list[object]:
-        rest = iter(values)
-        return [promoted if each else next(rest) for each in is_promoted.tolist()]
-
     return Mixture(
-        spread(mixture.propensities, 1.0),  # type: ignore[arg-type]
-        spread(mixture.is_explored, False),  # type: ignore[arg-type]
-        spread(mixture.is_fresh, False),  # type: ignore[arg-type]
+        _spread(mixture.propensities, 1.0, is_promoted),
+        _spread(mixture.is_explored, False, is_promoted),
+        _spread(mixture.is_fresh, False, is_promoted),
     )
+
+
+def _spread(
+    values: Sequence[ValueT], promoted: ValueT, is_promoted: NDArray[np.bool_]
+) -> list[ValueT]:
+    """Return one value per place: those of the others in their order, and that of the promoted."""
+    rest = iter(values)
+    return [promoted if each else next(rest) for each in is_promoted.tolist()]

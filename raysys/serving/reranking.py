@@ -20,6 +20,7 @@ from raysys.serving.item_vectors import VectorsOf
 from raysys.serving.messages import Query, RankQuery
 from raysys.serving.ranking import Ranked
 from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.visitors import NO_ITEMS
 
 
 def asked_of(query: RankQuery) -> Asked:
@@ -99,7 +100,7 @@ def _scored(
     """Rank the items whose vectors are known; without any, or without a query, none."""
     nums = np.array([num for num in item_nums.tolist() if num in vectors], dtype=np.int32)
     if query is None or not len(nums):
-        return Ranked(np.zeros(0, np.int32))
+        return Ranked(NO_ITEMS)
     candidates = np.stack([vectors[num] for num in nums.tolist()])
     top = rescore(query[None], candidates, nums, np.arange(len(nums))[None], len(nums))
     scores = top.scores[0]
