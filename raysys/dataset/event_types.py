@@ -1,7 +1,7 @@
 """The event types of a log in numbers: what models read of how an interaction happened."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,15 @@ class EventTypes(KeptAsJson):
 NO_EVENT_TYPES = EventTypes()
 
 
+def count_types(columns: Iterable[pa.ChunkedArray]) -> Counter[str | None]:
+    """Return how often each type occurs in parts of a column; None for those without one."""
+    counts: Counter[str | None] = Counter()
+    for column in columns:
+        found = pc.value_counts(column).to_pylist()
+        counts.update({each["values"]: each["counts"] for each in found})
+    return counts
+
+
 def find_event_types(
     interactions: Iterable[pa.Table],
     feedback: FeedbackConfig,
@@ -57,12 +66,13 @@ def find_event_types(
         feedback: says what is read.
         known: keep their numbers; new ones follow.
     """
-    counts: Counter[str | None] = Counter()
-    for table in interactions:
-        types, values = (table.column(name) for name in COLUMNS)
-        is_read = pa.array(weights_of(types, values, feedback) >= 0)
-        found = pc.value_counts(types.filter(is_read)).to_pylist()
-        counts.update({each["values"]: each["counts"] for each in found})
+
+    def read() -> Iterator[pa.ChunkedArray]:
+        for table in interactions:
+            types, values = (table.column(name) for name in COLUMNS)
+            yield types.filter(pa.array(weights_of(types, values, feedback) >= 0))
+
+    counts = count_types(read())
     if len(counts) < 2 and not known.names:  # events without a type are one kind too
         return NO_EVENT_TYPES
     names = [name for name in counts if name is not None and name not in known.names]

@@ -1,16 +1,14 @@
 """The type of every interaction of a release: what filters ask for, whatever models read."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raysys.dataset.event_types import EventTypes
+from raysys.dataset.event_types import EventTypes, count_types
 
 _MAX_NAMES = np.iinfo(np.int16).max
 
@@ -41,10 +39,7 @@ def find_all_types(interactions: Iterable[pa.Table]) -> EventTypes:
     Args:
         interactions: with the column `event_type`.
     """
-    counts: Counter[str | None] = Counter()
-    for table in interactions:
-        found = pc.value_counts(table.column("event_type")).to_pylist()
-        counts.update({each["values"]: each["counts"] for each in found})
+    counts = count_types(table.column("event_type") for table in interactions)
     counts.pop(None, None)
     names = sorted((name for name in counts if name), key=lambda name: (-counts[name], name))
     return EventTypes(names=tuple(names[:_MAX_NAMES]))
