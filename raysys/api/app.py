@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from raysys.api.arns import campaign_name, check_dataset, filter_name
 from raysys.api.asgi import Application, Header, Headers, Response, Route, error_response
 from raysys.api.authentication import Authenticator
 from raysys.api.exploration_headers import parse_exploration
@@ -17,15 +18,13 @@ from raysys.api.shapes import (
     RecommendationsRequest,
 )
 from raysys.api.wire import (
-    campaign_name,
-    check_items_dataset,
     encode_answer,
     encode_ranking,
-    filter_name,
     parse_events,
     parse_items,
     parse_ranking,
     parse_recommendations,
+    parse_users,
 )
 from raysys.config import ServingConfig
 from raysys.errors import (
@@ -80,6 +79,7 @@ class _Operations:
             Route("POST", "/personalize-ranking", self.get_personalized_ranking, "read"),
             Route("POST", "/events", self.put_events, "write"),
             Route("POST", "/items", self.put_items, "write"),
+            Route("POST", "/users", self.put_users, "write"),
             Route("GET", "/healthz", self.healthz, None),
             Route("GET", "/readyz", self.readyz, "read", stranger=self.is_ready),
             Route("GET", "/openapi.json", self.openapi, None),
@@ -126,8 +126,14 @@ class _Operations:
 
     async def put_items(self, body: bytes, _: Headers) -> Response:
         dataset_arn, items = parse_items(body, now_s=time.time())
-        check_items_dataset(dataset_arn, self._dataset_group)
+        check_dataset(dataset_arn, self._dataset_group, "ITEMS")
         await self._engine.put_items(items)
+        return Response(b"")
+
+    async def put_users(self, body: bytes, _: Headers) -> Response:
+        dataset_arn, users = parse_users(body)
+        check_dataset(dataset_arn, self._dataset_group, "USERS")
+        await self._engine.put_users(users)
         return Response(b"")
 
     async def healthz(self, _body: bytes, _: Headers) -> Response:

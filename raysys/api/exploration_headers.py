@@ -3,7 +3,7 @@
 import re
 
 from raysys.api.asgi import Headers
-from raysys.api.violations import violation
+from raysys.api.violations import refusal
 from raysys.errors import InvalidInputError
 
 WEIGHT = b"x-raysys-exploration-weight"
@@ -39,6 +39,4 @@ def parse_exploration(headers: Headers) -> tuple[float | None, int | None]:
 
 def _refused(name: bytes, value: bytes, constraint: str) -> InvalidInputError:
     shown = value.decode("ascii", "backslashreplace")
-    return InvalidInputError(
-        f"1 validation error detected: {violation(shown, f'header {name.decode()}', constraint)}"
-    )
+    return refusal(shown, f"header {name.decode()}", constraint)

@@ -15,6 +15,7 @@ from raysys.api.shapes import (
     RankingRequest,
     RecommendationsAnswer,
     RecommendationsRequest,
+    UsersRequest,
 )
 
 _COMPONENTS = "#/components/schemas/{name}"
@@ -39,6 +40,7 @@ def openapi_document(max_body_bytes: int) -> dict[str, Any]:
             "/personalize-ranking": {"post": _get_ranking(max_body_bytes)},
             "/events": {"post": _put_events(max_body_bytes)},
             "/items": {"post": _put_items(max_body_bytes)},
+            "/users": {"post": _put_users(max_body_bytes)},
             "/healthz": {"get": _health("Say that the process lives", "healthz", ready=False)},
             "/readyz": {"get": _health("Say what is served", "readyz", ready=True)},
             "/openapi.json": {"get": _document()},
@@ -57,6 +59,7 @@ def _schemas() -> dict[str, Any]:
         RankingAnswer,
         EventsRequest,
         ItemsRequest,
+        UsersRequest,
         ErrorAnswer,
     )
     _, schemas = msgspec.json.schema_components(shapes, ref_template=_COMPONENTS)
@@ -169,6 +172,19 @@ def _put_items(max_body_bytes: int) -> dict[str, Any]:
                 "description": "The items are committed; users' lists may explore them soon after",
                 "headers": _request_id(),
             },
+            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+        },
+    }
+
+
+def _put_users(max_body_bytes: int) -> dict[str, Any]:
+    return {
+        "operationId": "PutUsers",
+        "security": _security(),
+        "summary": "Store what is known of users; the next answer to each takes it into account",
+        "requestBody": _request_body("UsersRequest"),
+        "responses": {
+            "200": {"description": "The users are committed", "headers": _request_id()},
             **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }

@@ -14,6 +14,7 @@ MAX_NUM_WITH_METADATA = 50
 MAX_METADATA_COLUMNS = 10
 MAX_PROPERTIES_LENGTH = 1024
 MAX_ITEM_PROPERTIES_LENGTH = 32_000
+MAX_USER_PROPERTIES_LENGTH = 24_000
 YEAR_9999_S = 253_370_764_800
 """Seconds from 1970 to the year 9999: past it are milliseconds that were taken for seconds."""
 
@@ -60,6 +61,7 @@ ResourceName = Annotated[
 ]
 PropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_PROPERTIES_LENGTH)]
 ItemPropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_ITEM_PROPERTIES_LENGTH)]
+UserPropertiesText = Annotated[str, Meta(min_length=1, max_length=MAX_USER_PROPERTIES_LENGTH)]
 RecommendationId = Annotated[str, Meta(min_length=1, max_length=40, pattern=_NO_CONTROL_CHARACTERS)]
 
 
@@ -134,6 +136,20 @@ class ItemsRequest(Struct, rename="camel"):
 
     dataset_arn: Id
     items: Annotated[list[ItemRequest], Meta(min_length=1, max_length=10)]
+
+
+class UserRequest(Struct, rename="camel"):
+    """One member of `users`."""
+
+    user_id: Id
+    properties: UserPropertiesText | dict[str, Any] | None = None
+
+
+class UsersRequest(Struct, rename="camel"):
+    """What `POST /users` takes."""
+
+    dataset_arn: Id
+    users: Annotated[list[UserRequest], Meta(min_length=1, max_length=10)]
 
 
 class PredictedItem(Struct, rename="camel", omit_defaults=True):

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from raysys.errors import InvalidInputError
+
 _MOST_VIOLATIONS = 10
 _MOST_SHOWN_CHARACTERS = 60
 
@@ -33,10 +35,14 @@ def explain_violations(value: object, shape: type) -> str | None:
     return f"{len(found)} validation {errors} detected: {'; '.join(found)}"
 
 
-def violation(value: object, path: str, constraint: str) -> str:
-    """Return the sentence for one value at a path such as `eventList.1.member.sentAt`."""
+def _violation(value: object, path: str, constraint: str) -> str:
     place = f" at '{path}'" if path else ""
     return f"Value {_shown(value)}{place} failed to satisfy constraint: Member must {constraint}"
+
+
+def refusal(value: object, path: str, constraint: str) -> InvalidInputError:
+    """Return the error for one value at a path such as `eventList.1.member.sentAt`."""
+    return InvalidInputError(f"1 validation error detected: {_violation(value, path, constraint)}")
 
 
 def _violations(value: object, shape: inspect.Type, path: str) -> Iterator[str]:
@@ -48,9 +54,9 @@ def _violations(value: object, shape: inspect.Type, path: str) -> Iterator[str]:
         yield from _violations_of_union(value, shape, path)
     elif type(shape) in _KINDS:
         if value is None:
-            yield violation(None, path, "not be null")
+            yield _violation(None, path, "not be null")
         elif not _is_kind(value, shape):
-            yield violation(value, path, f"be {_KINDS[type(shape)][1]}")
+            yield _violation(value, path, f"be {_KINDS[type(shape)][1]}")
         else:
             yield from _violations_of_bounds(value, shape, path)
             yield from _violations_inside(value, shape, path)
@@ -67,26 +73,26 @@ def _violations_of_union(value: object, shape: inspect.UnionType, path: str) -> 
         yield from _violations(value, choices[0], path)
     else:
         kinds = " or ".join(_KINDS[type(_bare(choice))][1] for choice in choices)
-        yield violation(value, path, f"be {kinds}")
+        yield _violation(value, path, f"be {kinds}")
 
 
 def _violations_of_bounds(value: Any, shape: Any, path: str) -> Iterator[str]:
     if isinstance(shape, (inspect.IntType, inspect.FloatType)):
         if shape.ge is not None and value < shape.ge:
-            yield violation(value, path, f"have value greater than or equal to {shape.ge}")
+            yield _violation(value, path, f"have value greater than or equal to {shape.ge}")
         if shape.le is not None and value > shape.le:
-            yield violation(value, path, f"have value less than or equal to {shape.le}")
+            yield _violation(value, path, f"have value less than or equal to {shape.le}")
         if shape.lt is not None and value >= shape.lt:
-            yield violation(value, path, f"have value less than {shape.lt}")
+            yield _violation(value, path, f"have value less than {shape.lt}")
         return
     least, most = getattr(shape, "min_length", None), getattr(shape, "max_length", None)
     if least is not None and len(value) < least:
-        yield violation(value, path, f"have length greater than or equal to {least}")
+        yield _violation(value, path, f"have length greater than or equal to {least}")
     if most is not None and len(value) > most:
-        yield violation(value, path, f"have length less than or equal to {most}")
+        yield _violation(value, path, f"have length less than or equal to {most}")
     pattern = getattr(shape, "pattern", None)
     if pattern is not None and re.search(pattern, value) is None:
-        yield violation(value, path, f"satisfy regular expression pattern: {pattern}")
+        yield _violation(value, path, f"satisfy regular expression pattern: {pattern}")
 
 
 def _violations_inside(value: Any, shape: inspect.Type, path: str) -> Iterator[str]:
@@ -104,7 +110,7 @@ def _violations_inside(value: Any, shape: inspect.Type, path: str) -> Iterator[s
             if field.encode_name in value:
                 yield from _violations(value[field.encode_name], field.type, name)
             elif field.required:
-                yield violation(None, name, "not be null")
+                yield _violation(None, name, "not be null")
 
 
 def _is_kind(value: object, shape: inspect.Type) -> bool:

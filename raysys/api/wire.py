@@ -4,7 +4,6 @@ A body that fits is checked by msgspec alone, in a few microseconds on the event
 does not fit is found out afterwards.
 """
 
-import re
 from collections.abc import Iterable
 from itertools import repeat
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from raysys.api.shapes import (
     MAX_ITEM_PROPERTIES_LENGTH,
     MAX_NUM_WITH_METADATA,
     MAX_PROPERTIES_LENGTH,
+    MAX_USER_PROPERTIES_LENGTH,
     ErrorAnswer,
     EventsRequest,
     ItemsRequest,
@@ -25,26 +25,29 @@ from raysys.api.shapes import (
     RankingRequest,
     RecommendationsAnswer,
     RecommendationsRequest,
+    UsersRequest,
 )
-from raysys.api.violations import explain_violations, violation
+from raysys.api.violations import explain_violations, refusal
 from raysys.errors import InvalidInputError, ResourceNotFoundError
 from raysys.serving.messages import Answer
 from raysys.state.events import Event
 from raysys.state.items import Item
+from raysys.state.users import NOTHING_SAID, User
 
-ShapeT = TypeVar("ShapeT", RecommendationsRequest, RankingRequest, EventsRequest, ItemsRequest)
+ShapeT = TypeVar(
+    "ShapeT", RecommendationsRequest, RankingRequest, EventsRequest, ItemsRequest, UsersRequest
+)
 
 _RECOMMENDATIONS = msgspec.json.Decoder(RecommendationsRequest)
 _RANKING = msgspec.json.Decoder(RankingRequest)
 _EVENTS = msgspec.json.Decoder(EventsRequest)
 _ITEMS = msgspec.json.Decoder(ItemsRequest)
+_USERS = msgspec.json.Decoder(UsersRequest)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _ENCODER = msgspec.json.Encoder()
 
 _CREATION_TIME_KEYS = ("creationTimestamp", "CREATION_TIMESTAMP")
 _LARGEST_CLOCK_ERROR_S = 86_400
-
-_ARN = re.compile(r"arn:[a-z\d-]+:personalize:[^:]*:[^:]*:(.+)")
 
 
 def parse_recommendations(body: bytes) -> RecommendationsRequest:
@@ -98,7 +101,7 @@ def _check_filter_is_named(
 def _check_number_with_metadata(number: int, path: str) -> None:
     if number > MAX_NUM_WITH_METADATA:
         constraint = f"be at most {MAX_NUM_WITH_METADATA} where metadataColumns are asked for"
-        raise _refused(number, path, constraint)
+        raise refusal(number, path, constraint)
 
 
 def parse_events(body: bytes) -> tuple[str, list[Event]]:
@@ -143,49 +146,21 @@ def parse_items(body: bytes, *, now_s: float) -> tuple[str, list[Item]]:
     return request.dataset_arn, items
 
 
-def check_items_dataset(arn: str, dataset_group: str) -> None:
-    """Return if `arn` names the items of `dataset_group`.
+def parse_users(body: bytes) -> tuple[str, list[User]]:
+    """Return the dataset's ARN and the users, 1 to 10; InvalidInputError when the body is not that.
 
-    Raises:
-        InvalidInputError: it is no ARN.
-        ResourceNotFoundError: it names something else.
+    A user without properties is one of whom nothing is known.
     """
-    match = _ARN.fullmatch(arn)
-    if match is None:
-        constraint = "be an ARN arn:aws:personalize:REGION:ACCOUNT:dataset/GROUP/ITEMS"
-        raise _refused(arn, "datasetArn", constraint)
-    if match.group(1) != f"dataset/{dataset_group}/ITEMS":
-        raise ResourceNotFoundError(
-            f"There is no {match.group(1)!r} to put items into; this server has "
-            f"'dataset/{dataset_group}/ITEMS'."
+    request = _parsed(body, _USERS)
+    users = [
+        User(
+            user.user_id,
+            _properties_text(user.properties, f"users.{number}", MAX_USER_PROPERTIES_LENGTH)
+            or NOTHING_SAID,
         )
-
-
-def campaign_name(campaign: str) -> str:
-    """Return the name in a campaign's ARN; what is no ARN is a name already.
-
-    Raises:
-        InvalidInputError: an ARN of something else.
-    """
-    return _name_in(campaign, "campaign")
-
-
-def filter_name(filter_arn: str) -> str:
-    """Return the name in a filter's ARN, as `campaign_name` does."""
-    return _name_in(filter_arn, "filter")
-
-
-def _name_in(given: str, kind: str) -> str:
-    if not given.startswith("arn:"):
-        return given
-    match = _ARN.fullmatch(given)
-    found, _, name = match.group(1).partition("/") if match else ("", "", "")
-    if found != kind or not name or set(name) & set(":/"):
-        constraint = (
-            f"be a {kind}'s name, or its ARN arn:aws:personalize:REGION:ACCOUNT:{kind}/NAME"
-        )
-        raise _refused(given, f"{kind}Arn", constraint)
-    return name
+        for number, user in enumerate(request.users, start=1)
+    ]
+    return request.dataset_arn, users
 
 
 def encode_answer(answer: Answer) -> bytes:
@@ -244,13 +219,13 @@ def _properties_text(
         try:
             _OBJECT.decode(properties)
         except (msgspec.DecodeError, RecursionError):
-            raise _refused(
+            raise refusal(
                 properties, path, "be a JSON object, or a string that holds one"
             ) from None
         return properties
     text = _ENCODER.encode(properties).decode()
     if len(text) > max_length:
-        raise _refused(properties, path, f"have length less than or equal to {max_length} as JSON")
+        raise refusal(properties, path, f"have length less than or equal to {max_length} as JSON")
     return text
 
 
@@ -263,15 +238,11 @@ def _created_at_us(properties: str, owner: str, now_s: float) -> int | None:
             continue
         path = f"{owner}.member.properties.{key}"
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise _refused(seconds, path, "be a number of seconds since 1970")
+            raise refusal(seconds, path, "be a number of seconds since 1970")
         if not 0 < seconds <= now_s + _LARGEST_CLOCK_ERROR_S:
             constraint = (
                 "lie between 1970 and now, in seconds since 1970 UTC; divide milliseconds by 1000"
             )
-            raise _refused(seconds, path, constraint)
+            raise refusal(seconds, path, constraint)
         return round(seconds * 1_000_000)
     return None
-
-
-def _refused(value: object, path: str, constraint: str) -> InvalidInputError:
-    return InvalidInputError(f"1 validation error detected: {violation(value, path, constraint)}")

@@ -68,6 +68,24 @@ class Bags:
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
         return Bags(self.nums[places], self.values[places], offsets)
 
+    def projected(self, layers: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return what the layers of a trained tower make of each row, (R, D).
+
+        Row by row and in one order, so that a row gives the same bits in any company.
+
+        Args:
+            layers: see `raysys.models.features.Projection.as_arrays`.
+        """
+        features, bias, *deeper = layers
+        found = np.empty((len(self), layers[-1].shape[-1]))
+        for row, (start, end) in enumerate(zip(self.offsets[:-1], self.offsets[1:], strict=True)):
+            values = self.values[start:end, None].astype(np.float64)
+            vector = (features[self.nums[start:end]] * values).sum(axis=0) + bias
+            for weight, shift in zip(deeper[::2], deeper[1::2], strict=True):
+                vector = np.maximum(vector, 0) @ weight + shift
+            found[row] = vector
+        return found
+
     @classmethod
     def open(cls, path: Path) -> "Bags":
         """Map what `save_bags` wrote (DatasetError: it cannot be read)."""

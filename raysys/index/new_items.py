@@ -52,16 +52,7 @@ class ItemTower:
     def vectors(self, properties: Sequence[Properties]) -> NDArray[np.float32]:
         """Return one vector per item, (N, D), which depends on its own properties alone."""
         bags = self._encoder.encode_properties(properties)
-        features, bias, *deeper = self._layers
-        found = np.empty((len(properties), self._layers[-1].shape[-1]), np.float32)
-        for row, (start, end) in enumerate(zip(bags.offsets[:-1], bags.offsets[1:], strict=True)):
-            # One by one and in one order, so that every replica has the same vector.
-            values = bags.values[start:end, None].astype(np.float64)
-            vector = (features[bags.nums[start:end]] * values).sum(axis=0) + bias
-            for weight, shift in zip(deeper[::2], deeper[1::2], strict=True):
-                vector = np.maximum(vector, 0) @ weight + shift
-            found[row] = vector
-        return found
+        return bags.projected(self._layers).astype(np.float32)
 
     def save(self, release: Path) -> None:
         """Write the files of a release draft that `open` reads."""

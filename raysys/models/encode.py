@@ -10,12 +10,16 @@ Letters for shapes:
     D  width of an embedding, padded
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from raysys.dataset.bags import Bags
+from raysys.dataset.features import Properties
 from raysys.dataset.histories import Histories
 from raysys.models.base import EmbeddingModel, TowerModel
 from raysys.models.counted import Counted
@@ -34,7 +38,8 @@ from raysys.tables import UNKNOWN_NUM
 class HistoryEncoder:
     """Encodes histories with one model's weights, copied and laid out once.
 
-    Later changes of the model do not reach it. Safe to share between threads.
+    Later changes of the model do not reach it, but for users of whom something is said. Safe to
+    share between threads.
     """
 
     def __init__(self, model: EmbeddingModel, device: torch.device | None = None) -> None:
@@ -45,29 +50,46 @@ class HistoryEncoder:
                 evaluation, which encodes on the CPU.
         """
         self.num_user_buckets = model.num_user_buckets
+        self._users = model.features.users
         with torch.inference_mode(), one_thread():
             self._queries = _queries_of(model, device or torch.device("cpu"))
 
+    def features_of_user(self, properties: Properties) -> Bags | None:
+        """Return what a request says of a user in one row of features; None: no model reads it."""
+        return None if self._users is None else self._users.encoder.encode_properties([properties])
+
     def encode(
-        self, histories: Histories, *, user_nums: NDArray[np.integer] | None = None
+        self,
+        histories: Histories,
+        *,
+        user_nums: NDArray[np.integer] | None = None,
+        said: Mapping[int, Bags] = MappingProxyType({}),
     ) -> NDArray[np.float32]:
         """Return one vector per history, (B, D) float32, divided by the model's temperature.
 
         Items of number 0 are skipped, as if they had not been in the log. Zeros stand for those of
         whom the model knows nothing: where it reads histories, one without known items; where it
-        reads users, one without number or from whom nothing was learnt. The contexts that they ask
-        in move the vectors of all others.
+        reads users, one without number or from whom nothing was learnt, unless features are said of
+        them. The contexts that they ask in move the vectors of all others.
 
         Args:
             user_nums: (B,) numbers of the users; None: all unknown.
+            said: by row: `features_of_user`, which stand for those that the model knew.
         """
         if user_nums is None:
             user_nums = np.zeros(len(histories), dtype=np.int64)
-        return self._queries(histories, user_nums)
+        return self._queries(histories, _Users(user_nums, said))
 
 
-_Queries = Callable[[Histories, NDArray[np.integer]], NDArray[np.float32]]
-"""From B histories and the numbers of their users to (B, D)."""
+class _Users(NamedTuple):
+    nums: NDArray[np.integer]
+    """(B,)"""
+    said: Mapping[int, Bags]
+    """By row."""
+
+
+_Queries = Callable[[Histories, _Users], NDArray[np.float32]]
+"""From B histories and their users to (B, D)."""
 
 
 def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
@@ -78,17 +100,36 @@ def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
         own = _of_histories(TransformerEncoder(model, device), model.history_length)
         return _in_context(own, model)
     if isinstance(model, TwoTower):
-        users = padded_width(model.query_tower.all_rows().cpu() / model.temperature).numpy()
-        return _in_context(lambda histories, user_nums: users[user_nums], model)
+        return _in_context(_of_users(model), model)
     if isinstance(model, ItemToItem):
         anchors = padded_width(model.anchor_tower.all_rows().cpu() / model.temperature).numpy()
-        return lambda histories, user_nums: anchors[_newest_known(histories)]
+        return lambda histories, users: anchors[_newest_known(histories)]
     if isinstance(model, Counted):
         one = padded_width(torch.ones(1, 1)).numpy()
-        return lambda histories, user_nums: np.repeat(one, len(histories), axis=0)
+        return lambda histories, users: np.repeat(one, len(histories), axis=0)
     if isinstance(model, Ensemble):
         return _of_members([(_queries_of(each, device), share) for each, share in model.each()])
     raise TypeError(f"A {type(model).__name__} cannot be encoded yet.")
+
+
+def _of_users(model: TwoTower) -> _Queries:
+    """Return the vectors of users, kept, but for those of whom something else is said by now."""
+    tower = model.query_tower
+    rows = padded_width(tower.all_rows().cpu() / model.temperature).numpy()
+    ids, layers = tower.ids.weight.detach(), None
+    if tower.projection is not None:
+        layers = [each.astype(np.float64) for each in tower.projection.as_arrays()]
+
+    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = rows[users.nums]
+        if layers is not None:
+            for row, features in users.said.items():
+                # No copy of all ids, which may be millions: a server's model stays as it is.
+                own = padded_width(ids[int(users.nums[row])].cpu()).numpy()
+                vectors[row] = (own + features.projected(layers)[0]) / model.temperature
+        return vectors
+
+    return queries
 
 
 def _in_context(own: _Queries, model: TowerModel) -> _Queries:
@@ -100,8 +141,8 @@ def _in_context(own: _Queries, model: TowerModel) -> _Queries:
         for table in model.context.parameters()
     ]
 
-    def queries(histories: Histories, user_nums: NDArray[np.integer]) -> NDArray[np.float32]:
-        vectors = own(histories, user_nums)
+    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
+        vectors = own(histories, users)
         is_known = vectors.any(axis=1)
         codes = histories.asked_in
         if codes is None:
@@ -116,8 +157,8 @@ def _in_context(own: _Queries, model: TowerModel) -> _Queries:
 
 
 def _of_members(members: list[tuple[_Queries, float]]) -> _Queries:
-    def queries(histories: Histories, user_nums: NDArray[np.integer]) -> NDArray[np.float32]:
-        vectors = [own(histories, user_nums) * np.float32(share) for own, share in members]
+    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
+        vectors = [own(histories, users) * np.float32(share) for own, share in members]
         return np.concatenate(vectors, axis=1)
 
     return queries
@@ -133,7 +174,7 @@ def _newest_known(histories: Histories) -> NDArray[np.int32]:
 
 
 def _of_histories(encoder: GruEncoder | TransformerEncoder, length: int) -> _Queries:
-    def queries(histories: Histories, user_nums: NDArray[np.integer]) -> NDArray[np.float32]:
+    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
         if (histories.item_nums == UNKNOWN_NUM).any():
             histories = histories.where(histories.item_nums != UNKNOWN_NUM)
         if histories.lengths.max(initial=0) > length:

@@ -1,9 +1,13 @@
 """The query encoder's work: the model of one release, and histories turned into queries."""
 
+import logging
+
+import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from raysys.dataset.bags import Bags
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.models.device import usable_gpu
@@ -11,6 +15,8 @@ from raysys.models.encode import HistoryEncoder
 from raysys.models.weights import load_model
 from raysys.release import MODEL_DIRECTORY, USER_VOCABULARY, Release
 from raysys.serving.exchange import EncodeRequest
+
+_LOG = logging.getLogger("raysys.serving")
 
 
 class ReleaseEncoder:
@@ -49,4 +55,14 @@ class ReleaseEncoder:
         )
         num_buckets = self._encoder.num_user_buckets
         user_nums = self._users.numbers(request.user_ids, num_buckets=num_buckets)
-        return self._encoder.encode(histories, user_nums=user_nums)
+        said = {row: self._features(text) for row, text in request.properties.items()}
+        known = {row: features for row, features in said.items() if features is not None}
+        return self._encoder.encode(histories, user_nums=user_nums, said=known)
+
+    def _features(self, properties: str) -> Bags | None:
+        """Return what the model reads of a user; None where it reads nothing."""
+        try:
+            return self._encoder.features_of_user(msgspec.json.decode(properties))
+        except Exception:  # what one client put must not keep all others from their lists
+            _LOG.exception("What was put of a user cannot be read, and counts as never put.")
+            return None

@@ -1,4 +1,4 @@
-"""The engine of a gateway: requests into micro-batches and answers out; events and items go in.
+"""The engine of a gateway: requests into micro-batches, answers out; events, items, users go in.
 
 For a batch of B queries: one read of the users' states, one call to the query encoder for the
 histories that are not cached, one call to each index shard, one merge, one mixing of fresh items.
@@ -14,7 +14,7 @@ from raysys.errors import UnavailableError
 from raysys.serving.asked import Asked
 from raysys.serving.batcher import Batcher
 from raysys.serving.exchange import Encoder, IndexShard
-from raysys.serving.item_intake import ItemIntake
+from raysys.serving.intake import Intake
 from raysys.serving.list_maker import ListMaker
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.observer import NoObserver, Observer, Trace, report_of
@@ -26,6 +26,7 @@ from raysys.state.items import Item
 from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
 from raysys.state.store import StateStore
+from raysys.state.users import User
 
 _MAX_BATCHES_IN_FLIGHT = 4
 
@@ -50,7 +51,7 @@ class Engine:
         self._lists = ListMaker(config, release, self._parts)
         self._observer = observer or NoObserver()
         self._committer = GroupCommitter(store, on_commit=self._observer.events)
-        self._intake = ItemIntake(store)
+        self._intake = Intake(store)
         self._recorder = SlateRecorder(store, on_outcome=self._observer.slates)
         self._queries: Batcher[Asked, Answer] = self._batcher(self._lists.make)
         self._rankings: Batcher[tuple[Asked, RankQuery], Answer] = self._batcher(self._lists.rerank)
@@ -89,7 +90,11 @@ class Engine:
 
     async def put_items(self, items: Sequence[Item]) -> None:
         """Return when the items are committed; the shards hear of them within a second."""
-        await self._intake.put(items)
+        await self._intake.put_items(items)
+
+    async def put_users(self, users: Sequence[User]) -> None:
+        """Return when the users are committed; the next answer of every gateway knows them."""
+        await self._intake.put_users(users)
 
     async def ready(self) -> Mapping[str, str | int]:
         """Return what is served; UnavailableError, naming every part that does not answer."""

@@ -6,7 +6,8 @@ Letters for shapes:
     X  those of the queries that explore
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +33,8 @@ class EncodeRequest:
     """(T,)"""
     contexts: NDArray[np.int64]
     """(B,) codes of the contexts that are asked in. A user may ask in several."""
+    properties: Mapping[int, str] = field(default_factory=dict)
+    """By row: what clients put of these users, JSON objects."""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,7 +76,7 @@ class GatewayFilters:
         self._masks = KeptMasks(self._items)
         self._users = None if release.user_table is None else Table(release.user_table)
         self._applied: dict[tuple[object, ...], Applied] = {}
-        self._answers: dict[tuple[int, tuple[Condition, ...]], bool] = {}
+        self._answers: dict[tuple[int | str, tuple[Condition, ...]], bool] = {}
         self._popular: OrderedDict[Rule, NDArray[np.int32]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -113,7 +114,7 @@ class GatewayFilters:
         bound = applied.bound or bind(
             applied.expression,
             applied.values,
-            lambda conditions: self._user_meets(row, conditions),
+            lambda conditions: self._user_meets(row, state.properties, conditions),
             lambda field: self._constants_of(query.item_id or "", field),
         )
         if not bound.has_past:
@@ -167,14 +168,21 @@ class GatewayFilters:
             )
         return self._users
 
-    def _user_meets(self, row: int, conditions: tuple[Condition, ...]) -> bool:
-        found = self._answers.get((row, conditions))
+    def _user_meets(
+        self, row: int, properties: str | None, conditions: tuple[Condition, ...]
+    ) -> bool:
+        """Return whether a user meets the conditions: by what a client put of them, if one did."""
+        key = (row if properties is None else properties, conditions)
+        found = self._answers.get(key)
         if found is None:
             if len(self._answers) >= _MOST_KEPT:
                 self._answers.clear()
             users = self._known_users()
-            one = users.row(row) if row >= 0 else users.row_of_nobody()
-            found = self._answers[row, conditions] = bool(one.all_of(conditions)[0])
+            if properties is not None:
+                one = users.of_properties([""], [msgspec.json.decode(properties)])
+            else:
+                one = users.row(row) if row >= 0 else users.row_of_nobody()
+            found = self._answers[key] = bool(one.all_of(conditions)[0])
         return found
 
     def _row_of(self, user_id: str) -> int:

@@ -160,6 +160,11 @@ class ListMaker:
             np.concatenate([visitor.occurred_at_us for visitor in visitors]),
             np.concatenate([visitor.event_types for visitor in visitors]),
             np.array([code for _, _, code in wanted], dtype=np.int64),
+            {
+                row: visitor.properties
+                for row, visitor in enumerate(visitors)
+                if visitor.properties is not None
+            },
         )
         with trace.stage("encode"):
             vectors = await self._parts.encode(request)

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from raysys.state.events import Event
 from raysys.state.items import Item
+from raysys.state.users import User
 
 Source = Literal["model", "popular", "similar-items"]
 """What chose the items: the model for this user, the popular list, or likeness to an item."""
@@ -136,6 +137,9 @@ class Recommender(Protocol):
 
     async def put_items(self, items: Sequence[Item]) -> None:
         """Return when the items are committed; every shard hears of them soon after."""
+
+    async def put_users(self, users: Sequence[User]) -> None:
+        """Return when the users are committed, and known to the next answer."""
 
     async def ready(self) -> Mapping[str, str | int]:
         """Return what is served (`release` at least); ServingError or RequestError if none is."""

@@ -37,6 +37,7 @@ class Visitor:
         event_types: (H,)
         seen: (E,) distinct.
         seen_keys: the same, of items that the release does not know: distinct, all below 0.
+        properties: the text of a JSON object, as a client put the user; None: nobody did.
         is_known: False once their query turned out to be zeros: the model knows nothing of them.
         vectors: (D,) the encoded queries, by the code of the context that they were asked in.
     """
@@ -47,6 +48,7 @@ class Visitor:
     event_types: NDArray[np.int16]
     seen: NDArray[np.int32]
     seen_keys: NDArray[np.int64]
+    properties: str | None = None
     is_known: bool = True
     vectors: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -143,4 +145,5 @@ class Visitors:
             event_types=read.event_types[first:],
             seen=past.newest_distinct(self._max_seen_items),
             seen_keys=seen_keys,
+            properties=state.properties,
         )

@@ -23,7 +23,7 @@ from raysys.state.tables import (
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -90,7 +90,7 @@ def _add_types_and_values_to_states(
     )
     for owner, rows in groupby(found, key=lambda row: (row.dataset_group, row.user_id)):
         is_owners = tuple_(*(user_states.c[column.name] for column in _OWNER)) == owner
-        state = connection.execute(select(user_states).where(is_owners)).one()
+        state = connection.execute(select(*_STATE_OF_VERSION_2).where(is_owners)).one()
         item_ids, _ = msgspec.msgpack.decode(state.packed)
         interactions = (
             Interaction(row.item_id, row.occurred_at_us, row.event_type, row.event_value)
@@ -122,13 +122,20 @@ def _add_filters(connection: Connection, database: str, present: set[str]) -> No
     metadata.create_all(connection, tables=[filters])
 
 
+def _add_properties_to_states(connection: Connection, database: str, present: set[str]) -> None:
+    """From 6 to 7: states say what clients put of their users; of nobody so far."""
+    connection.execute(text("ALTER TABLE user_states ADD COLUMN properties VARCHAR"))
+
+
 _OWNER = (events.c.dataset_group, events.c.user_id)
+_STATE_OF_VERSION_2 = (user_states.c.version, user_states.c.packed)
 _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     1: _add_items_and_slates,
     2: _add_types_and_values_to_states,
     3: _add_clicks_to_events,
     4: _add_access_keys,
     5: _add_filters,
+    6: _add_properties_to_states,
 }
 """By the version that each starts from; each leads to the next one."""
 

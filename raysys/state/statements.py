@@ -32,7 +32,9 @@ class Statements:
         )
 
         states = user_states.c
-        select_states = select(states.user_id, states.version, states.packed).where(
+        select_states = select(
+            states.user_id, states.version, states.packed, states.properties
+        ).where(
             states.dataset_group == bindparam("dataset_group"),
             states.user_id.in_(bindparam("user_ids", expanding=True)),
         )
@@ -47,7 +49,11 @@ class Statements:
         new = upsert.excluded
         self.upsert_states: Executable = upsert.on_conflict_do_update(
             index_elements=["dataset_group", "user_id"],
-            set_={"version": new.version, "packed": new.packed},
+            set_={
+                "version": new.version,
+                "packed": new.packed,
+                "properties": new.properties,
+            },
             where=states.version == new.version - 1,
         ).returning(states.user_id)
 

@@ -1,5 +1,4 @@
-"""The store: events, items and slates go in; users' newest interactions and changed items come
-out."""
+"""The store: events, items, users and slates go in; users' states and changed items come out."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,12 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection
 
 from raysys.errors import StateError
 from raysys.state.database import Database
 from raysys.state.events import Event
-from raysys.state.failures import WriteConflict
 from raysys.state.filters import FilterTable
 from raysys.state.item_delta import ItemDelta
 from raysys.state.items import Changes, Item, merged
@@ -20,8 +18,10 @@ from raysys.state.keys import KeyTable
 from raysys.state.log_reader import LogReader
 from raysys.state.migrations import prepare_schema
 from raysys.state.slates import Slate
+from raysys.state.state_rows import StateRows
 from raysys.state.statements import Statements
 from raysys.state.user_state import NO_STATE, Interaction, UserState, Weigh, all_clicks
+from raysys.state.users import User, newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class StateStore:
         self._weigh = weigh
         self._database = Database(url, must_exist=must_exist)
         self._statements = Statements(self._database.dialect_name)
+        self._states = StateRows(self._statements, dataset_group)
         self._delta = ItemDelta(self._database.dialect_name, dataset_group)
         self.log = LogReader(self._database, dataset_group)
         """All events and slates, to be read from the first to the last."""
@@ -119,6 +120,15 @@ class StateStore:
                 lambda connection: self._delta.put(connection, distinct, now_us)
             )
 
+    def put_users(self, users: Sequence[User]) -> None:
+        """Store users, all of them or none; each is from now on what this put says of them."""
+        properties = newest(users)
+        if properties:
+            with _refusal_of("A user"):
+                self._database.write(
+                    lambda connection: self._states.describe(connection, properties)
+                )
+
     def put_slates(self, slates: Sequence[Slate]) -> int:
         """Store slates, all of them or none, and return how many are new.
 
@@ -147,8 +157,7 @@ class StateStore:
         wanted = set(user_ids)
         if not wanted:
             return {}
-        query = self._statements.select_states
-        return self._database.read(lambda connection: self._states(connection, query, wanted))
+        return self._database.read(lambda connection: self._states.read(connection, wanted))
 
     def ping(self) -> None:
         """Return if the database answers; StateError or StateUnavailableError otherwise."""
@@ -174,15 +183,14 @@ class StateStore:
             if interaction is not None and identity in new_identities:
                 new_by_user.setdefault(event.user_id, []).append(interaction)
         if new_by_user:
-            lock = self._statements.lock_states
-            known = self._states(connection, lock, new_by_user)
+            known = self._states.lock(connection, new_by_user)
             changed = {
                 user_id: known.get(user_id, NO_STATE).extended(
                     new, self._max_interactions_per_user, self._weigh
                 )
                 for user_id, new in sorted(new_by_user.items())
             }
-            self._upsert_states(connection, changed)
+            self._states.write(connection, changed)
         new_events = (
             (event, identity in clicks)
             for identity, event in distinct.items()
@@ -224,30 +232,6 @@ class StateStore:
         ]
         return {
             identity for (identity,) in connection.execute(self._statements.insert_events, rows)
-        }
-
-    def _upsert_states(self, connection: Connection, states: dict[str, UserState]) -> None:
-        rows = [
-            {
-                "dataset_group": self._dataset_group,
-                "user_id": user_id,
-                "version": state.version,
-                "packed": state.pack(),
-            }
-            for user_id, state in states.items()
-        ]
-        written = connection.execute(self._statements.upsert_states, rows)
-        if len(written.all()) < len(rows):
-            # A row that was not there to be locked was made by another transaction meanwhile.
-            raise WriteConflict
-
-    def _states(
-        self, connection: Connection, query: Executable, user_ids: Iterable[str]
-    ) -> dict[str, UserState]:
-        parameters = {"dataset_group": self._dataset_group, "user_ids": list(user_ids)}
-        return {
-            user_id: UserState.unpack(version, packed)
-            for user_id, version, packed in connection.execute(query, parameters)
         }
 
 

@@ -53,7 +53,7 @@ events_by_recommendation = Index(
     postgresql_where=events.c.recommendation_id.is_not(None),
 )
 
-# One row per user with an event that names an item.
+# One row per user with an event that names an item, and per user that a client put.
 user_states = Table(
     "user_states",
     metadata,
@@ -61,6 +61,7 @@ user_states = Table(
     Column("user_id", String, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("packed", LargeBinary, nullable=False),  # UserState.pack()
+    Column("properties", String),  # the text of a JSON object; null: the user was never put
     PrimaryKeyConstraint("dataset_group", "user_id"),
 )
 

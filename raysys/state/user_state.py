@@ -1,8 +1,11 @@
-"""A user's newest interactions, packed into one value of one row. No SQL here."""
+"""What the database holds of a user: newest interactions, packed into one value, and properties.
+
+No SQL here.
+"""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import msgspec
@@ -39,20 +42,26 @@ class UserState:
     """What the database holds of one user.
 
     Args:
-        version: grows whenever the interactions may have changed; equal versions mean equal ones.
+        version: grows whenever anything else here may have changed; equal versions mean equal ones.
         interactions: what the user's events named, repeats kept, times never falling.
+        properties: the text of a JSON object, as a client put the user; None: nobody did.
     """
 
     version: int
     interactions: tuple[Interaction, ...] = ()
+    properties: str | None = None
 
     def pack(self) -> bytes:
-        """Return the interactions as `unpack` reads them; the version has its own column."""
+        """Return the interactions as `unpack` reads them; the others have columns of their own."""
         return _PACKER.encode(self.interactions)
 
     @classmethod
-    def unpack(cls, version: int, packed: bytes) -> "UserState":
-        return cls(version, _UNPACKER.decode(packed))
+    def unpack(cls, version: int, packed: bytes, properties: str | None = None) -> "UserState":
+        return cls(version, _UNPACKER.decode(packed), properties)
+
+    def described(self, properties: str) -> "UserState":
+        """Return the next version, with other properties."""
+        return replace(self, version=self.version + 1, properties=properties)
 
     def extended(
         self, new: Iterable[Interaction], max_interactions: int, weigh: Weigh = all_clicks
@@ -69,7 +78,7 @@ class UserState:
             interactions.insert(place, interaction)
         if len(interactions) > max_interactions:
             interactions = _newest(interactions, weigh(interactions), max_interactions)
-        return UserState(self.version + 1, tuple(interactions))
+        return replace(self, version=self.version + 1, interactions=tuple(interactions))
 
 
 NO_STATE = UserState(0)

@@ -26,13 +26,14 @@ from raysys.api.app import build_asgi
 from raysys.cli import main
 from raysys.config import ServingConfig
 from raysys.errors import TooManyRequestsError
-from raysys.serving.item_intake import ItemIntake
+from raysys.serving.intake import Intake
 from raysys.serving.key_ring import KeyRing, open_key_ring
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Item, StoredItem
 from raysys.state.store import StateStore
+from raysys.state.users import User
 from tests.unit.state.builders import item_ids_of, times_of
 
 CATALOGUE = [f"film-{number}" for number in range(40)]
@@ -46,7 +47,7 @@ class CatalogueEngine:
     def __init__(self, store: StateStore) -> None:
         self._store = store
         self._committer = GroupCommitter(store)
-        self._intake = ItemIntake(store)
+        self._intake = Intake(store)
         self.num_requests = 0
         self.is_overloaded = False
 
@@ -78,7 +79,11 @@ class CatalogueEngine:
 
     async def put_items(self, items: Sequence[Item]) -> None:
         self.num_requests += 1
-        await self._intake.put(items)
+        await self._intake.put_items(items)
+
+    async def put_users(self, users: Sequence[User]) -> None:
+        self.num_requests += 1
+        await self._intake.put_users(users)
 
     async def ready(self) -> Mapping[str, str | int]:
         return {"release": "r-1"}
@@ -220,6 +225,28 @@ def test_an_item_is_put_as_the_sdk_sends_it(events: Any, engine: CatalogueEngine
             items=[{"itemId": "x", "properties": '{"CREATION_TIMESTAMP": 1767323045500}'}],
         )
     assert engine._store.changes(0).items == stored
+
+
+def test_users_are_put_as_the_sdk_sends_them(events: Any, engine: CatalogueEngine) -> None:
+    dataset = "arn:aws:personalize:eu-central-1:000000000000:dataset/default/USERS"
+    properties = '{"numberOfRatings": "45", "city": "Ulm"}'
+    users = [{"userId": "ann", "properties": properties}, {"userId": "bob"}]
+    response = events.put_users(datasetArn=dataset, users=users)
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 200
+    put(events, "film-3")
+    states = engine._store.user_states(["ann", "bob"])
+    assert {name: state.properties for name, state in states.items()} == {
+        "ann": properties,
+        "bob": "{}",
+    }
+    assert item_ids_of(states["ann"]) == ("film-3",)
+    with pytest.raises(events.exceptions.ResourceNotFoundException, match="dataset/default/ITEMS"):
+        events.put_users(datasetArn=dataset.replace("USERS", "ITEMS"), users=users)
+    with pytest.raises(
+        events.exceptions.InvalidInputException, match="'users.1.member.properties'"
+    ):
+        events.put_users(datasetArn=dataset, users=[{"userId": "eve", "properties": "no"}])
+    assert engine._store.user_states(["eve"]) == {}
 
 
 def test_the_session_stands_for_a_user_without_an_id(runtime: Any, events: Any) -> None:

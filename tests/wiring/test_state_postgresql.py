@@ -21,6 +21,7 @@ from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
 from raysys.state.tables import events, user_states
+from raysys.state.users import User
 from tests.unit.state.builders import clicked, item_ids_of, times_of
 from tests.wiring.private_postgresql import private_postgresql
 
@@ -205,6 +206,26 @@ def test_the_first_events_of_a_user_in_two_processes_are_both_kept(store: StateS
     assert store.user_states(["ann"])["ann"] == clicked(2, ("first", 1), ("second", 2))
 
 
+def test_events_and_puts_of_a_user_from_many_threads_are_all_kept(store: StateStore) -> None:
+    users = ["bob", "ann", "\u00e4nn", "Ann"]  # in no order that a collation would have
+
+    def work(number: int) -> None:
+        store.put_users([User(user, f'{{"n": {number}}}') for user in users])
+        store.put_events([event(f"i-{number}", number, user) for user in reversed(users)])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(12)))
+    states = store.user_states(users)
+    assert len(states) == 4
+    for state in states.values():
+        assert state.version == 24
+        assert state.properties in {f'{{"n": {number}}}' for number in range(12)}
+    assert len({state.properties for state in states.values()}) == 1  # one put was the last
+    store.put_users([User("ann", "{}"), User("new")])
+    assert store.user_states(["new"])["new"].properties == "{}"
+    assert store.user_states(["ann"])["ann"].interactions == states["ann"].interactions
+
+
 def test_a_newer_schema_is_refused(url: str, server: Any) -> None:
     StateStore(url, "films").close()
     store = StateStore(url, "films")
@@ -235,6 +256,8 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(url: str, server: 
     assert stores[0].user_states(["ann"]) == {"ann": clicked(2, ("a", 1))}
     assert stores[1].put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
     assert stores[2].put_slates([slate("RID-1")]) == 1
+    stores[2].put_users([User("ann", '{"a": 1}')])
+    assert stores[0].user_states(["ann"])["ann"].properties == '{"a": 1}'
     assert stores[3].changes(0) == Changes(1, [], [ItemCount("b", 1, 0)])
     for store in stores:
         store.close()

@@ -13,6 +13,7 @@ from raysys.serving.key_ring import KeyRing
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.state.events import Event
 from raysys.state.items import Item
+from raysys.state.users import User
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class FakeEngine:
     rankings: list[RankQuery] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
+    users: list[User] = field(default_factory=list)
 
     async def recommend(self, query: Query) -> Answer:
         self.queries.append(query)
@@ -59,6 +61,10 @@ class FakeEngine:
     async def put_items(self, items: Sequence[Item]) -> None:
         self._fail()
         self.items += items
+
+    async def put_users(self, users: Sequence[User]) -> None:
+        self._fail()
+        self.users += users
 
     async def ready(self) -> Mapping[str, str | int]:
         self._fail()

@@ -6,6 +6,7 @@ import pytest
 from raysys.errors import ReleaseNotFoundError, ServingError, UnavailableError
 from raysys.serving.messages import Answer, Promotion, Query, RankQuery
 from raysys.state.items import Item
+from raysys.state.users import User
 from tests.unit.api.client import RECOMMENDATION_ID, FakeEngine, application, call, post
 
 
@@ -269,3 +270,22 @@ def test_a_bug_in_the_readiness_is_no_reason_to_tell_its_traceback() -> None:
     reply = call(application(FakeEngine(failure=RuntimeError("secret"))), "GET", "/readyz")
     assert (reply.status, reply.error) == (500, "InternalFailure")
     assert b"secret" not in reply.body
+
+
+def test_users_are_given_to_the_engine_as_they_came() -> None:
+    engine = FakeEngine()
+    body = {
+        "datasetArn": "arn:aws:personalize:us-east-1:1:dataset/default/USERS",
+        "users": [
+            {"userId": "ann", "properties": '{"numberOfRatings": "45"}'},
+            {"userId": "bob", "properties": {"age": 7}},
+            {"userId": "eve"},
+        ],
+    }
+    reply = post("/users", msgspec.json.encode(body), engine)
+    assert (reply.status, reply.body) == (200, b"")
+    assert engine.users == [
+        User("ann", '{"numberOfRatings": "45"}'),
+        User("bob", '{"age":7}'),
+        User("eve", "{}"),
+    ]

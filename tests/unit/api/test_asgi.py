@@ -22,7 +22,9 @@ QUESTION = b'{"userId": "ann"}'
 LIMIT = CONFIG.max_body_bytes
 
 
-@pytest.mark.parametrize("path", ["/", "/recommendation", "/recommendations/", "/users", "/../etc"])
+@pytest.mark.parametrize(
+    "path", ["/", "/recommendation", "/recommendations/", "/actions", "/../etc"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_an_unknown_path_is_an_unknown_operation(method: str, path: str) -> None:
     reply = call(application(), method, path, b"{}")

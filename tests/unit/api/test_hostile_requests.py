@@ -76,14 +76,14 @@ NOT_JSON = {
 }
 
 
-@pytest.mark.parametrize("path", ["/recommendations", "/events", "/items"])
+@pytest.mark.parametrize("path", ["/recommendations", "/events", "/items", "/users"])
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
 def test_a_body_that_is_no_json_object_is_refused(path: str, body: bytes) -> None:
     engine = FakeEngine()
     reply = post(path, body, engine)
     assert (reply.status, reply.error) == INVALID
     assert reply.message
-    assert (engine.queries, engine.events, engine.items) == ([], [], [])
+    assert (engine.queries, engine.events, engine.items, engine.users) == ([], [], [], [])
 
 
 RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
@@ -366,6 +366,59 @@ def test_a_request_with_items(body: bytes, outcome: tuple[int, str | None], mess
     assert bool(engine.items) == (outcome == ACCEPTED)
 
 
+def user(properties: object = None, **members: object) -> bytes:
+    """A request with one user; `members` replace or, when None, remove the request's own."""
+    request = {
+        "datasetArn": ARN + "dataset/default/USERS",
+        "users": [{"userId": "ann", "properties": properties}],
+        **members,
+    }
+    return encoded({name: value for name, value in request.items() if value is not None})
+
+
+USERS: dict[str, tuple[bytes, tuple[int, str | None], str]] = {
+    "a user that nothing is known of": (user(), ACCEPTED, ""),
+    "ten users": (user(users=[{"userId": str(number)} for number in range(10)]), ACCEPTED, ""),
+    "eleven users": (
+        user(users=[{"userId": str(number)} for number in range(11)]),
+        INVALID,
+        r"Value \[11 members\] at 'users'.*less than or equal to 10",
+    ),
+    "no users": (user(users=[]), INVALID, "at 'users'.*greater than or equal to 1"),
+    "no list of users": (user(users=None), INVALID, "null at 'users'.*not be null"),
+    "a user without an id": (user(users=[{}]), INVALID, "null at 'users.1.member.userId'"),
+    "a user of 257": (user(users=[{"userId": "i" * 257}]), INVALID, "'users.1.member.userId'"),
+    "a NUL in a user's id": (user(users=[{"userId": "a\0"}]), INVALID, "'users.1.member.userId'"),
+    "no users' dataset": (user(datasetArn=None), INVALID, "null at 'datasetArn'.*not be null"),
+    "a word for users' dataset": (user(datasetArn="default"), INVALID, "dataset/GROUP/USERS"),
+    "another group's users": (
+        user(datasetArn=ARN + "dataset/books/USERS"),
+        NOT_FOUND,
+        "no 'dataset/books/USERS' to put users into.*'dataset/default/USERS'",
+    ),
+    "items": (user(datasetArn=ARN + "dataset/default/ITEMS"), NOT_FOUND, "dataset/default/ITEMS"),
+    "user properties as text": (user('{"age": "45"}'), ACCEPTED, ""),
+    "user properties as an object": (user({"age": 45, "tags": ["a", "b"]}), ACCEPTED, ""),
+    "user properties that are not JSON": (user("no"), INVALID, "'users.1.member.properties'"),
+    "user properties that are a list": (user("[]"), INVALID, "be a JSON object"),
+    "the same property twice": (user('{"age": 1, "age": 2}'), ACCEPTED, ""),
+    "user properties of 24,000": (user('{"a":"' + "b" * 23_992 + '"}'), ACCEPTED, ""),
+    "user properties of 24,001": (user('{"a":"' + "b" * 23_993 + '"}'), INVALID, "equal to 24000"),
+    "a user object of 24,001": (user({"a": "b" * 23_993}), INVALID, "equal to 24000 as JSON"),
+    "empty user properties": (user(""), INVALID, "'users.1.member.properties'"),
+    "a number of 5,000 digits": (user('{"age": ' + "9" * 5_000 + "}"), INVALID, "properties"),
+    "deep nesting in user properties": (user('{"a":' + "[" * 9_000), INVALID, "properties"),
+}
+
+
+@pytest.mark.parametrize(("body", "outcome", "message"), USERS.values(), ids=USERS.keys())
+def test_a_request_with_users(body: bytes, outcome: tuple[int, str | None], message: str) -> None:
+    engine = FakeEngine()
+    reply = post("/users", body, engine)
+    check(reply, outcome, message)
+    assert bool(engine.users) == (outcome == ACCEPTED)
+
+
 def check(reply: Reply, outcome: tuple[int, str | None], message: str) -> None:
     assert (reply.status, reply.error) == outcome
     if outcome != ACCEPTED:
@@ -413,10 +466,11 @@ def test_any_items_get_an_answer_of_the_wire_format(properties: Any, item_id: An
     request = {"datasetArn": arn, "items": [{"itemId": item_id, "properties": properties}]}
     assert post("/items", msgspec.json.encode(request)).status in (200, 400)
     assert post("/items", created(properties)).status in (200, 400)
+    assert post("/users", user(properties)).status in (200, 400)
 
 
 @settings(max_examples=40)
 @given(body=st.binary(max_size=60))
 def test_any_bytes_get_an_answer_of_the_wire_format(body: bytes) -> None:
-    for path in ("/recommendations", "/events", "/items"):
+    for path in ("/recommendations", "/events", "/items", "/users"):
         assert post(path, body).status in (200, 400, 404)

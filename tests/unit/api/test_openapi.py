@@ -14,6 +14,8 @@ from raysys.api.shapes import (
     ItemRequest,
     ItemsRequest,
     RecommendationsRequest,
+    UserRequest,
+    UsersRequest,
 )
 from raysys.errors import AccessDeniedError, AuthenticationError, RequestError
 from tests.unit.api.client import CONFIG, FakeEngine, application, call
@@ -122,7 +124,16 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [RecommendationsRequest, EventsRequest, EventRequest, ItemsRequest, ItemRequest]
+    "shape",
+    [
+        RecommendationsRequest,
+        EventsRequest,
+        EventRequest,
+        ItemsRequest,
+        ItemRequest,
+        UsersRequest,
+        UserRequest,
+    ],
 )
 def test_its_schemas_have_the_members_that_requests_are_checked_for(
     shape: type[msgspec.Struct],

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from raysys.api.wire import campaign_name, encode_answer, parse_events, parse_recommendations
+from raysys.api.arns import campaign_name
+from raysys.api.wire import encode_answer, parse_events, parse_recommendations
 from raysys.serving.messages import Answer
 from raysys.state.events import Event
 

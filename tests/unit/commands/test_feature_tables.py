@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raysys.commands.building import build_release, reindexed
 from raysys.commands.console import Console
@@ -13,13 +15,16 @@ from raysys.commands.material import Material
 from raysys.commands.update import carried_over, open_update
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, TwoTowerConfig
 from raysys.dataset import sentence_cache
+from raysys.dataset.features import FeatureEncoder
 from raysys.index.cold_start import ColdStart
 from raysys.index.new_items import ItemTower, vectors_of_new_items
 from raysys.logs.avro import to_avro
 from raysys.logs.schema import Embedding, Field, Kind, Schema, ValueType
 from raysys.models.encode import encode_catalogue
-from raysys.models.weights import load_model
+from raysys.models.weights import FEATURES_NAME, load_model
 from raysys.release import COLD_START_ENCODER, COLD_START_WEIGHTS, MODEL_DIRECTORY, Release
+from raysys.serving.encoder import ReleaseEncoder
+from raysys.serving.exchange import EncodeRequest
 from tests.unit.commands.builders import release_untrained
 from tests.unit.dataset.builders import Row, write_dataset
 
@@ -41,7 +46,7 @@ USER_SCHEMA = Schema(
     Kind.USERS, (Field("USER_ID", ValueType.STRING), Field("AGE", ValueType.INT, is_nullable=True))
 )
 SCHEMAS = {"items": to_avro(ITEM_SCHEMA), "users": to_avro(USER_SCHEMA)}
-MODEL = TwoTowerConfig(embedding_dim=5, hidden_layers=(4,))
+MODEL = TwoTowerConfig(embedding_dim=5, hidden_layers=(4,), temperature=0.5)
 CONFIG = PipelineConfig(model=MODEL, index=IndexConfig(num_partitions=2))
 
 
@@ -91,6 +96,81 @@ def test_a_side_that_is_not_wanted_or_not_known_has_none(tmp_path: Path) -> None
     ids_alone = feature_tables(material, GruConfig(item_features=False))
     unknown = feature_tables(Material.of(dataset(tmp_path / "2", schemas={}), CONFIG), MODEL)
     assert ids_alone.items is ids_alone.users is unknown.items is unknown.users is None
+
+
+def asked(release: Release, users: dict[str, str | None]) -> np.ndarray:
+    """Return the queries of some users without a history, of whom this was put."""
+    nobody = np.zeros(0, np.int64)
+    request = EncodeRequest(
+        release.name,
+        [*users],
+        np.zeros(len(users) + 1, np.int64),
+        nobody.astype(np.int32),
+        nobody,
+        nobody.astype(np.int16),
+        np.zeros(len(users), np.int64),
+        {row: text for row, text in enumerate(users.values()) if text is not None},
+    )
+    return ReleaseEncoder.load(release).encode(request)
+
+
+def test_what_was_put_of_users_takes_the_place_of_what_their_table_said(release: Release) -> None:
+    told = {"kim": None, "lea": None, "nils": None}
+    kim, lea, nils = asked(release, told)
+    put = asked(release, {**told, "kim": '{"age": 20}', "lea": '{"AGE": "20"}'})
+    np.testing.assert_allclose(put[0], kim, rtol=1e-5, atol=1e-6)  # the same as before
+    assert np.array_equal(put[2], nils)
+    # Both are 30 in the table, and 20 now: what changes is what follows from their age.
+    moved = asked(release, {"nils": '{"age": 20}'})[0]
+    np.testing.assert_allclose(put[1] - lea, moved - nils, rtol=1e-4, atol=1e-5)
+    assert np.abs(put[1] - lea).max() > 0.01
+
+
+def test_a_user_whom_nobody_knew_is_served_by_what_was_put(release: Release) -> None:
+    stranger, young, old, again = asked(
+        release, {"s": None, "y": '{"age": 20}', "o": '{"age": 30}', "x": '{"age": "20"}'}
+    )
+    assert not stranger.any()
+    assert young.any()
+    assert np.array_equal(young, again)
+    assert not np.allclose(young, old)
+    assert np.array_equal(asked(release, {"o": '{"age": 30}'})[0], old)  # in any company
+    kim, aged = asked(release, {"kim": '{"age": 20}', "kim ": None})
+    ids = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
+    own = ids.query_tower.ids.weight[1].detach().numpy() / MODEL.temperature
+    np.testing.assert_allclose(kim[: len(own)] - own, young[: len(own)], rtol=1e-4, atol=1e-5)
+    assert not aged.any()
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "7"])
+def test_what_cannot_be_read_of_one_user_hurts_no_other(
+    release: Release, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = asked(release, {"kim": None, "lea": None})
+    assert np.array_equal(asked(release, {"kim": text, "lea": None}), plain)
+    assert "cannot be read" in caplog.text
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=30)
+@given(age=ANYTHING, genre=ANYTHING, price=ANYTHING)
+def test_whatever_clients_say_becomes_features(
+    release: Release, age: object, genre: object, price: object
+) -> None:
+    features = release.path / MODEL_DIRECTORY / FEATURES_NAME
+    users = FeatureEncoder.open(features / "users.json")
+    items = FeatureEncoder.open(features / "items.json")
+    said = {"AGE": age, "genre": genre, "Price": price}
+    for encoder in (users, items):
+        bags = encoder.encode_properties([said, {}])
+        assert len(bags) == 2
+        assert np.isfinite(bags.values).all()
 
 
 def test_a_release_gives_new_items_the_vectors_of_its_own_tower(release: Release) -> None:

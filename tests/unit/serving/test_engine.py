@@ -14,6 +14,7 @@ from raysys.dataset.context import fit_context
 from raysys.errors import TooManyRequestsError
 from raysys.logs.schema import Field, ValueType
 from raysys.serving.messages import Query
+from raysys.state.users import User
 from tests.unit.serving.world import (
     HISTORIES,
     ITEM_IDS,
@@ -60,6 +61,34 @@ def test_one_user_asks_in_several_contexts_and_each_is_encoded_once(tmp_path: Pa
                 assert answer.item_ids == ranked(seen, 10, seen, code)
         assert sum(len(call) for call in world.encoder.calls) == 3
         assert len({tuple(answer.item_ids) for answer in answers}) == 3
+
+    run(world, scenario)
+
+
+def test_what_was_put_of_a_user_is_given_to_the_encoder_with_the_next_request(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+
+    async def scenario() -> None:
+        await asyncio.gather(ask(world, "anna"), ask(world, "new"))
+        assert world.encoder.requests[-1].properties == {}
+        assert (await ask(world, "new")).reason == "unknown-user"
+        world.encoder.for_strangers = encoded([7])
+        await world.engine.put_users([User("new", '{"a": 1}'), User("anna", '{"b": 2}')])
+        anna, new, bert = await asyncio.gather(
+            *(ask(world, name) for name in ("anna", "new", "bert"))
+        )
+        request = world.encoder.requests[-1]
+        told = {request.user_ids[row]: text for row, text in request.properties.items()}
+        assert told == {"anna": '{"b": 2}', "new": '{"a": 1}'}
+        assert "bert" in request.user_ids
+        assert (new.source, new.reason, new.item_ids) == ("model", None, ranked([7], 10, []))
+        assert anna.item_ids == ranked(HISTORIES["anna"], 10, HISTORIES["anna"])
+        assert not any(answer.degraded for answer in (anna, new, bert))
+        num_calls = len(world.encoder.calls)
+        await asyncio.gather(ask(world, "anna"), ask(world, "new"))
+        assert len(world.encoder.calls) == num_calls  # the vectors are kept
 
     run(world, scenario)
 

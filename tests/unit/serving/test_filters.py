@@ -18,6 +18,7 @@ from raysys.serving.named_filters import NamedFilters
 from raysys.state.events import Event
 from raysys.state.filters import NamedFilter
 from raysys.state.items import Item
+from raysys.state.users import User
 from tests.unit.serving.world import (
     HISTORIES,
     ITEM_IDS,
@@ -175,6 +176,35 @@ def test_a_clause_goes_by_what_the_release_knows_of_who_asks(tmp_path: Path) -> 
             answer = await ask(world, user_id, "for-adults")
             assert answer.item_ids == best(user_id, {*ITEM_IDS})
         assert len((await ask(world, "nobody", "for-adults", 60)).item_ids) == NUM_ITEMS
+
+    within(tmp_path, scenario)
+
+
+def test_a_clause_goes_by_what_was_put_of_a_user_from_the_next_request_on(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        async def is_adult(user_id: str) -> bool:
+            answer = await ask(world, user_id, "for-adults", 60)
+            return bool({*answer.item_ids} - EVEN)
+
+        assert not await is_adult("bert")  # 12 in the release
+        await world.engine.put_users([User("bert", '{"AGE": 18}'), User("nobody", '{"age": "7"}')])
+        assert await is_adult("bert")
+        assert not await is_adult("nobody")  # of whom the release knows nothing
+        assert await is_adult("anna")
+        await world.engine.put_users([User("anna", '{"Age": 17.5, "x": {}}'), User("bert", "{}")])
+        assert not await is_adult("anna")
+        assert await is_adult("bert")  # what an earlier put said is gone, and so is the table's row
+
+    within(tmp_path, scenario, exclude_seen=False)
+
+
+def test_what_was_put_of_a_user_costs_no_read_of_its_own(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await ask(world, "anna", "for-adults")
+        await world.engine.put_users([User("anna", '{"age": 1}'), User("bert", '{"age": 1}')])
+        reads = world.store.reads
+        await asyncio.gather(*(ask(world, name, "for-adults") for name in ("anna", "bert", "carl")))
+        assert world.store.reads == reads + 1
 
     within(tmp_path, scenario)
 

@@ -11,6 +11,7 @@ from raysys.state.items import Changes, Item, ItemCount
 from raysys.state.migrations import SCHEMA_VERSION
 from raysys.state.store import PutResult, StateStore
 from raysys.state.user_state import Interaction, UserState
+from raysys.state.users import User
 from tests.unit.state.builders import event, slate, sqlite_url
 
 # As schema version 1 was made.
@@ -81,6 +82,8 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(
     assert store.put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
     store.put_items([Item("b", None, 1)])
     store.put_events([event("b", 2)])
+    store.put_users([User("ann", '{"a": 1}')])
+    assert store.user_states(["ann"])["ann"].properties == '{"a": 1}'
     store.put_slates([slate(fresh_item_ids=("b",))])
     assert store.changes(2) == Changes(3, [], [ItemCount("b", 1, 1)])
     store.close()
@@ -98,6 +101,8 @@ def test_a_migrated_database_has_the_tables_of_a_new_one(
         opened = sqlite3.connect(directory / "state.db")
         found = opened.execute("select type, name, tbl_name from sqlite_master order by name")
         result = found.fetchall()
+        columns = "select m.name, p.name from sqlite_master m, pragma_table_info(m.name) p"
+        result += sorted(opened.execute(columns))
         opened.close()
         return result
 

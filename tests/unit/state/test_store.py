@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from raysys.state.events import Event
 from raysys.state.migrations import SCHEMA_VERSION
 from raysys.state.store import PutResult, StateStore
 from raysys.state.user_state import Interaction
+from raysys.state.users import User
 from tests.unit.state.builders import clicked, event, item_ids_of, sqlite_url
 
 
@@ -229,3 +231,45 @@ def test_a_server_that_does_not_answer_is_unavailable_and_keeps_its_password() -
 
 def test_ping_answers_while_the_database_does(store: StateStore) -> None:
     store.ping()
+
+
+def properties_of(store: StateStore, *user_ids: str) -> list[str | None]:
+    states = store.user_states(user_ids)
+    return [states[user_id].properties if user_id in states else None for user_id in user_ids]
+
+
+def test_a_user_is_what_the_last_put_says_of_them(store: StateStore) -> None:
+    store.put_users([User("ann", '{"a": 1}'), User("bob"), User("ann", '{"b": 2}')])
+    assert properties_of(store, "ann", "bob", "eve") == ['{"b": 2}', "{}", None]
+    store.put_users([User("bob", '{"c": 3}')])
+    store.put_users([])
+    assert properties_of(store, "ann", "bob", "eve") == ['{"b": 2}', '{"c": 3}', None]
+
+
+def test_events_and_puts_of_a_user_leave_each_other_alone_and_share_a_version(
+    store: StateStore,
+) -> None:
+    store.put_users([User("ann", "{}")])
+    store.put_events([event("a", 10), event("b", 20, user_id="bob")])
+    store.put_users([User("ann", '{"a": 1}'), User("bob", '{"b": 2}')])
+    store.put_events([event("c", 30)])
+    states = store.user_states(["ann", "bob"])
+    assert states["ann"] == replace(clicked(4, ("a", 10), ("c", 30)), properties='{"a": 1}')
+    assert states["bob"] == replace(clicked(2, ("b", 20)), properties='{"b": 2}')
+
+
+def test_a_put_that_is_sent_again_changes_nothing(store: StateStore) -> None:
+    for _ in range(2):
+        store.put_users([User("ann", '{"a": 1}')])
+        assert store.user_states(["ann"])["ann"].version == 1
+
+
+def test_users_of_one_dataset_group_are_not_those_of_another(
+    store: StateStore, tmp_path: Path
+) -> None:
+    books = StateStore(sqlite_url(tmp_path), "books")
+    store.put_users([User("ann", '{"of": "films"}')])
+    assert properties_of(books, "ann") == [None]
+    books.put_users([User("ann", '{"of": "books"}')])
+    assert properties_of(store, "ann") == ['{"of": "films"}']
+    books.close()

@@ -1,0 +1,52 @@
+"""How a gateway stores the items and users that clients put: one call after the other."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from raysys.errors import TooManyRequestsError
+from raysys.state.items import Item
+from raysys.state.store import StateStore
+from raysys.state.users import User
+
+_MAX_WAITING = 256
+
+
+class Intake:
+    """Stores from one event loop. Puts are rare, so that each has a transaction of its own.
+
+    A thread of its own, so that a put that waits for the database keeps no answer waiting.
+
+    Both methods return when everything is committed.
+
+    Raises:
+        TooManyRequestsError: too many calls wait already.
+        StateUnavailableError: the database is away; nothing was stored.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self._num_waiting = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="raysys-intake")
+
+    async def put_items(self, items: Sequence[Item]) -> None:
+        await self._put(self._store.put_items, [*items])
+
+    async def put_users(self, users: Sequence[User]) -> None:
+        await self._put(self._store.put_users, [*users])
+
+    async def close(self) -> None:
+        """Store what waits, then end the thread. The store stays open."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _put(self, store: Callable[..., object], things: Sequence[Item | User]) -> None:
+        if self._num_waiting >= _MAX_WAITING:
+            raise TooManyRequestsError(
+                f"{self._num_waiting} calls wait already to store their items or users, all that "
+                f"this server lets wait. Nothing of this one was stored; try again later."
+            )
+        self._num_waiting += 1
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, store, things)
+        finally:
+            self._num_waiting -= 1

@@ -1,0 +1,65 @@
+"""The rows of users' states. Every method runs inside its caller's transaction."""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, Executable
+
+from raysys.state.failures import WriteConflict
+from raysys.state.statements import Statements
+from raysys.state.user_state import NO_STATE, UserState
+
+
+class StateRows:
+    """The states of one dataset group."""
+
+    def __init__(self, statements: Statements, dataset_group: str) -> None:
+        self._statements = statements
+        self._dataset_group = dataset_group
+
+    def read(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, UserState]:
+        """Return the states of those users of whom there is one."""
+        return self._found(connection, self._statements.select_states, user_ids)
+
+    def lock(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, UserState]:
+        """Return the same; until the commit nobody else changes them."""
+        return self._found(connection, self._statements.lock_states, user_ids)
+
+    def describe(self, connection: Connection, properties: Mapping[str, str]) -> None:
+        """Let these be the properties of some users; versions grow where they are others."""
+        known = self.lock(connection, properties)
+        changed = {
+            user_id: state.described(text)
+            for user_id, text in sorted(properties.items())
+            if (state := known.get(user_id, NO_STATE)).properties != text
+        }
+        if changed:
+            self.write(connection, changed)
+
+    def write(self, connection: Connection, states: Mapping[str, UserState]) -> None:
+        """Store the next version of some states that were locked.
+
+        Raises:
+            WriteConflict: a row that was not there to be locked was made meanwhile.
+        """
+        rows = [
+            {
+                "dataset_group": self._dataset_group,
+                "user_id": user_id,
+                "version": state.version,
+                "packed": state.pack(),
+                "properties": state.properties,
+            }
+            for user_id, state in states.items()
+        ]
+        written = connection.execute(self._statements.upsert_states, rows)
+        if len(written.all()) < len(rows):
+            raise WriteConflict
+
+    def _found(
+        self, connection: Connection, query: Executable, user_ids: Iterable[str]
+    ) -> dict[str, UserState]:
+        parameters = {"dataset_group": self._dataset_group, "user_ids": list(user_ids)}
+        return {
+            user_id: UserState.unpack(version, packed, properties)
+            for user_id, version, packed, properties in connection.execute(query, parameters)
+        }
