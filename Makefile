@@ -7,6 +7,8 @@ EXTRA  ?= cpu
 ARGS   ?=
 # Test files that run side by side, each in one process; 0 for one after the other, as pdb needs it.
 NUM_AT_ONCE ?= 2
+# A test process that dies ends the run: one that takes its place has been seen to wait for ever.
+SIDE_BY_SIDE := --numprocesses $(NUM_AT_ONCE) --max-worker-restart 0 --dist loadfile
 
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
@@ -31,13 +33,13 @@ demo: $(READY)  ## from MovieLens to a served answer (ARGS=--exit ends by itself
 	$(BIN)/raysys demo $(ARGS)
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest --numprocesses $(NUM_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --no-loadscope-reorder $(ARGS)
 
 test-unit: $(READY)  ## the tests that start no Ray
-	$(BIN)/python -m pytest tests/house tests/unit --numprocesses $(NUM_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest tests/house tests/unit $(SIDE_BY_SIDE) --no-loadscope-reorder $(ARGS)
 
 soak: $(READY)  ## twenty times as many examples, and others, of what holds for all examples
-	$(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-profile=soak --numprocesses $(NUM_AT_ONCE) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-profile=soak $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(READY)  ## lint, spelling, types, and the rules of the house
 	$(BIN)/ruff format --check .

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+# Ray starts itself wherever one of its functions is called without it. In the middle of a test run
+# that is never meant, and the process dies with a Ray that somebody else then ends.
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
+
 # A busy machine is no failure; derandomized, a failure here is a failure everywhere.
 settings.register_profile("raysys", deadline=None, derandomize=True, max_examples=50)
 # Of `make soak`: examples that no run has tried before, and how to see again those that fail.

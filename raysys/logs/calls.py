@@ -1,8 +1,9 @@
 """Calls that run as tasks of Ray Data: each one goes to a worker, its reports come back."""
 
+import contextlib
 import logging
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,16 @@ def run_calls(calls: Sequence[Call]) -> Iterator[Any]:
     """
     if not calls:
         return  # Ray Data has no data set of no blocks
+    # Closed here, so that Ray Data ends its tasks now, and not when an error that somebody keeps
+    # goes: its threads would call a Ray that may be shut down by then, and so start another one.
+    with _quiet(), contextlib.closing(_reports_of(calls)) as reports:
+        for report in reports:
+            if isinstance(report, RaysysError):
+                raise report
+            yield report
+
+
+def _reports_of(calls: Sequence[Call]) -> Generator[Any, None, None]:
     rows = [{"call": pickle.dumps(call)} for call in calls]
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False  # ours counts rows of logs, theirs would count reports
@@ -32,12 +43,8 @@ def run_calls(calls: Sequence[Call]) -> Iterator[Any]:
         reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _perform, batch_size=1, batch_format="pyarrow"
         )
-    with _quiet():
-        for row in reports.iter_rows():
-            report = pickle.loads(row["report"])
-            if isinstance(report, RaysysError):
-                raise report
-            yield report
+    for row in reports.iter_rows():
+        yield pickle.loads(row["report"])
 
 
 def runner() -> RunCalls:
