@@ -1,8 +1,8 @@
 """Everything that leads from a release to an answer."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from raysys.config.base import DEFAULT_DATASET_GROUP, Config, LabelSelector, NumGpus, ResourceName
 
@@ -44,6 +44,9 @@ class ServingConfig(Config):
     max_seen_items: int = Field(2000, ge=1)
     """The newest distinct items of a user that are never shown to them again."""
     exclude_seen: bool = True
+    record: bool = True
+    """Store every list as it was shown, with its propensities. Without, no export has them, and
+    what fresh items were shown is not counted, so exploration_weight has to be 0."""
     exploration_weight: float = Field(0.3, ge=0, le=1)
     """Chance of each place of a list to explore a fresh item; requests may name another one."""
     exploration_item_age_cut_off: float = Field(30.0, gt=0)
@@ -63,3 +66,13 @@ class ServingConfig(Config):
     gateway_nodes: dict[str, LabelSelector] = {}
     """Labels of the nodes that may hold gateways, as `ray start --labels` gives them: a value,
     `in(a, b)`, or either with `!` before it. Empty: any node."""
+
+    @model_validator(mode="after")
+    def _what_explores_is_recorded(self) -> Self:
+        if self.exploration_weight and not self.record:
+            raise ValueError(
+                f"record is off, but exploration_weight is {self.exploration_weight:g}: nobody "
+                f"would count what is shown, so that fresh items which nobody takes would be shown "
+                f"for ever. Set exploration_weight to 0, or record to true"
+            )
+        return self

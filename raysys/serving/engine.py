@@ -128,7 +128,8 @@ class Engine:
             trace = Trace()
             try:
                 answers, slates = await make(batch, trace)
-                self._recorder.record(slates)
+                if self.config.record:
+                    self._recorder.record(slates)
                 return answers
             finally:
                 self._observer.work(trace)

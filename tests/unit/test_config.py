@@ -116,6 +116,13 @@ def test_gateways_are_placed_by_selectors_that_ray_understands(selector: str, is
             parse_config(given, ServingConfig, source="test")
 
 
+def test_what_explores_has_to_be_recorded() -> None:
+    with pytest.raises(ConfigError, match=r"Set exploration_weight to 0, or record to true"):
+        parse_config({"release": "r", "record": False}, ServingConfig, source="test")
+    given = {"release": "r", "record": False, "exploration_weight": 0}
+    assert not parse_config(given, ServingConfig, source="test").record
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "just text", "\x00"])
 def test_a_file_that_is_no_settings_file_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "broken.yaml"

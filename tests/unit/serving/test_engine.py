@@ -393,3 +393,15 @@ def test_every_answer_is_remembered_as_a_slate(tmp_path: Path) -> None:
             assert abs(slate.shown_at_us / 1e6 - time.time()) < 60
 
     run(world, scenario)
+
+
+def test_no_slate_is_stored_where_nothing_is_to_be_recorded(tmp_path: Path) -> None:
+    world = World(tmp_path, record=False)
+
+    async def scenario() -> None:
+        answer = await ask(world, "anna", 3)
+        assert answer.item_ids == ranked([1, 2, 3], 3, seen=[1, 2, 3])
+        await world.engine.close()
+        assert world.store.slates == []
+
+    run(world, scenario)
