@@ -28,6 +28,7 @@
         ├── ResourceNotFoundError     404
         ├── UnknownOperationError     404
         ├── MethodNotAllowedError     405
+        ├── RequestTimeoutError       408
         ├── RequestTooLargeError      413
         ├── TooManyRequestsError      429
         └── UnavailableError          503
@@ -113,6 +114,8 @@ class RequestError(RaysysError):
     code = "InvalidInputException"
     retry_after_s: int | None = None
     """After how long the same request may succeed; None: not by waiting."""
+    ends_connection = False
+    """Whether nothing that may still come on the connection is read."""
 
 
 class InvalidInputError(RequestError):
@@ -181,6 +184,14 @@ class MethodNotAllowedError(RequestError):
 
     status = 405
     code = "MethodNotAllowedException"
+
+
+class RequestTimeoutError(RequestError):
+    """The client took too long to send its request."""
+
+    status = 408
+    code = "RequestTimeoutException"
+    ends_connection = True
 
 
 class RequestTooLargeError(RequestError):

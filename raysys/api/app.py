@@ -59,6 +59,7 @@ def build_asgi(
     return Application(
         [*_Operations(engine, config).routes(), *extra_routes],
         max_body_bytes=config.max_body_bytes,
+        body_timeout_s=config.body_timeout_s,
         guard=None if keys is None else Authenticator(keys, config.campaign),
         on_error=engine.refused,
     )

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Seque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from raysys.api.bodies import BodyReader, ClientGoneError
 from raysys.api.wire import encode_error
 from raysys.errors import (
     MethodNotAllowedError,
     RequestError,
-    RequestTooLargeError,
     StateUnavailableError,
     UnavailableError,
     UnknownOperationError,
@@ -83,14 +83,12 @@ class Guard(Protocol):
         """Refuse by a RequestError, or return what looks at the body, too, and may refuse then."""
 
 
-class _ClientGoneError(Exception):
-    """The client hung up before its request was whole: nobody is left to answer."""
-
-
 class Application:
-    """The ASGI application for some routes. Bodies over `max_body_bytes` are refused unread.
+    """The ASGI application for some routes.
 
     Args:
+        max_body_bytes: bodies over it are refused unread.
+        body_timeout_s: bodies that take longer to arrive are given up.
         guard: asked for every request to a route that needs a scope; None: everybody may ask.
         on_error: told the name of each error that a client was answered with.
     """
@@ -100,12 +98,13 @@ class Application:
         routes: Iterable[Route],
         *,
         max_body_bytes: int,
+        body_timeout_s: float,
         guard: Guard | None = None,
         on_error: Callable[[str], None] | None = None,
     ) -> None:
         self._on_error = on_error
         self._guard = guard
-        self._max_body_bytes = max_body_bytes
+        self._bodies = BodyReader(max_bytes=max_body_bytes, timeout_s=body_timeout_s)
         self._random = random.Random()  # a request id must be unique, not secret
         self._routes: dict[str, dict[str, Route]] = {}
         for route in routes:
@@ -130,7 +129,7 @@ class Application:
             if response.error is not None and self._on_error is not None:
                 self._on_error(response.error)
             await _send(response, request_id, scope["method"], send)
-        except _ClientGoneError:
+        except ClientGoneError:
             return
         except OSError as error:  # servers differ in whether they tell
             _logger.debug("The client hung up: %s", error)
@@ -149,11 +148,11 @@ class Application:
                 else:
                     check_body = self._guard.check_head(scope, found)
             if found.method == "POST":
-                body = await _read_body(scope, receive, self._max_body_bytes)
+                body = await self._bodies.read(scope["headers"], receive)
             if check_body is not None:
                 check_body(body)
             return await handler(body, scope["headers"])
-        except _ClientGoneError:
+        except ClientGoneError:
             raise
         except RequestError as error:
             return error_response(error)
@@ -201,6 +200,8 @@ def error_response(error: RequestError, *headers: Header) -> Response:
     """Return the answer that tells a client of `error` in the wire format."""
     if error.retry_after_s is not None:
         headers = (*headers, (b"retry-after", b"%d" % error.retry_after_s))
+    if error.ends_connection:
+        headers = (*headers, (b"connection", b"close"))
     return _error(error.status, error.code, str(error), *headers)
 
 
@@ -211,31 +212,6 @@ def _error(status: int, code: str, message: str, *headers: Header) -> Response:
 def _shown_path(scope: Scope) -> str:
     path: str = scope["path"]
     return path[:256].encode("ascii", "backslashreplace").decode()
-
-
-async def _read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value[:18]) > max_bytes:
-            raise _too_large(max_bytes)  # cut, since Python refuses to read thousands of digits
-    chunks, num_bytes = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _ClientGoneError
-        chunk = message.get("body", b"")
-        num_bytes += len(chunk)
-        if num_bytes > max_bytes:  # the length was not announced
-            raise _too_large(max_bytes)
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _too_large(max_bytes: int) -> RequestTooLargeError:
-    return RequestTooLargeError(
-        f"The body is larger than {max_bytes} bytes, the most that this server reads, so nothing "
-        f"of it was used. Send less at once."
-    )
 
 
 async def _send(response: Response, request_id: str, method: str, send: Send) -> None:

@@ -114,7 +114,7 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
                 },
                 "content": _json("RecommendationsAnswer"),
             },
-            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 404, 405, 408, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -131,7 +131,7 @@ def _get_ranking(max_body_bytes: int) -> dict[str, Any]:
                 "headers": _answer_headers("model", "popular"),
                 "content": _json("RankingAnswer"),
             },
-            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 404, 405, 408, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -156,7 +156,7 @@ def _put_events(max_body_bytes: int) -> dict[str, Any]:
         "requestBody": _request_body("EventsRequest"),
         "responses": {
             "200": {"description": "The events are committed", "headers": _request_id()},
-            **_errors(400, 403, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 405, 408, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -172,7 +172,7 @@ def _put_items(max_body_bytes: int) -> dict[str, Any]:
                 "description": "The items are committed; users' lists may explore them soon after",
                 "headers": _request_id(),
             },
-            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 404, 405, 408, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -185,7 +185,7 @@ def _put_users(max_body_bytes: int) -> dict[str, Any]:
         "requestBody": _request_body("UsersRequest"),
         "responses": {
             "200": {"description": "The users are committed", "headers": _request_id()},
-            **_errors(400, 403, 404, 405, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
+            **_errors(400, 403, 404, 405, 408, 413, 429, 500, 503, max_body_bytes=max_body_bytes),
         },
     }
 
@@ -242,6 +242,7 @@ _ERRORS: dict[int, tuple[str, list[str]]] = {
     ),
     404: ("What the request names does not exist", ["ResourceNotFoundException"]),
     405: ("The path does not take this method", ["MethodNotAllowedException"]),
+    408: ("The body did not end in time", ["RequestTimeoutException"]),
     413: ("The body is larger than {max_body_bytes} bytes", ["RequestTooLargeException"]),
     429: ("Too many requests wait; SDKs try again", ["ThrottlingException"]),
     500: ("The server failed; its log has the request id", ["InternalFailure"]),

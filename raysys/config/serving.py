@@ -56,6 +56,8 @@ class ServingConfig(Config):
     exploration_bonus: float = Field(3.0, ge=0)
     """Among fresh items: how much, in scores, the unknown counts; divided by what was shown."""
     max_body_bytes: int = Field(1 << 20, ge=1024)
+    body_timeout_s: float = Field(10.0, gt=0)
+    """From the head of a request to the end of its body; one that takes longer gets 408."""
     cpus_per_gateway: float = Field(0.1, ge=0)
     cpus_per_encoder: float = Field(0.1, ge=0)
     cpus_per_shard: float = Field(0.1, ge=0)

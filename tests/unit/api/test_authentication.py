@@ -251,7 +251,8 @@ def at(clock_s: float, *keys: StoredKey) -> Application:
         return Response(b"{}")
 
     guard = Authenticator(ring(*keys), "films", clock=lambda: SIGNED_AT.timestamp() + clock_s)
-    return Application([Route("POST", "/hello", hello, "read")], max_body_bytes=100, guard=guard)
+    routes = [Route("POST", "/hello", hello, "read")]
+    return Application(routes, max_body_bytes=100, body_timeout_s=1, guard=guard)
 
 
 @pytest.mark.parametrize(

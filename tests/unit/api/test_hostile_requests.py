@@ -1,6 +1,8 @@
 """Whatever comes in, the answer is in the wire format, and 500 is not among the answers."""
 
+import gc
 import re
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -8,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.api.client import FakeEngine, Reply, post
+from raysys.api.app import build_asgi
+from tests.unit.api.client import CONFIG, FakeEngine, Reply, application, call, post
 
 INVALID = (400, "InvalidInputException")
 NOT_FOUND = (404, "ResourceNotFoundException")
@@ -163,6 +166,9 @@ RECOMMENDATIONS: dict[str, tuple[object, tuple[int, str | None], str]] = {
         INVALID,
         "at 'filterValues'.*less than or equal to 25",
     ),
+    "text that runs from right to left": (ask(userId="\u202eann\u2066"), ACCEPTED, ""),
+    "a character of no plane": (ask(userId="\U0010ffff"), ACCEPTED, ""),
+    "a line separator in an id": (ask(userId="a\u2028b"), ACCEPTED, ""),
     "a filter value of 1,001": (
         ask(filterArn="f", filterValues={"A": "1" * 1001}),
         INVALID,
@@ -424,6 +430,110 @@ def check(reply: Reply, outcome: tuple[int, str | None], message: str) -> None:
     if outcome != ACCEPTED:
         assert re.search(message, reply.message), reply.message
         assert len(reply.body) < 2_000, "a client's own long value comes back to it"
+
+
+LARGE: dict[str, tuple[bytes, tuple[int, str | None], str]] = {
+    "70,000 filter values": (
+        ask(filterArn="f", filterValues={f"A{n}": "1" for n in range(70_000)}),
+        INVALID,
+        r"1 validation error.*Value \{70000 members\} at 'filterValues'",
+    ),
+    "400,000 values of one parameter": (
+        ask(filterArn="f", filterValues={"A": ",".join(["1"] * 400_000)}),
+        INVALID,
+        "at 'filterValues.A.value'.*less than or equal to 1000",
+    ),
+    "200,000 columns": (
+        ask(metadataColumns={"ITEMS": ["A"] * 200_000}),
+        INVALID,
+        r"Value \[200000 members\]",
+    ),
+    "70,000 members that nobody knows": (ask(**{f"m{n}": n for n in range(70_000)}), ACCEPTED, ""),
+    "one name 100,000 times": (
+        b"{" + b'"numResults":5,' * 60_000 + b'"userId":"ann"}',
+        ACCEPTED,
+        "",
+    ),
+    "a million brackets": (b'{"userId":"ann","x":' + b"[" * 1_000_000, INVALID, ""),
+}
+
+
+@pytest.mark.parametrize(("body", "outcome", "message"), LARGE.values(), ids=LARGE.keys())
+def test_a_request_as_large_as_a_server_reads(
+    body: bytes, outcome: tuple[int, str | None], message: str
+) -> None:
+    config = CONFIG.model_copy(update={"max_body_bytes": 1 << 20})  # the default
+    reply = call(build_asgi(FakeEngine(), config), "POST", "/recommendations", body)
+    check(reply, outcome, message)
+
+
+HEADERS: dict[str, list[tuple[bytes, bytes]]] = {
+    "ten thousand": [(b"x-%d" % number, b"1") for number in range(10_000)],
+    "one of a megabyte": [(b"x-long", b"a" * 1_000_000)],
+    "a name of a megabyte": [(b"x" * 1_000_000, b"1")],
+    "a request id of a megabyte": [(b"x-request-id", b"a" * 1_000_000)],
+    "many request ids": [(b"x-request-id", b"a\xff\r\n")] * 1_000,
+    "bytes of no encoding": [(b"x-raysys-nothing", b"\xff\x00\r\n"), (b"", b"")],
+    "many lengths": [(b"content-length", b"-1"), (b"content-length", b"1e9"), (b"expect", b"?")],
+    "a key that is no key": [(b"authorization", b"AWS4-HMAC-SHA256 " + b"," * 100_000)],
+}
+
+
+@pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS.keys())
+def test_headers_of_any_kind_are_passed_over(headers: list[tuple[bytes, bytes]]) -> None:
+    reply = post("/recommendations", ask(), headers=headers)
+    assert reply.status == 200
+    assert len(reply.headers["x-amzn-requestid"]) <= 128
+
+
+@pytest.mark.parametrize("value", [b"1" * 100_000, b"\xff", b"", b"NaN", b"0x1", b"1e400"])
+def test_a_bad_number_in_a_header_is_refused(value: bytes) -> None:
+    for name in (b"x-raysys-exploration-weight", b"x-raysys-seed"):
+        if (name, value) == (b"x-raysys-exploration-weight", b""):
+            continue
+        reply = post("/recommendations", ask(), headers=[(name, value)])
+        check(reply, INVALID, f"at 'header {name.decode()}'")
+
+
+PATHS = (
+    ["//recommendations", "/recommendations/..", "/./recommendations", "/recommendations%00"]
+    + ["/recommendations\0", "/RECOMMENDATIONS", "/recommendations;x=1", "/healthz/../events"]
+    + [
+        "/\u202e",
+        "/" + "a" * 100_000,
+        "",
+        "*",
+        "http://other/recommendations",
+        "/%2e%2e/etc/passwd",
+    ]
+)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=[f"{number}" for number in range(len(PATHS))])
+def test_a_path_is_one_that_is_served_to_the_letter_or_does_not_exist(path: str) -> None:
+    engine = FakeEngine()
+    reply = post(path, ask(), engine)
+    check(reply, (404, "UnknownOperationException"), "does not exist")
+    assert engine.queries == []
+
+
+def test_whatever_came_in_memory_is_what_it_was() -> None:
+    engine = FakeEngine()
+    app = application(engine)
+    bodies = [*NOT_JSON.values(), *(encoded(body) for body, _, _ in RECOMMENDATIONS.values())]
+    left = []
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            for body in bodies[::4]:
+                call(app, "POST", "/recommendations", body, headers=HEADERS["ten thousand"][:100])
+            engine.queries.clear()
+            engine.refusals.clear()
+            gc.collect()
+            left.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert max(left[1:]) - left[0] < 20_000, left
 
 
 JSON = st.recursive(
