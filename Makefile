@@ -14,7 +14,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-index bench-import bench-examples bench-tables bench-update constraints clean
+.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-index bench-import bench-examples bench-tables bench-update constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ bench-tfrs-features: $(READY)  ## two-tower with features under TFRS's protocol;
 
 bench-serve: $(READY)  ## served requests/s against an empty route; ends with one JSON line
 	$(BIN)/python benchmarks/serve.py $(ARGS)
+
+bench-overload: $(READY)  ## four times what a campaign may answer; ends with one JSON line
+	$(BIN)/python benchmarks/overload.py $(ARGS)
 
 bench-index: $(READY)  ## approximate against exact search, memory of a shard; ends with one JSON line
 	$(BIN)/python benchmarks/index.py $(ARGS)

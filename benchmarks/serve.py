@@ -30,12 +30,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from clustered_vectors import ClusteredVectors
+from serve_cluster import serving, wait_for
 from serve_processes import cpu_seconds
 from serve_requests import (
     LIST_LENGTH,
@@ -53,7 +52,6 @@ from raysys.api.wire import encode_answer, parse_recommendations
 from raysys.config import IndexConfig, ServingConfig
 from raysys.errors import ReleaseNotFoundError
 from raysys.release import Release, open_release
-from raysys.serving.cluster import end_haproxy, fast_serve_environment, free_port
 from raysys.serving.engine import Engine
 from raysys.serving.key_ring import KeyRing
 from raysys.serving.messages import Answer
@@ -194,7 +192,7 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
     asked = [name for name in arguments.cases.split(",") if name]
     cases = ["empty", "plain", *(name for name in asked if name != "search")]
     kept, key = create_filter(release, config), create_key(config)
-    with _serving(directory) as url:
+    with serving(directory) as url:
         requests = write_requests(release, directory, url, key)
         deploy = _deploy(config, url, with_empty=not arguments.no_deploy_time)
         if "unrecorded" in cases:
@@ -243,30 +241,6 @@ def _calibration_s() -> float:
     return time.process_time() - started
 
 
-@contextmanager
-def _serving(directory: Path) -> Iterator[str]:
-    """Run a Ray with the fast settings; give the address of Serve's HTTP."""
-    os.environ.update(fast_serve_environment(directory))
-    import ray
-    from ray import serve
-
-    port = free_port()
-    ray.init(
-        address="local",
-        num_cpus=max(4, os.cpu_count() or 1),
-        include_dashboard=False,
-        log_to_driver=False,
-        _temp_dir=str(directory / "ray"),
-    )
-    try:
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        serve.shutdown()
-        ray.shutdown()
-        end_haproxy(directory)
-
-
 def _deploy(config: ServingConfig, url: str, *, with_empty: bool) -> dict[str, float]:
     """Deploy the application and return the seconds until it is ready, beside an empty one's."""
     from ray import serve
@@ -280,12 +254,12 @@ def _deploy(config: ServingConfig, url: str, *, with_empty: bool) -> dict[str, f
         args = {"num_replicas": num_replicas, "cpus_per_replica": config.cpus_per_shard}
         started = time.monotonic()
         serve.run(build_empty(args), name="empty", route_prefix="/nothing")
-        _wait_for(f"{url}/nothing")
+        wait_for(f"{url}/nothing")
         seconds["deploy_empty_s"] = round(time.monotonic() - started, 2)
         serve.delete("empty")
     started = time.monotonic()
     serve.run(build_application(config, bench_asgi), name=APPLICATION, route_prefix="/")
-    _wait_for(f"{url}/readyz")
+    wait_for(f"{url}/readyz")
     seconds["deploy_s"] = round(time.monotonic() - started, 2)
     print(f"{num_replicas} replicas, seconds until ready: {seconds}")
     return seconds
@@ -299,19 +273,7 @@ def _deploy_unrecorded(config: ServingConfig, url: str) -> None:
     changed = {"record": False, "exploration_weight": 0.0, "campaign": "unrecorded"}
     bare = config.model_copy(update=changed)
     serve.run(build_application(bare, bench_asgi), name="unrecorded", route_prefix="/unrecorded")
-    _wait_for(f"{url}/unrecorded/readyz")
-
-
-def _wait_for(url: str, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    wait_for(f"{url}/unrecorded/readyz")
 
 
 def _run_all(

@@ -1,4 +1,4 @@
-"""Processor time of a served application, by process.
+"""Processor time and memory of a served application, by process.
 
 On a machine that others use too, the rate of one run says little. What a request costs each process
 hardly depends on who else is at work.
@@ -21,16 +21,27 @@ def cpu_seconds(directory: Path) -> dict[str, float]:
     Args:
         directory: that of the cluster's environment.
     """
-    parents = {pid: _stat(text)[0] for pid, text in process_files("stat")}
     seconds = {"HAProxy": 0.0, "wrk": _of_children()}
     for pid in haproxy_pids(directory):
         seconds["HAProxy"] += _of_process(pid)
-    for pid, command in process_files("cmdline"):
-        found = _REPLICA.search(command)
-        if found is not None and _is_ours(pid, parents):
-            kind = found[1].decode()
-            seconds[kind] = seconds.get(kind, 0.0) + _of_process(pid)
+    for pid, kind in replicas():
+        seconds[kind] = seconds.get(kind, 0.0) + _of_process(pid)
     return seconds
+
+
+def memory_mib(directory: Path) -> dict[str, float]:
+    """Return what memory each kind of replica of our Ray, and HAProxy, hold of their own."""
+    mib = {"HAProxy": sum(_own_mib(pid) for pid in haproxy_pids(directory))}
+    for pid, kind in replicas():
+        mib[kind] = mib.get(kind, 0.0) + _own_mib(pid)
+    return {kind: round(each, 1) for kind, each in mib.items()}
+
+
+def replicas() -> list[tuple[int, str]]:
+    """Return the process id and the kind, such as "Gateway", of each replica of our Ray."""
+    parents = {pid: _stat(text)[0] for pid, text in process_files("stat")}
+    found = [(pid, _REPLICA.search(command)) for pid, command in process_files("cmdline")]
+    return [(pid, match[1].decode()) for pid, match in found if match and _is_ours(pid, parents)]
 
 
 def _is_ours(pid: int, parents: dict[int, int]) -> bool:
@@ -46,6 +57,14 @@ def _of_process(pid: int) -> float:
         return _stat(Path(f"/proc/{pid}/stat").read_bytes())[1]
     except OSError:  # it ended
         return 0.0
+
+
+def _own_mib(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:  # it ended
+        return 0.0
+    return sum(map(int, re.findall(r"^Private_\w+: +(\d+) kB", text, re.MULTILINE))) / 1024
 
 
 def _stat(text: bytes) -> tuple[int, float]:

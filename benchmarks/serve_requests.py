@@ -106,11 +106,7 @@ def write_requests(
     release: Release, directory: Path, url: str, key: dict[str, str], count: int = 20_000
 ) -> dict[str, Path]:
     """Write the requests of each kind, one a line: headers and body. Users follow a Zipf law."""
-    user_ids = Histories.open(release.file(HISTORIES)).user_ids.to_pylist()
-    rng = np.random.default_rng(0)
-    share = 1 / np.arange(1, len(user_ids) + 1)
-    drawn = rng.choice(rng.permutation(user_ids), count, p=share / share.sum())
-    members = [{"userId": str(user), "numResults": LIST_LENGTH} for user in drawn]
+    members = _members(release, count)
     plain = [json.dumps(each) for each in members]
     lines = {
         "plain": plain,
@@ -121,6 +117,22 @@ def write_requests(
     for name, path in paths.items():
         path.write_text("\n".join(lines[name]) + "\n", encoding="utf-8")
     return paths
+
+
+def write_bodies(release: Release, directory: Path, count: int = 20_000) -> Path:
+    """Write the plain requests alone: bodies, one a line."""
+    path = directory / "bodies.txt"
+    lines = [json.dumps(each) for each in _members(release, count)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _members(release: Release, count: int) -> list[dict[str, Any]]:
+    user_ids = Histories.open(release.file(HISTORIES)).user_ids.to_pylist()
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, len(user_ids) + 1)
+    drawn = rng.choice(rng.permutation(user_ids), count, p=share / share.sum())
+    return [{"userId": str(user), "numResults": LIST_LENGTH} for user in drawn]
 
 
 def _signed(url: str, body: str, key: dict[str, str]) -> str:

@@ -38,6 +38,9 @@ class ServingConfig(Config):
     """Requests that travel together through encoder and shards."""
     max_queued_requests: int = Field(512, ge=1)
     """Requests waiting in one gateway; those beyond are refused with 429."""
+    max_requests_per_s: float | None = Field(None, gt=0)
+    """Of the campaign's requests for lists and rankings: each gateway lets its share through, a
+    second's worth at once, and refuses those beyond with 429. None: as many as come."""
     deadline_s: float = Field(5.0, gt=0)
     """From a request's arrival at the gateway. Parts that would take longer are gone without, and a
     request that has waited so long for its turn is refused with 429."""

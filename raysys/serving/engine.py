@@ -6,6 +6,7 @@ Plain asyncio; whatever blocks (SQL) runs in threads.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from raysys.serving.intake import Intake
 from raysys.serving.list_maker import ListMaker
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.observer import NoObserver, Observer, Trace, report_of
+from raysys.serving.pace import Pace
 from raysys.serving.parts import Parts
 from raysys.serving.release_parts import ReleaseParts
 from raysys.state.events import Event
@@ -53,10 +55,12 @@ class Engine:
         self._committer = GroupCommitter(store, on_commit=self._observer.events)
         self._intake = Intake(store)
         self._recorder = SlateRecorder(store, on_outcome=self._observer.slates)
+        limit = config.max_requests_per_s
+        self._pace = Pace(None if limit is None else limit / config.num_gateways)
         self._queries: Batcher[Asked, Answer] = self._batcher(self._lists.make)
         self._rankings: Batcher[tuple[Asked, RankQuery], Answer] = self._batcher(self._lists.rerank)
         self._num_refused = 0
-        """Of the batchers', those that the observer was told of."""
+        """Of all that were refused, those that the observer was told of."""
         self._serialise_s = 0.0
         """What answers took to become bytes, of which the observer was not told yet."""
 
@@ -64,9 +68,11 @@ class Engine:
         """Return an answer; parts that are away make it a degraded one, not an error.
 
         Raises:
-            TooManyRequestsError: too many requests wait already, or this one waited too long.
+            TooManyRequestsError: more come than may, too many wait already, or this one waited too
+                long.
             ResourceNotFoundError, InvalidInputError, UnavailableError: see `ListMaker.checked`.
         """
+        self._pace.take(time.monotonic())
         return await self._queries.submit(await self._lists.checked(query))
 
     async def rank(self, query: RankQuery) -> Answer:
@@ -74,6 +80,7 @@ class Engine:
 
         Raises: what `recommend` raises.
         """
+        self._pace.take(time.monotonic())
         return await self._rankings.submit(await self._lists.checked_list(query))
 
     def serialised(self, seconds: float) -> None:
@@ -146,7 +153,8 @@ class Engine:
     def _report(
         self, answers: Sequence[Answer] | None, size: int, queued_s: float, seconds: float
     ) -> None:
-        num_refused = self._queries.num_refused + self._rankings.num_refused - self._num_refused
+        counters = (self._pace, self._queries, self._rankings)
+        num_refused = sum(each.num_refused for each in counters) - self._num_refused
         self._num_refused += num_refused
         serialise_s, self._serialise_s = self._serialise_s, 0.0
         report = report_of(
