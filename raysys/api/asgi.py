@@ -8,7 +8,6 @@ that it cannot read.
 """
 
 import logging
-import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from raysys.errors import (
     UnknownOperationError,
 )
 from raysys.serving.log_lines import REQUEST_ID
+from raysys.serving.unique import new_uuid
 from raysys.state.credentials import KeyScope
 
 _logger = logging.getLogger(__name__)
@@ -105,7 +105,6 @@ class Application:
         self._on_error = on_error
         self._guard = guard
         self._bodies = BodyReader(max_bytes=max_body_bytes, timeout_s=body_timeout_s)
-        self._random = random.Random()  # a request id must be unique, not secret
         self._routes: dict[str, dict[str, Route]] = {}
         for route in routes:
             methods = self._routes.setdefault(route.path, {})
@@ -122,7 +121,7 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = _given_id(scope) or _uuid(self._random.getrandbits(128))
+        request_id = _given_id(scope) or new_uuid()
         token = REQUEST_ID.set(request_id)
         try:
             response = await self._respond(scope, receive, request_id)
@@ -188,12 +187,6 @@ def _given_id(scope: Scope) -> str | None:
 
 def _shows_a_key(headers: Headers) -> bool:
     return any(name == b"authorization" for name, _ in headers)
-
-
-def _uuid(bits: int) -> str:
-    """Return 128 bits in the form of a UUID, a fifth of the time that `uuid4` takes."""
-    digits = f"{bits:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def error_response(error: RequestError, *headers: Header) -> Response:

@@ -28,6 +28,7 @@ from raysys.dataset.histories import rows_of_offsets
 from raysys.policy.candidates import FreshBatch, FreshCandidates
 
 _NONE = 0  # no item has this key
+_NO_MORE = (_NONE,)
 _CLICK_GAIN = 3.0
 """How many impressions without a click one click outweighs in an item's bonus."""
 
@@ -39,6 +40,8 @@ class MixedSlate:
     keys: NDArray[np.int64]
     is_explored: NDArray[np.bool_]
     """The place drew a fresh item, rather than taking the next relevant one."""
+    is_fresh: NDArray[np.bool_]
+    """The item might have been drawn, whatever brought it to its place."""
     propensities: NDArray[np.float64]
     """Chance of this item at its place, given the items above, in (0, 1]."""
 
@@ -92,9 +95,13 @@ def mix_all(
         slates.fill(relevant[row].tolist(), ranked, start, wants_to_explore[row][:k])
         ends.append(len(slates.keys))
     shown, is_explored = np.array(slates.keys, np.int64), np.array(slates.is_explored, bool)
-    propensities = _propensities(slates, shown, np.array(ends), logits, fresh, weights)
-    spans = [slice(*span) for span in itertools.pairwise(ends)]
-    return [MixedSlate(shown[span], is_explored[span], propensities[span]) for span in spans]
+    rows = np.array(slates.fresh_rows, np.int64)
+    propensities = _propensities(slates, shown, rows, np.array(ends), logits, fresh, weights)
+    is_fresh = rows >= 0
+    return [
+        MixedSlate(shown[span], is_explored[span], is_fresh[span], propensities[span])
+        for span in (slice(*ends_of) for ends_of in itertools.pairwise(ends))
+    ]
 
 
 @dataclass(slots=True)
@@ -115,36 +122,46 @@ class _Slates:
 
         Plain Python: what stands at a place depends on every place above it.
         """
-        relevant.append(_NONE)
-        candidates = [*ranked, _NONE]
-        placed: dict[int, None] = {}
-        of_relevant, of_fresh = 0, 0
+        row_of = dict(zip(ranked, range(start, start + len(ranked)), strict=True))
+        of_relevant, of_fresh = (
+            itertools.chain(relevant, _NO_MORE),
+            itertools.chain(ranked, _NO_MORE),
+        )
+        next_relevant, next_fresh = next(of_relevant), next(of_fresh)
+        placed: dict[int, int] = {}
         for explores in wants_to_explore:
-            while (next_relevant := relevant[of_relevant]) in placed:
-                of_relevant += 1
-            while (next_fresh := candidates[of_fresh]) in placed:
-                of_fresh += 1
-            if next_fresh == next_relevant == _NONE:
-                break
-            explores = next_fresh != _NONE and (explores or next_relevant == _NONE)
-            placed[next_fresh if explores else next_relevant] = None
+            while next_relevant in placed:
+                next_relevant = next(of_relevant)
+            while next_fresh in placed:
+                next_fresh = next(of_fresh)
+            if next_fresh == _NONE:
+                if next_relevant == _NONE:
+                    break
+                explores = False
+            elif next_relevant == _NONE:
+                explores = True
+            key = next_fresh if explores else next_relevant
+            placed[key] = row_of.get(key, -1)
             self.is_explored.append(explores)
             self.next_relevant.append(next_relevant)
         self.keys.extend(placed)
-        row_of = dict(zip(ranked, range(start, start + len(ranked)), strict=True))
-        self.fresh_rows.extend([row_of.get(key, -1) for key in placed])
+        self.fresh_rows.extend(placed.values())
 
 
 def _propensities(
     slates: _Slates,
     shown: NDArray[np.int64],
+    found: NDArray[np.int64],
     ends: NDArray[np.int64],
     logits: NDArray[np.float64],
     fresh: FreshBatch,
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the propensity of what stands at each place of all lists, laid end to end."""
-    found = np.array(slates.fresh_rows, np.int64)
+    """Return the propensity of what stands at each place of all lists, laid end to end.
+
+    Args:
+        found: `slates.fresh_rows`.
+    """
     next_relevant = np.array(slates.next_relevant, np.int64)
     rows = rows_of_offsets(ends)
     places = np.arange(len(rows)) - ends[rows]

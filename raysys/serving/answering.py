@@ -1,6 +1,5 @@
 """From what is known of a batch's queries to their answers, and the slates that remember them."""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from itertools import compress, zip_longest
 
@@ -12,6 +11,7 @@ from raysys.serving.item_metadata import BECAUSE_OF
 from raysys.serving.messages import EXPLORATION, PROMOTED, Answer
 from raysys.serving.ranking import Ranked, popular_without
 from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.unique import new_uuid
 from raysys.state.slates import Slate
 
 NO_POLICY = "none"
@@ -40,7 +40,7 @@ def answers_of(
         answer = Answer(
             item_ids=item_ids[start:end],
             scores=shown.scores,
-            recommendation_id=f"RID-{uuid.uuid4()}",
+            recommendation_id=f"RID-{new_uuid()}",
             release=release.name,
             source=asked.source,
             reason=asked.reason or (None if end > start else "nothing-left"),
