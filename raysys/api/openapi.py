@@ -109,7 +109,8 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
                     **_answer_headers("model", "popular", "similar-items"),
                     "x-raysys-seed": _header("Of the draws; present when the list could explore"),
                     "x-raysys-items": _header(
-                        "How many changes of the items it knows; present when it could explore"
+                        "How many changes of the items it knows; present when the list could "
+                        "explore, or items were put or hidden since the release"
                     ),
                 },
                 "content": _json("RecommendationsAnswer"),

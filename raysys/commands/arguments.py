@@ -108,6 +108,11 @@ COMMANDS = {
         "create, list and delete the filters that requests may name",
         declarations.declare_filter,
     ),
+    "items": Command(
+        "raysys.commands.items",
+        "hide items from everybody, show them again, and say which are hidden",
+        declarations.declare_items,
+    ),
     "keys": Command(
         "raysys.commands.keys",
         "create, list and revoke the keys with which clients ask",

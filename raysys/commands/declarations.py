@@ -433,6 +433,17 @@ def declare_filter(parser: argparse.ArgumentParser) -> None:
     delete.add_argument("name", metavar="NAME")
 
 
+def declare_items(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, summary in (
+        ("hide", "no list of any kind holds these items from now on"),
+        ("show", "lists may hold these items again"),
+    ):
+        action = _action_on_database(actions, name, summary, "whose items they are")
+        action.add_argument("item_ids", nargs="+", metavar="ITEM_ID")
+    _action_on_database(actions, "list", "say which items are hidden", "whose items they are")
+
+
 def _action_on_database(
     actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,

@@ -31,6 +31,8 @@ class Found:
     seed: int
     recommendation_id: str
     place: int
+    is_explored: bool
+    """Its place explored; else it stands where its score puts it."""
     explored_above: int
     """Places above it that explored too."""
     propensity: float
@@ -69,7 +71,7 @@ def show_a_new_item_that_rises(
             f"watches: every shard knows them {heard_after_s:.1f} s later"
         )
         # Below another explored item, so that it has somewhere to rise to.
-        before = watch.find(user_id, lambda found: found.explored_above > 0)
+        before = watch.find(user_id, lambda found: found.is_explored and found.explored_above > 0)
         console.say(
             f"  user {user_id} is shown [bold]{_NEW_ITEMS[_ITEM_ID]}[/bold] at place "
             f"{before.place} of {_LENGTH}, reason Exploration, logged propensity "
@@ -121,8 +123,9 @@ class _Watch:
         place = item_ids.index(_ITEM_ID)
         propensity = self._logged_propensity(reply, place)
         self.wait_until_heard()
-        above = sum("reason" in member for member in reply.body["itemList"][:place])
-        return Found(seed, reply.body["recommendationId"], place + 1, above, propensity)
+        explores = ["reason" in member for member in reply.body["itemList"]]
+        recommendation_id, above = reply.body["recommendationId"], sum(explores[:place])
+        return Found(seed, recommendation_id, place + 1, explores[place], above, propensity)
 
     def wait_until_heard(self) -> None:
         """Return when every shard knows all that the database holds."""

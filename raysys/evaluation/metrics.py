@@ -112,7 +112,7 @@ def _ranks(recommended: Sequence[int], relevant: AbstractSet[int], k: int) -> li
 
 
 def hits_of_lists(
-    recommended: NDArray[np.int32], relevant: ItemLists
+    recommended: NDArray[np.integer], relevant: ItemLists
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return which recommended items are relevant, (B, K), and how many are relevant, (B,)."""
     num_lists = len(recommended)

@@ -33,7 +33,7 @@ _CANDIDATE_BLOCK = 1 << 15
 class TopK:
     """Lists of items, best first, each item at most once in a row."""
 
-    item_nums: NDArray[np.int32]
+    item_nums: NDArray[np.integer]
     """(B, K), padded with 0 where fewer than K items could be found."""
     scores: NDArray[np.float64]
     """(B, K), padded with -inf."""

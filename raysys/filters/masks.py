@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isnan
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,10 @@ class Table:
 
     def __len__(self) -> int:
         return int(self._rows.num_rows) if self._places is None else len(self._places)
+
+    def has(self, field: str) -> bool:
+        """Say whether there is such a column."""
+        return plain_name(field) in self._names
 
     def name_of(self, field: str) -> str:
         """Return the column's own name for a field.
@@ -153,13 +158,55 @@ class Table:
         return column
 
 
+class Masked(Protocol):
+    """Rows of which a rule lets some through."""
+
+    def __len__(self) -> int: ...
+
+    def mask(self, rule: Rule) -> NDArray[np.bool_]: ...
+
+
+class ChangedRows:
+    """A table some of whose rows hold something else by now, and some of which nobody may see.
+
+    Args:
+        kept: the masks of the table as it was.
+        rows: (m,) those that changed.
+        changed: (m,) what they hold now.
+        hidden: (h,) those that no rule lets through.
+    """
+
+    def __init__(
+        self,
+        kept: "KeptMasks",
+        rows: NDArray[np.integer],
+        changed: Table,
+        hidden: NDArray[np.integer],
+    ) -> None:
+        self._kept = kept
+        self._rows = rows
+        self._changed = changed
+        self._hidden = hidden
+
+    def __len__(self) -> int:
+        return len(self._kept.table)
+
+    def mask(self, rule: Rule) -> NDArray[np.bool_]:
+        """Return which rows the rule lets through, (n,)."""
+        is_let = self._kept.mask(rule).copy()
+        if len(self._rows):
+            is_let[self._rows] = self._changed.mask(rule)
+        is_let[self._hidden] = False
+        return is_let
+
+
 class KeptMasks:
     """The masks of a table: made when they are first asked for, the latest ones kept.
 
     Kept are 64 MiB of them; any thread may ask.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Masked) -> None:
         self.table = table
         self._kept: OrderedDict[Rule, NDArray[np.bool_]] = OrderedDict()
         self._most = max(1, min(_MOST_MASKS, _MOST_BYTES // max(1, len(table))))

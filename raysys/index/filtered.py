@@ -1,20 +1,106 @@
-"""What rules let through of one shard: its rows of the release, and its fresh items.
+"""What rules let through of one shard: its rows of the release, what was put, and its fresh items.
 
 Letters for shapes:
-    N  rows of the shard    n  items of the pool
+    N  rows of the shard    n  items of the pool    m  items of the delta
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from raysys.dataset.item_table import open_item_table
-from raysys.filters.masks import KeptMasks, Rule, Table
+from raysys.filters.masks import ChangedRows, KeptMasks, Rule, Table
+from raysys.index.delta import Delta
 from raysys.index.fresh import FreshPool
 from raysys.index.shard import Shard
 from raysys.release import ITEM_TABLE, Release
 
 _MOST_MASKS_OF_POOL = 1024
+
+
+class RowsByNumber:
+    """Finds the row of an item number.
+
+    Args:
+        nums: (N,) that of each row.
+    """
+
+    def __init__(self, nums: NDArray[np.int32]) -> None:
+        self._order = np.argsort(nums)
+        self._sorted_nums = nums[self._order]
+
+    def of(self, item_nums: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the row of each item number, (M,); -1 where there is none."""
+        if not len(self._sorted_nums):
+            return np.full(len(item_nums), -1)
+        places = np.searchsorted(self._sorted_nums, item_nums)
+        places = np.minimum(places, len(self._sorted_nums) - 1)
+        return np.where(self._sorted_nums[places] == item_nums, self._order[places], -1)
+
+
+class RowFilters:
+    """What rules let through of rows with item numbers. Asked by one thread at a time.
+
+    Args:
+        make_masks: called when a rule first asks.
+        hides: some rows are kept from everybody, whether or not a query has a rule.
+    """
+
+    def __init__(
+        self, make_masks: Callable[[], KeptMasks], rows: RowsByNumber, *, hides: bool
+    ) -> None:
+        self.hides = hides
+        self._make_masks = make_masks
+        self._rows = rows
+
+    @cached_property
+    def _masks(self) -> KeptMasks:
+        return self._make_masks()
+
+    def rows(self, rule: Rule) -> NDArray[np.bool_]:
+        """Return which rows a rule lets through, (N,)."""
+        return self._masks.mask(rule)
+
+    def rows_of(self, item_nums: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the row of each item number, (M,); -1 where there is none."""
+        return self._rows.of(item_nums)
+
+    def lets(self, rule: Rule, item_nums: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Return which of some items have rows and are let through, (M,)."""
+        # One more, for -1: what lies elsewhere is not let through.
+        found: NDArray[np.bool_] = np.append(self.rows(rule), False)[self.rows_of(item_nums)]
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class FiltersNow:
+    """The masks of one shard while its delta stays as it is."""
+
+    delta: Delta
+    released: RowFilters
+    put: RowFilters
+    """Of the delta, whose places are the item numbers."""
+    _fresh_keys: NDArray[np.int64] | None = None
+    _fresh: dict[Rule, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def fresh(self, rule: Rule, pool: FreshPool) -> NDArray[np.bool_]:
+        """Return which items of the pool a rule lets through, (n,).
+
+        Items that the release does not know go by what was put with them.
+        """
+        keys = pool.items.keys
+        if self._fresh_keys is not keys or len(self._fresh) >= _MOST_MASKS_OF_POOL:
+            self._fresh_keys, self._fresh = keys, {}
+        found = self._fresh.get(rule)
+        if found is None:
+            places = self.delta.places_of(keys)
+            found = np.where(keys < 0, self.put.lets(rule, places), self.released.lets(rule, keys))
+            self._fresh[rule] = found
+        return found
 
 
 class ShardFilters:
@@ -29,11 +115,8 @@ class ShardFilters:
     def __init__(self, item_table: pa.Table, nums: NDArray[np.int32]) -> None:
         self._table = Table(item_table)
         self._masks = KeptMasks(Table(item_table, nums.astype(np.int64) - 1))
-        self._order = np.argsort(nums)
-        self._sorted_nums = nums[self._order]
-        self._pool: FreshPool | None = None
-        self._pool_masks: dict[Rule, NDArray[np.bool_]] = {}
-        self._new_items: tuple[dict[int, str], Table] | None = None
+        self._rows = RowsByNumber(nums)
+        self._now: FiltersNow | None = None
 
     @classmethod
     def of_release(cls, release: Release, shard: Shard) -> "ShardFilters":
@@ -41,50 +124,34 @@ class ShardFilters:
         release.verify(ITEM_TABLE)
         return cls(open_item_table(release.file(ITEM_TABLE)), shard.nums)
 
-    def rows(self, rule: Rule) -> NDArray[np.bool_]:
-        """Return which rows of the shard a rule lets through, (N,)."""
-        return self._masks.mask(rule)
+    def at(self, delta: Delta) -> FiltersNow:
+        """Return the masks that hold while the delta is this one; they are kept until then."""
+        if self._now is None or self._now.delta is not delta:
+            self._now = FiltersNow(delta, self._released(delta), self._put(delta))
+        return self._now
 
-    def lets(self, rule: Rule, item_nums: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return which of some items lie in the shard and are let through, (M,)."""
-        rows = self._rows_of(item_nums)
-        # One more, for -1: what lies elsewhere is not let through.
-        found: NDArray[np.bool_] = np.append(self.rows(rule), False)[rows]
-        return found
+    def _released(self, delta: Delta) -> RowFilters:
+        put = delta.put
+        known = np.array(sorted(put.known), np.int64)
+        hidden = np.array(sorted(key for key in put.hidden if key > 0), np.int64)
 
-    def fresh(self, rule: Rule, pool: FreshPool) -> NDArray[np.bool_]:
-        """Return which items of the pool a rule lets through, (n,).
+        def masks() -> KeptMasks:
+            if not len(known) and not len(hidden):
+                return self._masks
+            changed = put.table(known.tolist(), self._table)
+            rows, hidden_rows = self._rows.of(known), self._rows.of(hidden)
+            return KeptMasks(ChangedRows(self._masks, rows, changed, hidden_rows))
 
-        Items that the release does not know go by what was put with them.
-        """
-        if self._pool is not pool or len(self._pool_masks) >= _MOST_MASKS_OF_POOL:
-            self._pool, self._pool_masks = pool, {}
-        found = self._pool_masks.get(rule)
-        if found is None:
-            found = self._pool_masks[rule] = self._fresh(rule, pool)
-        return found
+        return RowFilters(masks, self._rows, hides=bool(len(hidden)))
 
-    def _fresh(self, rule: Rule, pool: FreshPool) -> NDArray[np.bool_]:
-        keys = pool.items.keys  # ascending: new items come first
-        num_new = int(np.searchsorted(keys, 0))
-        let = np.zeros(len(keys), dtype=bool)
-        let[num_new:] = self.lets(rule, keys[num_new:].astype(np.int32))
-        if num_new:
-            let[:num_new] = self._table_of_new(pool).mask(rule)
-        return let
+    def _put(self, delta: Delta) -> RowFilters:
+        hidden = np.flatnonzero(delta.put.hides(delta.keys))
 
-    def _table_of_new(self, pool: FreshPool) -> Table:
-        """Return what is known of the new items; it is kept until others come."""
-        if self._new_items is None or self._new_items[0] is not pool.new_ids:
-            known = [pool.new_properties[key] for key in pool.new_ids]
-            table = self._table.of_properties([*pool.new_ids.values()], known)
-            self._new_items = pool.new_ids, table
-        return self._new_items[1]
+        def masks() -> KeptMasks:
+            kept = KeptMasks(delta.put.table(delta.keys.tolist(), self._table))
+            if not len(hidden):
+                return kept
+            none = np.zeros(0, np.int64)
+            return KeptMasks(ChangedRows(kept, none, self._table.row_of_nobody(), hidden))
 
-    def _rows_of(self, item_nums: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the row of each item number, (M,); -1 where the shard does not hold it."""
-        if not len(self._sorted_nums):
-            return np.full(len(item_nums), -1)
-        places = np.searchsorted(self._sorted_nums, item_nums)
-        places = np.minimum(places, len(self._sorted_nums) - 1)
-        return np.where(self._sorted_nums[places] == item_nums, self._order[places], -1)
+        return RowFilters(masks, RowsByNumber(delta.partition.nums), hides=bool(len(hidden)))

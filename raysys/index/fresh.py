@@ -10,18 +10,17 @@ Letters for shapes:
     B  queries    n  items of the pool    D  width of an embedding
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.dataset.features import Properties
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
 from raysys.hashing import stable_hashes
+from raysys.index.delta import Delta
 from raysys.index.drawing import FreshItems, KeyLists, Settings, draw_candidates
 from raysys.index.home import Home, keys_of_new_items
 from raysys.index.new_items import vectors_of_new_items
@@ -67,10 +66,8 @@ class FreshPool:
     items: FreshItems
     expires_at_us: NDArray[np.int64]
     """(n,) when an item is too old; never for those of the release, which age with its log."""
-    new_ids: dict[int, str]
-    """Ids of the items that the release does not know, by key."""
-    new_properties: dict[int, Properties] = field(default_factory=dict)
-    """What is known of them, by key."""
+    delta: Delta
+    """All that was put of the shard's items, be they young or old."""
 
     @classmethod
     def of_release(
@@ -131,22 +128,25 @@ class FreshPool:
         hashes = stable_hashes(home.vocabulary.ids_of(item_nums))
         keys, counts = item_nums.astype(np.int64), interactions.astype(np.int64)
         items = FreshItems(keys, hashes, vectors, counts, none, none)
-        return cls(home, 0, items, np.full(len(keys), _NEVER_US), {})
+        delta = Delta.empty(vectors.shape[1])
+        return cls(home, 0, items, np.full(len(keys), _NEVER_US), delta)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def num_eligible(self, now_us: int) -> int:
         """Return how many items may be explored at this time, microseconds since 1970 UTC."""
-        return int(np.count_nonzero(now_us < self.expires_at_us))
+        return int(np.count_nonzero(self._is_eligible(now_us)))
 
     def with_changes(self, changes: Changes, now_us: int) -> "FreshPool":
         """Return the pool after what changed in the database since `version`.
 
         Items of other shards do not enter, nor do those that are too old; what has grown too old is
-        dropped. An item of the release that is put again stays as the release knows it.
+        dropped. An item of the release that is put again keeps its vector and its age.
         """
-        pool = self._with_items(changes.items, now_us)
+        here = self.home.of_here(changes)
+        pool = replace(self, delta=self.delta.with_changes(here, self.home))
+        pool = pool._with_items(here.items, now_us)
         return replace(pool, version=changes.version, items=pool._counted(changes.counts))
 
     def draw(
@@ -177,7 +177,7 @@ class FreshPool:
                 those that are not fresh do not matter.
             allowed: (n,) which items of the pool may be drawn. None: all.
         """
-        is_eligible = now_us < self.expires_at_us
+        is_eligible = self._is_eligible(now_us)
         if allowed is not None:
             is_eligible &= allowed
         candidates = draw_candidates(
@@ -189,40 +189,32 @@ class FreshPool:
             relevant=relevant,
             settings=Settings(temperature, bonus),
         )
-        new = candidates.keys[candidates.keys < 0].tolist()
-        return FreshDraws(candidates, {key: self.new_ids[key] for key in new})
+        return FreshDraws(candidates, self.delta.put.ids_of(candidates.keys))
+
+    def _is_eligible(self, now_us: int) -> NDArray[np.bool_]:
+        is_young = now_us < self.expires_at_us
+        put = self.delta.put
+        return is_young & ~put.hides(self.items.keys) if put.hidden else is_young
 
     def _with_items(self, stored: Sequence[StoredItem], now_us: int) -> "FreshPool":
-        put = self.home.new_here(stored)
+        keys = self.home.keys_of([item.item_id for item in stored])
+        put = [stored[place] for place in np.flatnonzero(keys < 0).tolist()]
         entering = [item for item in put if now_us < self.home.end_of(item)]
-        put_keys = keys_of_new_items(item.item_id for item in put)
-        stays = (now_us < self.expires_at_us) & ~np.isin(self.items.keys, put_keys)
+        stays = (now_us < self.expires_at_us) & ~np.isin(self.items.keys, keys[keys < 0])
         if stays.all() and not entering:
             return self
         return self._merged(stays, entering)
 
     def _merged(self, stays: NDArray[np.bool_], entering: Sequence[StoredItem]) -> "FreshPool":
         """Return the pool of the items that stay and of those that enter, with counts so far."""
-        known = [_properties(item) for item in entering]
-        new = self._as_items(entering, known)
-        items = self.items.take(stays).followed_by(new)
+        items = self.items.take(stays).followed_by(self._as_items(entering))
         ends = [self.home.end_of(item) for item in entering]
         expires_at_us = np.concatenate([self.expires_at_us[stays], np.array(ends, np.int64)])
         # Two ids of one hash would share a key; one of them is enough.
-        keys, order = np.unique(items.keys, return_index=True)
-        new_keys = new.keys.tolist()
-        ids = self.new_ids | dict(zip(new_keys, (item.item_id for item in entering), strict=True))
-        properties = self.new_properties | dict(zip(new_keys, known, strict=True))
-        stay = keys[keys < 0].tolist()
-        return replace(
-            self,
-            items=items.take(order),
-            expires_at_us=expires_at_us[order],
-            new_ids={key: ids[key] for key in stay},
-            new_properties={key: properties[key] for key in stay},
-        )
+        _, order = np.unique(items.keys, return_index=True)
+        return replace(self, items=items.take(order), expires_at_us=expires_at_us[order])
 
-    def _as_items(self, entering: Sequence[StoredItem], known: Sequence[Properties]) -> FreshItems:
+    def _as_items(self, entering: Sequence[StoredItem]) -> FreshItems:
         item_ids = [item.item_id for item in entering]
         keys = keys_of_new_items(item_ids)
         columns = self.items.columns_of(keys)
@@ -230,11 +222,10 @@ class FreshPool:
         impressions, clicks = np.zeros((2, len(keys)), np.int64)
         impressions[is_known] = self.items.impressions[columns[is_known]]
         clicks[is_known] = self.items.clicks[columns[is_known]]
-        vectors = self.home.vectors_of(known)
         return FreshItems(
             keys,
             stable_hashes(item_ids),
-            vectors,
+            self.delta.partition.vectors[self.delta.places_of(keys) - 1],
             np.zeros(len(keys), np.int64),
             impressions,
             clicks,
@@ -248,15 +239,6 @@ class FreshPool:
             if column >= 0:
                 impressions[column], clicks[column] = count.impressions, count.clicks
         return replace(self.items, impressions=impressions, clicks=clicks)
-
-
-def _properties(item: StoredItem) -> dict[str, Any]:
-    """Return what is known of an item: nothing where a text of a client defeats the parser."""
-    try:
-        known = json.loads(item.properties or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def _by_item(release: Release, name: str, num_items: int) -> NDArray[np.int64]:

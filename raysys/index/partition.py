@@ -104,6 +104,29 @@ class Partition:
         ]
         return merged(tops, k)
 
+    def search_by_cosine(
+        self,
+        directions: NDArray[np.float32],
+        k: int,
+        excluded: ItemLists | None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> TopK:
+        """Return the k items whose vectors point most nearly where each query points, exactly.
+
+        Args:
+            directions: (B, D), each of length 1 or 0.
+            allowed: (n,) the rows that may be found. None: all.
+        """
+        tops = []
+        for rows in self._all_rows() if allowed is None else blocks_of_rows(allowed):
+            vectors = of_length_one(self.vectors[rows])
+            tops.append(exact_top_k(directions, vectors, self.nums[rows], k, excluded))
+        return merged(tops, k)
+
+    def _all_rows(self) -> list[slice]:
+        starts = range(0, max(1, len(self.nums)), _BLOCK_ROWS)
+        return [slice(start, start + _BLOCK_ROWS) for start in starts]
+
     def search_approximately(
         self,
         queries: NDArray[np.float32],

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from raysys.errors import DamagedReleaseError, ServingError
 from raysys.evaluation.exclusion import Exclusions, ItemLists
-from raysys.evaluation.topk import TopK, catalogue_log_sum_exp, exact_top_k
+from raysys.evaluation.topk import TopK, catalogue_log_sum_exp
 from raysys.index.files import (
     DIRECTORY,
     NOTE_NAME,
@@ -32,7 +32,7 @@ from raysys.index.files import (
     partition_names,
     partitions_of_shard,
 )
-from raysys.index.partition import Partition, blocks_of_rows, merged, of_length_one
+from raysys.index.partition import Partition, merged, of_length_one
 from raysys.release import Release
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 # Exact partitions up to this size together are copied into one block when they are opened, since a
 # search costs about 2.5 ms per block and 64 queries before it has looked at a single vector.
 _LARGEST_COPY_BYTES = 64 << 20
-_BLOCK_ROWS = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,13 +121,12 @@ class Shard:
 
         Always exact, whatever the kind: an index for inner products cannot order by angle.
         """
-        tops = []
         directions = of_length_one(queries)
-        for part, mask in zip(self.partitions, self._by_partition(allowed), strict=True):
-            for rows in _all_rows(part) if mask is None else blocks_of_rows(mask):
-                vectors = of_length_one(part.vectors[rows])
-                tops.append(exact_top_k(directions, vectors, part.nums[rows], k, excluded))
-        return merged(tops, k)
+        parts = [
+            part.search_by_cosine(directions, k, excluded, mask)
+            for part, mask in zip(self.partitions, self._by_partition(allowed), strict=True)
+        ]
+        return merged(parts, k)
 
     def rank(
         self, queries: NDArray[np.float32], k: int, items: ItemLists, *, by_cosine: bool
@@ -232,11 +230,6 @@ def share_of_partition(k: int, num_partitions: int) -> int:
     """
     mean = k / num_partitions
     return min(k, math.ceil(mean + 4 * math.sqrt(mean * (1 - 1 / num_partitions))))
-
-
-def _all_rows(part: Partition) -> list[slice]:
-    starts = range(0, max(1, len(part.nums)), _BLOCK_ROWS)
-    return [slice(start, start + _BLOCK_ROWS) for start in starts]
 
 
 def _joined(partitions: list[Partition]) -> Partition:

@@ -6,6 +6,7 @@ from itertools import compress, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.index.put_items import NOTHING_PUT, PutItems
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.item_metadata import BECAUSE_OF
 from raysys.serving.messages import EXPLORATION, PROMOTED, Answer
@@ -24,12 +25,17 @@ def popular_list(asked: Asked, popular: NDArray[np.int32]) -> Ranked:
 
 
 def answers_of(
-    batch: Sequence[Asked], release: ReleaseParts, new_ids: Mapping[int, str], now_us: int
+    batch: Sequence[Asked],
+    release: ReleaseParts,
+    new_ids: Mapping[int, str],
+    put: PutItems,
+    now_us: int,
 ) -> tuple[list[Answer], list[Slate]]:
     """Return an answer to each query, and the slates to be remembered of them.
 
     Args:
         new_ids: ids of the items that the release does not know, by key.
+        put: what was put since the release.
         now_us: microseconds since 1970 UTC.
     """
     lists = [asked.to_show for asked in batch]
@@ -47,9 +53,9 @@ def answers_of(
             degraded=asked.is_degraded,
             item_reasons=_item_reasons(shown),
             promotion_names=_promotion_names(asked, shown),
-            item_metadata=_item_metadata(asked, shown, release),
+            item_metadata=_item_metadata(asked, shown, release, put),
             seed=asked.seed if shown.mixture or shown.is_promoted else None,
-            delta_version=asked.delta_version if shown.mixture else None,
+            delta_version=asked.delta_version if shown.mixture or put is not NOTHING_PUT else None,
         )
         answers.append(answer)
         slates.append(_slate_of(asked, shown.mixture, answer, now_us))
@@ -99,12 +105,12 @@ def _promotion_names(asked: Asked, shown: Shown) -> list[str | None] | None:
 
 
 def _item_metadata(
-    asked: Asked, shown: Shown, release: ReleaseParts
+    asked: Asked, shown: Shown, release: ReleaseParts, put: PutItems
 ) -> list[dict[str, str]] | None:
     if not asked.query.metadata_columns:
         return None
     keys = shown.keys.tolist()
-    found = release.metadata.of(keys, asked.query.metadata_columns)
+    found = release.metadata.of(keys, asked.query.metadata_columns, put)
     because_of = [asked.because_of.get(key, 0) for key in keys]
     if any(because_of):
         places = [place for place, num in enumerate(because_of) if num]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.serving.filtering import Applied, Demand
+from raysys.serving.catalogue_now import Demand
+from raysys.serving.filtering import Applied
 from raysys.serving.messages import Query, Source
 from raysys.serving.ranking import Ranked
 from raysys.serving.visitors import NO_ITEMS, NO_KEYS
@@ -46,7 +47,7 @@ class Shown:
     @classmethod
     def as_ranked(cls, ranked: Ranked) -> "Shown":
         """Show the relevance order as it is."""
-        return cls(ranked.item_nums.astype(np.int64), ranked.scores)
+        return cls(ranked.keys.astype(np.int64), ranked.scores)
 
 
 @dataclass(slots=True, eq=False)

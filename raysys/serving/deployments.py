@@ -96,10 +96,10 @@ class IndexShard:
             return await self._worker.run(self._shard.search, request)
 
     async def vectors_of(
-        self, release: str, item_nums: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        self, release: str, keys: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         self._worker.check(release)
-        return await self._worker.run(self._shard.vectors_of, item_nums)
+        return await self._worker.run(self._shard.vectors_of, keys)
 
     async def fresh_status(self, release: str) -> FreshStatus:
         self._worker.check(release)
@@ -157,6 +157,7 @@ class Gateway:
             [_Remote(shard) for shard in shards],
             observer=metrics,
         )
+        await asyncio.to_thread(self._engine.follow)
         self._keys = await asyncio.to_thread(
             open_key_ring, store.keys, config.authentication, hosts
         )
@@ -243,10 +244,10 @@ class _Remote:
         return result
 
     async def vectors_of(
-        self, release: str, item_nums: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        found: tuple[NDArray[np.int32], NDArray[np.float32]]
-        found = await self._handle.vectors_of.remote(release, item_nums)
+        self, release: str, keys: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found: tuple[NDArray[np.int64], NDArray[np.float32]]
+        found = await self._handle.vectors_of.remote(release, keys)
         return found
 
     async def fresh_status(self, release: str) -> FreshStatus:

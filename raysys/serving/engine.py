@@ -83,6 +83,10 @@ class Engine:
         self._pace.take(time.monotonic())
         return await self._rankings.submit(await self._lists.checked_list(query))
 
+    def follow(self) -> None:
+        """Catch up with what was put and hidden, then follow it, in a thread. Blocks meanwhile."""
+        self._lists.put.start()
+
     def serialised(self, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""
         self._serialise_s += seconds
@@ -122,6 +126,7 @@ class Engine:
         """Commit what waits, then let go of everything."""
         await self._committer.close()
         await self._intake.close()
+        await asyncio.to_thread(self._lists.put.close)
         await asyncio.to_thread(self._recorder.close)
         await self._parts.close()
 

@@ -53,10 +53,6 @@ class Exploration:
     """(X + 1,) into `relevant_nums`."""
     relevant_nums: NDArray[np.int32]
     """What queries without a vector show by itself; nothing for those that search."""
-    banned_offsets: NDArray[np.int64]
-    """(X + 1,) into `banned_keys`."""
-    banned_keys: NDArray[np.int64]
-    """Items unknown to the release that a query must not get; `item_nums` has the known ones."""
 
 
 @dataclass(slots=True)
@@ -72,6 +68,10 @@ class Filtering:
     included_nums: NDArray[np.int32]
     """Items that a query may be shown though its rule does not include them, unless it excludes
     them: those of the user's past that an INCLUDE names."""
+    included_key_offsets: NDArray[np.int64]
+    """(B + 1,) into `included_keys`."""
+    included_keys: NDArray[np.int64]
+    """The same, of items that the release does not know."""
 
 
 @dataclass(slots=True)
@@ -89,32 +89,31 @@ class SearchRequest:
     """(B + 1,) into `item_nums`."""
     item_nums: NDArray[np.int32]
     """(E,)"""
+    key_offsets: NDArray[np.int64]
+    """(B + 1,) into `keys`."""
+    keys: NDArray[np.int64]
+    """The same of items that the release does not know, all below 0."""
     exploration: Exploration | None = None
     filtering: Filtering | None = None
     """None where no query has a filter."""
 
 
 @dataclass(slots=True)
-class FreshResult:
-    """What one shard has for the X queries that explore."""
-
-    draws: FreshDraws
-    delta_version: int
-    """How much of what was put since the release the shard knows."""
-
-
-@dataclass(slots=True)
 class SearchResult:
     """The best of one shard for each of B queries, K the largest of `ks`."""
 
-    item_nums: NDArray[np.int32]
-    """(B, K), padded with 0."""
+    keys: NDArray[np.integer]
+    """(B, K), padded with 0: item numbers, or below 0 for items that were put since."""
     scores: NDArray[np.float64]
     """(B, K), padded with -inf."""
     log_sum_exp: NDArray[np.float64] | None
     """(B,) over all items of the shard; None where the index is approximate."""
-    fresh: FreshResult | None = None
-    """None where no query explores."""
+    delta_version: int = 0
+    """How much of what was put since the release the shard knows."""
+    new_ids: dict[int, str] = field(default_factory=dict)
+    """Ids of the items among `keys` that the release does not know, by key."""
+    fresh: FreshDraws | None = None
+    """What it has for the X queries that explore; None where none does."""
 
 
 @dataclass(slots=True)
@@ -142,9 +141,9 @@ class IndexShard(Protocol):
     async def search(self, request: SearchRequest) -> SearchResult: ...
 
     async def vectors_of(
-        self, release: str, item_nums: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return those of the numbers that it holds, (M,), and their vectors, (M, D)."""
+        self, release: str, keys: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return those of the keys that it holds, (M,), and their vectors, (M, D)."""
 
     async def fresh_status(self, release: str) -> FreshStatus: ...
 

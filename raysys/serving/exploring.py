@@ -34,10 +34,9 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
     exploring = [batch[row] for row in rows]
     # What a shard finds by itself it need not be told.
     known = [
-        asked.ranked.item_nums if asked.vector is None and asked.ranked else NO_ITEMS
+        asked.ranked.keys if asked.vector is None and asked.ranked else NO_ITEMS
         for asked in exploring
     ]
-    banned = [asked.banned_keys for asked in exploring]
     return Exploration(
         rows=np.array(rows, dtype=np.int64),
         ks=np.array([asked.query.num_results for asked in exploring], dtype=np.int64),
@@ -45,8 +44,6 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
         now_us=now_us,
         relevant_offsets=offsets_of([len(nums) for nums in known]),
         relevant_nums=np.concatenate(known),
-        banned_offsets=offsets_of([len(keys) for keys in banned]),
-        banned_keys=np.concatenate(banned),
     )
 
 
@@ -69,7 +66,7 @@ def _mix(batch: Sequence[Asked], fresh: FreshBatch) -> None:
     ranked = [asked.ranked or Ranked(NO_ITEMS) for asked in batch]
     ks = [asked.query.num_results for asked in batch]
     slates = mix_all(
-        [one.item_nums for one in ranked],
+        [one.keys for one in ranked],
         fresh,
         ks,
         np.array([asked.weight for asked in batch], dtype=np.float64),
@@ -84,7 +81,7 @@ def _shown(ranked: Ranked, slate: MixedSlate) -> Shown:
     keys: list[int] = slate.keys.tolist()
     scores: list[float | None] | None = None
     if ranked.scores is not None:
-        score_of = dict(zip(ranked.item_nums.tolist(), ranked.scores, strict=True))
+        score_of = dict(zip(ranked.keys.tolist(), ranked.scores, strict=True))
         scores = [
             None if drawn else score_of[key] for key, drawn in zip(keys, is_explored, strict=True)
         ]

@@ -5,10 +5,8 @@ Letters for shapes:
 """
 
 import asyncio
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -20,6 +18,9 @@ from raysys.filters.binding import Bound, bind
 from raysys.filters.expression import Condition, Constant, CurrentItem, Expression
 from raysys.filters.masks import EVERYTHING, KeptMasks, Rule, Table
 from raysys.filters.values import Values, parse_values
+from raysys.index.home import keys_of_items
+from raysys.index.put_items import NOTHING_PUT, PutItems
+from raysys.serving.catalogue_now import CatalogueNow, Demand
 from raysys.serving.exchange import Filtering
 from raysys.serving.messages import Query
 from raysys.serving.named_filters import NamedFilters, ReadFilters
@@ -27,31 +28,9 @@ from raysys.serving.past_items import items_of_types
 from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.visitors import NO_ITEMS, NO_KEYS
 from raysys.state.user_state import NO_STATE, UserState
-from raysys.tables import UNKNOWN_NUM
 
 _MOST_KEPT = 1 << 10
 """Of each kind of thing that is made from the values of a request, which may be 25 kB long."""
-_MOST_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Demand:
-    """What a filter demands of one query.
-
-    Args:
-        included_nums: (M,) of the user's past: may be shown unless the rule excludes them.
-        excluded_nums: (M,) of the user's past: must not be shown.
-        included_keys: the same, of items that the release does not know.
-        excluded_keys: the same.
-    """
-
-    rule: Rule
-    included_nums: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
-    excluded_nums: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
-    included_keys: NDArray[np.int64] = field(default_factory=lambda: NO_KEYS)
-    excluded_keys: NDArray[np.int64] = field(default_factory=lambda: NO_KEYS)
-    has_past: bool = False
-    """Whether any of these is asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,18 +46,24 @@ class Applied:
 
 
 class GatewayFilters:
-    """The filters of one gateway and one release."""
+    """The filters of one gateway and one release.
 
-    def __init__(self, release: ReleaseParts, read: ReadFilters) -> None:
+    Args:
+        put: what was put since the release, as it is known now.
+    """
+
+    def __init__(
+        self, release: ReleaseParts, read: ReadFilters, put: Callable[[], PutItems]
+    ) -> None:
         self._release = release
         self._named = NamedFilters(read)
         self._items = Table(release.item_table)
-        self._masks = KeptMasks(self._items)
+        self._released = KeptMasks(self._items)
+        self._put = put
+        self._now = CatalogueNow(NOTHING_PUT, self._items, self._released, release.popular)
         self._users = None if release.user_table is None else Table(release.user_table)
         self._applied: dict[tuple[object, ...], Applied] = {}
         self._answers: dict[tuple[int | str, tuple[Condition, ...]], bool] = {}
-        self._popular: OrderedDict[Rule, NDArray[np.int32]] = OrderedDict()
-        self._lock = threading.Lock()
 
     async def applied(self, query: Query) -> Applied | None:
         """Return the filter that a query names, None where it names none.
@@ -123,15 +108,23 @@ class GatewayFilters:
 
     async def popular(self, demand: Demand) -> NDArray[np.int32]:
         """Return the items that may be shown, the most popular first, (M,)."""
-        kept = self._popular.get(demand.rule)
-        if kept is not None and not len(demand.included_nums):
-            return kept
-        return await asyncio.to_thread(self._find_popular, demand)
+        now = self._at_present()
+        kept = now.kept_popular(demand)
+        return await asyncio.to_thread(now.popular, demand) if kept is None else kept
 
-    async def allows(self, demand: Demand, item_nums: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return whether each of some items of the release may be shown, in the same order."""
-        is_let = await asyncio.to_thread(self._mask, demand)
-        return is_let[item_nums - 1] & ~np.isin(item_nums, demand.excluded_nums)
+    async def allows(self, demand: Demand, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each of some items may be shown, in the same order.
+
+        Of an item that neither the release knows nor anybody put no rule lets anything through.
+        """
+        now = self._at_present()
+        return await asyncio.to_thread(now.allows, demand, keys)
+
+    def _at_present(self) -> CatalogueNow:
+        put = self._put()
+        if self._now.put is not put:
+            self._now = CatalogueNow(put, self._items, self._released, self._release.popular)
+        return self._now
 
     def _check(self, expression: Expression, query: Query) -> None:
         """Refuse now what would later fail together with the rest of its batch."""
@@ -189,35 +182,16 @@ class GatewayFilters:
         return int(self._release.histories.rows_of([user_id])[0])
 
     def _constants_of(self, item_id: str, field: str) -> tuple[Constant, ...]:
-        num = int(self._release.items.numbers([item_id])[0])
-        return () if num == UNKNOWN_NUM else self._items.constants(field, num - 1)
+        key = int(keys_of_items([item_id], self._release.items)[0])
+        put = self._put()
+        if put.of(key) is not None:
+            return put.table([key], self._items).constants(field, 0)
+        return () if key < 0 else self._items.constants(field, key - 1)
 
     def _with_past(self, bound: Bound, row: int, state: UserState) -> Demand:
         included = items_of_types(self._release, bound.included, row, state)
         excluded = items_of_types(self._release, bound.excluded, row, state)
         return Demand(bound.rule, included[0], excluded[0], included[1], excluded[1], True)
-
-    def _mask(self, demand: Demand) -> NDArray[np.bool_]:
-        """Return which items the rule, or what is included of the past, lets through, (N,)."""
-        is_let = self._masks.mask(demand.rule)
-        if len(demand.included_nums):
-            is_let = is_let.copy()
-            rows = demand.included_nums - 1
-            is_let[rows] |= self._masks.mask(demand.rule.without_includes())[rows]
-        return is_let
-
-    def _find_popular(self, demand: Demand) -> NDArray[np.int32]:
-        popular = self._release.popular
-        found = popular[self._mask(demand)[popular - 1]]
-        if not len(demand.included_nums):
-            with self._lock:
-                self._popular[demand.rule] = found
-                while (
-                    len(self._popular) > _MOST_KEPT
-                    or sum(each.nbytes for each in self._popular.values()) > _MOST_BYTES
-                ):
-                    self._popular.popitem(last=False)
-        return found
 
 
 def _applied(expression: Expression, given: Mapping[str, str]) -> Applied:
@@ -243,11 +217,14 @@ def filtering_of(demands: Sequence[Demand | None]) -> Filtering | None:
         -1 if demand is None else places.setdefault(demand.rule, len(places)) for demand in demands
     ]
     included = [NO_ITEMS if demand is None else demand.included_nums for demand in demands]
+    keys = [NO_KEYS if demand is None else demand.included_keys for demand in demands]
     return Filtering(
         [*places],
         np.array(rule_of, dtype=np.int64),
         offsets_of([len(nums) for nums in included]),
         np.concatenate(included),
+        offsets_of([len(each) for each in keys]),
+        np.concatenate(keys),
     )
 
 

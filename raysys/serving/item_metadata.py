@@ -1,11 +1,14 @@
-"""What an answer says of its items: values of the item table."""
+"""What an answer says of its items: values of the item table, or of what was put since."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import pyarrow as pa
 
+from raysys.dataset.categories import plain_name
+from raysys.dataset.features import text_of
 from raysys.errors import InvalidInputError
+from raysys.index.put_items import CREATION_TIME, NOTHING_PUT, PutItems
 
 BECAUSE_OF = "RAYSYS_BECAUSE_OF"
 """Asked for like a column: the item of the user's history that is most like the shown one."""
@@ -43,28 +46,34 @@ class ItemMetadata:
                 f"like each."
             )
 
-    def of(self, keys: Iterable[int], columns: Sequence[str]) -> list[dict[str, str]]:
+    def of(
+        self, keys: Iterable[int], columns: Sequence[str], put: PutItems = NOTHING_PUT
+    ) -> list[dict[str, str]]:
         """Return what is known of each item, by the names that were asked for, as texts.
 
-        What is missing is left out, and so is all of an item that the release does not know.
+        What is missing is left out.
 
         Args:
-            keys: item numbers; below 0 for items that were put since the release.
+            keys: item numbers; below 0 for items that the release does not know.
             columns: of `check`; `BECAUSE_OF` is passed over.
+            put: what was put since, which counts instead of what the release says.
         """
-        found = [
-            (name, self._table.column(self._index_of[name.lower()]))
-            for name in columns
-            if name != BECAUSE_OF
-        ]
+        names = [name for name in columns if name != BECAUSE_OF]
         return [
-            {
-                name: text
-                for name, column in found
-                if key > 0 and (text := _text(column[key - 1].as_py())) is not None
-            }
+            {name: text for name in names if (text := self._cell(key, name, put)) is not None}
             for key in keys
         ]
+
+    def _cell(self, key: int, name: str, put: PutItems) -> str | None:
+        item = put.of(key)
+        is_creation = plain_name(name) == plain_name(CREATION_TIME)
+        if item is not None and is_creation and item.created_at_us is not None:
+            return f"{item.created_at_us / 1e6:.0f}"
+        if item is not None and not is_creation:
+            return text_of(item.columns.get(plain_name(name)))
+        if key < 0:
+            return None
+        return _text(self._table.column(self._index_of[name.lower()])[key - 1].as_py())
 
 
 def _text(value: object) -> str | None:

@@ -9,26 +9,29 @@ from numpy.typing import NDArray
 from raysys.serving.parts import Parts
 
 VectorsOf: TypeAlias = Callable[[Mapping[str, int]], Awaitable[Mapping[int, NDArray[np.float32]]]]
-"""From the numbers of items by their ids to the vectors, (D,), of those whose shard answers."""
+"""From the keys of items by their ids to the vectors, (D,), of those whose shard answers."""
 
 _MAX_CACHED = 16_384
 
 
 class ItemVectors:
-    """Those of one release; the latest are kept, about 1 KB each at width 160."""
+    """Those of one release; the latest are kept, about 1 KB each at width 160.
+
+    Those of items that were put since are not: each put may change one.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._cached: dict[int, NDArray[np.float32]] = {}
 
-    async def of(self, nums: Mapping[str, int]) -> dict[int, NDArray[np.float32]]:
-        """Return the vectors, (D,), of items by number, of those whose shard answers."""
-        found = {num: self._cached.get(num) for num in nums.values()}
-        missing = {item_id: num for item_id, num in nums.items() if found[num] is None}
+    async def of(self, keys: Mapping[str, int]) -> dict[int, NDArray[np.float32]]:
+        """Return the vectors, (D,), of items by key, of those whose shard answers."""
+        found = {key: self._cached.get(key) for key in keys.values()}
+        missing = {item_id: key for item_id, key in keys.items() if found[key] is None}
         if missing:
             fetched = await self._parts.item_vectors(missing)
             if len(self._cached) + len(fetched) > _MAX_CACHED:
                 self._cached = {}
-            self._cached |= fetched
+            self._cached |= {key: vector for key, vector in fetched.items() if key > 0}
             found |= fetched
-        return {num: vector for num, vector in found.items() if vector is not None}
+        return {key: vector for key, vector in found.items() if vector is not None}

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from raysys.config import ServingConfig
 from raysys.dataset.histories import offsets_of
+from raysys.filters.masks import EVERYTHING
+from raysys.index.home import keys_of_items
 from raysys.serving.answering import answers_of, popular_list
 from raysys.serving.asked import Asked
+from raysys.serving.catalogue_now import Demand
 from raysys.serving.context_codes import ContextCodes
 from raysys.serving.exchange import EncodeRequest, SearchResult
 from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
@@ -20,6 +23,7 @@ from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.observer import Trace
 from raysys.serving.parts import Parts
 from raysys.serving.promoting import leave_to_promoted, promoted_query, show_promoted
+from raysys.serving.put_follower import PutFollower
 from raysys.serving.ranking import merged_results, search_request
 from raysys.serving.reasons import find_reasons
 from raysys.serving.release_parts import ReleaseParts
@@ -28,6 +32,7 @@ from raysys.serving.visitors import Visitor, Visitors
 from raysys.state.slates import Slate
 from raysys.state.user_state import NO_STATE
 
+_NO_DEMAND = Demand(EVERYTHING)
 _MAX_CACHED_VISITORS = 16_384  # about 1.5 KB each at width 160 and 150 seen items
 
 
@@ -49,7 +54,8 @@ class ListMaker:
         )
         self._context_codes = ContextCodes(release.context)
         self._item_vectors = ItemVectors(parts)
-        self._filters = GatewayFilters(release, parts.filters)
+        self.put = PutFollower(release.items, parts.changed_items)
+        self._filters = GatewayFilters(release, parts.filters, lambda: self.put.items)
 
     async def checked(self, query: Query) -> Asked:
         """Return what can travel in a batch, since nothing of it can fail there.
@@ -83,19 +89,20 @@ class ListMaker:
         by_user = [asked for asked in everybody if asked.query.user_id is not None]
         by_item = [asked for asked in everybody if asked.query.user_id is None]
         await asyncio.gather(self._place_users(by_user, trace), self._place_items(by_item))
+        new_ids: dict[int, str] = {}
         if promoted:
-            await self._rank(promoted, trace)
+            new_ids |= await self._rank(promoted, trace)
             for asked in batch:
                 if asked.promoted is not None:
                     leave_to_promoted(asked, asked.promoted)
-        new_ids = await self._rank([each for each in batch if each.query.num_results], trace)
+        new_ids |= await self._rank([each for each in batch if each.query.num_results], trace)
         for asked in batch:
             if asked.promoted is not None:
                 show_promoted(asked, asked.promoted)
-        await find_reasons(batch, self._release, self._item_vectors.of)
+        await find_reasons(batch, self._release, self._item_vectors.of, new_ids)
         await asyncio.sleep(0)  # merging took its half millisecond: let others have their turn
         with trace.stage("finish"):
-            return answers_of(batch, self._release, new_ids, time.time_ns() // 1000)
+            return answers_of(batch, self._release, new_ids, self.put.items, _now_us())
 
     async def rerank(
         self, lists: list[tuple[Asked, RankQuery]], trace: Trace
@@ -105,11 +112,11 @@ class ListMaker:
         await self._place_users(batch, trace)
         with trace.stage("search"):
             new_ids = await show_reranked(
-                lists, self._release, self._filters, self._item_vectors.of
+                lists, self._release, self.put.items, self._filters, self._item_vectors.of
             )
-        await find_reasons(batch, self._release, self._item_vectors.of)
+        await find_reasons(batch, self._release, self._item_vectors.of, new_ids)
         with trace.stage("finish"):
-            return answers_of(batch, self._release, new_ids, time.time_ns() // 1000)
+            return answers_of(batch, self._release, new_ids, self.put.items, _now_us())
 
     async def _place_users(self, batch: list[Asked], trace: Trace) -> None:
         """Find out who asks, and give a vector to each query of a known user."""
@@ -182,17 +189,24 @@ class ListMaker:
         if not batch:
             return
         item_ids = [asked.query.item_id or "" for asked in batch]
-        nums: list[int] = self._release.items.numbers(item_ids).tolist()
-        known = {item_id: num for item_id, num in zip(item_ids, nums, strict=True) if num}
+        keys: list[int] = keys_of_items(item_ids, self._release.items).tolist()
+        put = self.put.items
+        known = {
+            item_id: key
+            for item_id, key in zip(item_ids, keys, strict=True)
+            if key > 0 or key in put.new
+        }
         vectors = await self._item_vectors.of(known)
-        for asked, num in zip(batch, nums, strict=True):
-            vector = vectors.get(num)
-            if not num:
+        for asked, item_id, key in zip(batch, item_ids, keys, strict=True):
+            vector = vectors.get(key)
+            if item_id not in known:
                 asked.reason = "unknown-item"
             elif vector is None:
                 asked.go_without("index-unavailable")
             else:
-                asked.banned = np.array([num], dtype=np.int32)
+                itself = np.array([key])
+                asked.banned = itself[itself > 0].astype(np.int32)
+                asked.banned_keys = itself[itself < 0]
                 asked.search_with(vector, "similar-items")
             if asked.applied is not None:
                 asked.obey(self._filters.demand(asked.applied, asked.query, NO_STATE))
@@ -218,7 +232,8 @@ class ListMaker:
             ks=[0 if asked.vector is None else asked.query.num_results for asked in batch],
             by_cosine=[asked.source == "similar-items" for asked in batch],
             banned=[asked.banned for asked in batch],
-            exploration=exploration_of(batch, time.time_ns() // 1000),
+            banned_keys=[asked.banned_keys for asked in batch],
+            exploration=exploration_of(batch, _now_us()),
             filtering=filtering_of([asked.demand for asked in batch]),
         )
         with trace.stage("search"):
@@ -232,18 +247,22 @@ class ListMaker:
                 asked.go_without("index-unavailable")
             await self._give_popular(searched)
             return {}
+        delta_version = min(result.delta_version for result in results)
         for asked, ranked in zip(batch, merged_results(results, request), strict=True):
+            asked.delta_version = delta_version
             if asked.vector is not None:
                 asked.ranked = ranked
+        new_ids = {key: item_id for result in results for key, item_id in result.new_ids.items()}
         with trace.stage("explore"):
-            return await self._explore([asked for asked in batch if asked.weight > 0], results)
+            exploring = [asked for asked in batch if asked.weight > 0]
+            return new_ids | await self._explore(exploring, results)
 
     async def _give_popular(self, batch: Sequence[Asked]) -> None:
         """Give the most popular items that they may get to queries without a vector."""
         for asked in batch:
             popular = self._release.popular
-            if asked.demand is not None:
-                popular = await self._filters.popular(asked.demand)
+            if asked.demand is not None or self.put.items.hidden:
+                popular = await self._filters.popular(asked.demand or _NO_DEMAND)
             asked.ranked = popular_list(asked, popular)
 
     async def _explore(self, batch: list[Asked], results: Sequence[SearchResult]) -> dict[int, str]:
@@ -251,8 +270,10 @@ class ListMaker:
         fresh = [result.fresh for result in results if result.fresh is not None]
         if not batch or not fresh:
             return {}
-        for _ in show_mixed(batch, [part.draws.candidates for part in fresh]):
+        for _ in show_mixed(batch, [part.candidates for part in fresh]):
             await asyncio.sleep(0)
-        for asked in batch:
-            asked.delta_version = min(part.delta_version for part in fresh)
-        return {key: item_id for part in fresh for key, item_id in part.draws.item_ids.items()}
+        return {key: item_id for part in fresh for key, item_id in part.item_ids.items()}
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -97,7 +97,7 @@ class Answer:
         item_metadata: one per item, texts by column; None where none was asked for.
         seed: of the draws; None when there was nothing to be drawn.
         delta_version: how much of the items put since the release the shards knew: the smallest
-            version among them. None when the list could not explore.
+            version among them. None when the list could not explore and nothing was put.
     """
 
     item_ids: list[str]

@@ -21,6 +21,7 @@ from raysys.serving.exchange import (
     SearchResult,
 )
 from raysys.serving.hop import Hop, PartAwayError
+from raysys.state.items import Changes
 from raysys.state.store import StateStore
 from raysys.state.user_state import UserState
 
@@ -71,6 +72,14 @@ class Parts:
         """Return the expression of every named filter; None when the database is away."""
         return await _or_none(self._state_hop, self._read_filters)
 
+    def changed_items(self, since: int) -> Changes:
+        """Return what changed among the items after a delta version. Blocks.
+
+        Raises:
+            StateUnavailableError: the database is away.
+        """
+        return self._store.changed_items(since)
+
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32] | None:
         """Return (B, D); None when the encoder is away."""
         return await _or_none(self._encoder_hop, lambda: self._encoder.encode(request))
@@ -84,22 +93,22 @@ class Parts:
         return await self._of_shards(ask)
 
     async def item_vectors(
-        self, nums_by_item_id: Mapping[str, int]
+        self, keys_by_item_id: Mapping[str, int]
     ) -> dict[int, NDArray[np.float32]]:
-        """Return the vector, (D,), of each item number whose shard answers."""
+        """Return the vectors, (D,), by key, of the items that the shards that answer hold."""
         by_shard: dict[int, list[int]] = {}
-        for item_id, num in nums_by_item_id.items():
+        for item_id, key in keys_by_item_id.items():
             partition = stable_hash(item_id) % self._num_partitions
-            by_shard.setdefault(partition % self.num_shards, []).append(num)
+            by_shard.setdefault(partition % self.num_shards, []).append(key)
 
         def ask(
-            number: int, nums: list[int]
-        ) -> Callable[[], Awaitable[tuple[NDArray[np.int32], NDArray[np.float32]]]]:
-            wanted = np.array(nums, dtype=np.int32)
+            number: int, keys: list[int]
+        ) -> Callable[[], Awaitable[tuple[NDArray[np.int64], NDArray[np.float32]]]]:
+            wanted = np.array(keys, dtype=np.int64)
             return lambda: self._shards[number].vectors_of(self._release, wanted)
 
         answers = await asyncio.gather(
-            *(_or_none(self._shard_hops[n], ask(n, nums)) for n, nums in by_shard.items())
+            *(_or_none(self._shard_hops[n], ask(n, keys)) for n, keys in by_shard.items())
         )
         found: dict[int, NDArray[np.float32]] = {}
         for answer in answers:

@@ -37,9 +37,10 @@ def promoted_query(query: Query, promotion: Promotion) -> Query:
 
 def leave_to_promoted(asked: Asked, promoted: Asked) -> None:
     """Let a query ask for what is left of its list, without the items that are promoted."""
-    nums = promoted.to_show.keys
-    asked.query = replace(asked.query, num_results=asked.query.num_results - len(nums))
-    asked.banned = np.union1d(asked.banned, nums).astype(np.int32)
+    keys = promoted.to_show.keys
+    asked.query = replace(asked.query, num_results=asked.query.num_results - len(keys))
+    asked.banned = np.union1d(asked.banned, keys[keys > 0]).astype(np.int32)
+    asked.banned_keys = np.union1d(asked.banned_keys, keys[keys < 0])
     asked.is_degraded |= promoted.is_degraded
 
 

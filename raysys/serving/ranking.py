@@ -17,9 +17,9 @@ from raysys.serving.exchange import Exploration, Filtering, SearchRequest, Searc
 
 @dataclass(slots=True)
 class Ranked:
-    """One list: item numbers, best first, and their scores where the source has some."""
+    """One list: keys of items, best first, and their scores where the source has some."""
 
-    item_nums: NDArray[np.int32]
+    keys: NDArray[np.integer]
     scores: list[float] | None = None
 
 
@@ -30,6 +30,7 @@ def search_request(
     ks: Sequence[int],
     by_cosine: Sequence[bool],
     banned: Sequence[NDArray[np.int32]],
+    banned_keys: Sequence[NDArray[np.int64]],
     exploration: Exploration | None = None,
     filtering: Filtering | None = None,
 ) -> SearchRequest:
@@ -41,21 +42,23 @@ def search_request(
         np.array(by_cosine, dtype=bool),
         offsets_of([len(nums) for nums in banned]),
         np.concatenate(banned).astype(np.int32, copy=False),
+        offsets_of([len(keys) for keys in banned_keys]),
+        np.concatenate(banned_keys),
         exploration,
         filtering,
     )
 
 
 def merged_results(results: Sequence[SearchResult], request: SearchRequest) -> Iterator[Ranked]:
-    """Give the best of all shards for each query, by (score descending, item number ascending).
+    """Give the best of all shards for each query, by (score descending, key ascending).
 
     Scores become probabilities: the softmax over the catalogue of the shards that answered where
     the index is exact, otherwise over the merged list. A query by cosine keeps its cosines.
     """
     width = max(1, int(request.ks.max()))
-    top = merge_top_k([TopK(result.item_nums, result.scores) for result in results], width)
+    top = merge_top_k([TopK(result.keys, result.scores) for result in results], width)
     totals = _log_totals(results, top)
-    counts = np.minimum((top.item_nums > 0).sum(axis=1), request.ks)
+    counts = np.minimum((top.item_nums != 0).sum(axis=1), request.ks)
     probabilities = np.exp(top.scores - totals[:, None])
     shown = np.where(request.by_cosine[:, None], top.scores, probabilities)
     for row, count in enumerate(counts.tolist()):

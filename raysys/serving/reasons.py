@@ -16,9 +16,16 @@ from raysys.serving.release_parts import ReleaseParts
 
 
 async def find_reasons(
-    batch: Sequence[Asked], release: ReleaseParts, vectors_of: VectorsOf
+    batch: Sequence[Asked],
+    release: ReleaseParts,
+    vectors_of: VectorsOf,
+    new_ids: Mapping[int, str],
 ) -> None:
-    """Find them for those queries that ask for them, once it is known what is shown."""
+    """Find them for those queries that ask for them, once it is known what is shown.
+
+    Args:
+        new_ids: ids of the shown items that the release does not know, by key.
+    """
     asking = [
         asked
         for asked in batch
@@ -26,11 +33,13 @@ async def find_reasons(
     ]
     if not asking:
         return
-    shown = [[key for key in asked.to_show.keys.tolist() if key > 0] for asked in asking]
+    shown: list[list[int]] = [asked.to_show.keys.tolist() for asked in asking]
     histories: list[list[int]] = [asked.history.tolist() for asked in asking]
-    nums = sorted({num for some in (*shown, *histories) for num in some})
+    keys = {key for some in (*shown, *histories) for key in some}
+    nums = sorted(key for key in keys if key > 0)
     ids = release.items.ids_of(np.array(nums, dtype=np.int64))
-    vectors = await vectors_of(dict(zip(ids, nums, strict=True)))
+    wanted = dict(zip(ids, nums, strict=True)) | {new_ids[key]: key for key in keys if key < 0}
+    vectors = await vectors_of(wanted)
     for asked, some, history in zip(asking, shown, histories, strict=True):
         asked.because_of = dict(zip(some, most_alike(some, history, vectors), strict=True))
 
@@ -43,9 +52,9 @@ def most_alike(
     Of equally near ones the newest counts. 0 where either side has no vector, or one of zeros.
 
     Args:
-        shown: K item numbers.
+        shown: K keys of items.
         history: H item numbers, oldest first.
-        vectors: (D,) by item number.
+        vectors: (D,) by key.
     """
     places = [place for place, num in enumerate(shown) if _points(vectors.get(num))]
     past = [num for num in reversed(history) if _points(vectors.get(num))]

@@ -2,20 +2,20 @@
 
 The scores are the softmax over the list of what /recommendations ranks by, so the order is the one
 in which these items stand there. What cannot be scored follows: by popularity what the release
-knows, then, as they came, the items that it does not know. What a filter does not let through is
-left out, and with it what it cannot judge: items that the release does not know.
+knows, then, as they came, the items that nobody knows. What is hidden and what a filter does not
+let through is left out, and with it what it cannot judge: items that nobody knows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysys.evaluation.topk import rescore
-from raysys.filters.masks import EVERYTHING
-from raysys.index.home import keys_of_new_items
+from raysys.index.home import keys_of_items
+from raysys.index.put_items import PutItems
 from raysys.serving.asked import Asked, Shown
-from raysys.serving.filtering import Demand, GatewayFilters
+from raysys.serving.filtering import GatewayFilters
 from raysys.serving.item_vectors import VectorsOf
 from raysys.serving.messages import Query, RankQuery
 from raysys.serving.ranking import Ranked
@@ -41,67 +41,83 @@ def asked_of(query: RankQuery) -> Asked:
 async def show_reranked(
     batch: Sequence[tuple[Asked, RankQuery]],
     release: ReleaseParts,
+    put: PutItems,
     filters: GatewayFilters,
     vectors_of: VectorsOf,
 ) -> dict[int, str]:
     """Decide what is shown to each query, once it is known who asks.
 
+    Args:
+        put: what was put since the release.
+
     Returns the ids of the listed items that the release does not know, by key.
     """
     ids = list(dict.fromkeys(item_id for _, query in batch for item_id in query.item_ids))
-    nums_by_id = dict(zip(ids, release.items.numbers(ids).tolist(), strict=True))
-    new_ids = [item_id for item_id, num in nums_by_id.items() if not num]
-    key_by_id = nums_by_id | dict(zip(new_ids, keys_of_new_items(new_ids).tolist(), strict=True))
+    keys: list[int] = keys_of_items(ids, release.items).tolist()
+    key_by_id = dict(zip(ids, keys, strict=True))
     wanted = {
-        item_id: nums_by_id[item_id]
+        item_id: key
         for asked, query in batch
         if asked.vector is not None
         for item_id in query.item_ids
-        if nums_by_id[item_id]
+        if (key := key_by_id[item_id]) > 0 or key in put.new
     }
     vectors = await vectors_of(wanted) if wanted else {}
     for asked, query in batch:
-        keys = np.array([key_by_id[item_id] for item_id in dict.fromkeys(query.item_ids)], np.int64)
-        if asked.demand is not None:
-            keys = await _let_through(keys, asked.demand, filters)
-        ranked = _scored(asked.vector, keys[keys > 0], vectors)
-        num_known = int((keys > 0).sum())
-        if asked.vector is not None:
-            asked.is_degraded |= len(ranked.item_nums) < num_known
-            if not num_known and len(keys):
-                asked.reason = "unknown-items"
-            elif num_known and not len(ranked.item_nums):
-                asked.go_without("index-unavailable")
-        is_left = (keys > 0) & ~np.isin(keys, ranked.item_nums)
-        by_popularity = sorted(keys[is_left].tolist(), key=release.popularity_rank)
-        # As integers throughout: a float would not hold the keys of new items.
-        left = np.array(by_popularity, dtype=np.int64)
-        shown = np.concatenate([ranked.item_nums.astype(np.int64), left, keys[keys < 0]])
-        scores: list[float | None] | None = None
-        if ranked.scores is not None:
-            scores = [*ranked.scores, *[None] * (len(shown) - len(ranked.scores))]
-        asked.shown = Shown(shown, scores)
-    return {key_by_id[item_id]: item_id for item_id in new_ids}
+        listed = dict.fromkeys(query.item_ids)
+        allowed = await _allowed([key_by_id[item_id] for item_id in listed], asked, put, filters)
+        _show(asked, allowed, {*wanted.values()}, vectors, release)
+    return {key: item_id for item_id, key in key_by_id.items() if key < 0}
 
 
-async def _let_through(
-    keys: NDArray[np.int64], demand: Demand, filters: GatewayFilters
+def _show(
+    asked: Asked,
+    keys: NDArray[np.int64],
+    known: Set[int],
+    vectors: Mapping[int, NDArray[np.float32]],
+    release: ReleaseParts,
+) -> None:
+    ranked = _scored(asked.vector, keys, vectors)
+    if asked.vector is not None:
+        num_known = len(known & {*keys.tolist()})
+        asked.is_degraded |= len(ranked.keys) < num_known
+        if not num_known and len(keys):
+            asked.reason = "unknown-items"
+        elif num_known and not len(ranked.keys):
+            asked.go_without("index-unavailable")
+    left = keys[~np.isin(keys, ranked.keys)]
+    by_popularity = sorted(left[left > 0].tolist(), key=release.popularity_rank)
+    # As integers throughout: a float would not hold the keys of new items.
+    known_left = np.array(by_popularity, dtype=np.int64)
+    shown = np.concatenate([ranked.keys.astype(np.int64), known_left, left[left < 0]])
+    scores: list[float | None] | None = None
+    if ranked.scores is not None:
+        scores = [*ranked.scores, *[None] * (len(shown) - len(ranked.scores))]
+    asked.shown = Shown(shown, scores)
+
+
+async def _allowed(
+    listed: Sequence[int], asked: Asked, put: PutItems, filters: GatewayFilters
 ) -> NDArray[np.int64]:
-    is_let = (keys < 0) & (demand.rule == EVERYTHING) & ~np.isin(keys, demand.excluded_keys)
-    is_let[keys > 0] = await filters.allows(demand, keys[keys > 0])
-    return keys[is_let]
+    keys = np.array(listed, dtype=np.int64)
+    if put.hidden:
+        keys = keys[~put.hides(keys)]
+    return keys if asked.demand is None else keys[await filters.allows(asked.demand, keys)]
 
 
 def _scored(
     query: NDArray[np.float32] | None,
-    item_nums: NDArray[np.int64],
+    keys: NDArray[np.int64],
     vectors: Mapping[int, NDArray[np.float32]],
 ) -> Ranked:
     """Rank the items whose vectors are known; without any, or without a query, none."""
-    nums = np.array([num for num in item_nums.tolist() if num in vectors], dtype=np.int32)
-    if query is None or not len(nums):
+    found = np.array(sorted(key for key in keys.tolist() if key in vectors), dtype=np.int64)
+    if query is None or not len(found):
         return Ranked(NO_ITEMS)
-    candidates = np.stack([vectors[num] for num in nums.tolist()])
-    top = rescore(query[None], candidates, nums, np.arange(len(nums))[None], len(nums))
+    candidates = np.stack([vectors[key] for key in found.tolist()])
+    # Of equal scores the lower key comes first, as everywhere; places hold any key.
+    places = np.arange(len(found))
+    top = rescore(query[None], candidates, places.astype(np.int32), places[None], len(found))
     scores = top.scores[0]
-    return Ranked(top.item_nums[0], np.exp(scores - np.logaddexp.reduce(scores)).tolist())
+    shares = np.exp(scores - np.logaddexp.reduce(scores))
+    return Ranked(found[top.item_nums[0]], shares.tolist())

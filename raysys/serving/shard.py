@@ -1,8 +1,9 @@
-"""An index shard's work: one search request in, the best of its partitions and fresh items out."""
+"""An index shard's work: one search request in; the best of its partitions and of what was put, and
+fresh items, out."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 from raysys.config import ServingConfig
 from raysys.dataset.histories import offsets_of
-from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.topk import TopK, merge_top_k
 from raysys.filters.masks import Rule
+from raysys.index.delta import Delta
 from raysys.index.drawing import Settings
-from raysys.index.filtered import ShardFilters
+from raysys.index.filtered import FiltersNow, ShardFilters
 from raysys.index.fresh import FreshDraws, FreshPool
 from raysys.index.shard import Shard, open_shard
 from raysys.policy.candidates import FreshBatch, FreshCandidates
@@ -22,19 +23,13 @@ from raysys.release import Release
 from raysys.serving.exchange import (
     Exploration,
     Filtering,
-    FreshResult,
     FreshStatus,
     SearchRequest,
     SearchResult,
 )
 from raysys.serving.pool_follower import PoolFollower
+from raysys.serving.searching import NO_RULE, search_in_groups, span_of
 from raysys.state.store import StateStore
-
-_K_BUCKETS = (32, 128, 512)
-_KINDS = 2 * (len(_K_BUCKETS) + 1)
-"""Of searches: by score and by cosine, for about as many results."""
-_NO_SEARCH = -1
-_NO_RULE = -1
 
 
 class ReleaseShard:
@@ -84,10 +79,8 @@ class ReleaseShard:
     def search(self, request: SearchRequest) -> SearchResult:
         return answer_search(self._index, self._filters, self._fresh.pool, self._settings, request)
 
-    def vectors_of(
-        self, item_nums: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        return self._index.vectors_of(item_nums)
+    def vectors_of(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return answer_vectors(self._index, self._fresh.pool, keys)
 
     def fresh_status(self, replica: str) -> FreshStatus:
         pool = self._fresh.pool
@@ -105,51 +98,80 @@ def answer_search(
     settings: Settings,
     request: SearchRequest,
 ) -> SearchResult:
-    """Search for queries that want about as many results together, by score or by cosine.
-
-    Those of one filter are searched for together too. For those queries that explore, draw from
-    the pool as well.
-    """
-    width = max(1, int(request.ks.max()))
-    buckets = np.searchsorted(_K_BUCKETS, request.ks)
-    kinds = buckets * 2 + request.by_cosine
-    if request.filtering is not None:
-        kinds += _KINDS * (1 + request.filtering.rule_of)
-    groups = np.where(request.ks > 0, kinds, _NO_SEARCH)
-    if groups[0] != _NO_SEARCH and (groups == groups[0]).all():  # nearly always
-        top = _search(shard, filters, request, slice(None), width)
-    else:
-        top = _searched_in_groups(shard, filters, request, groups, width)
-    if request.filtering is not None and len(request.filtering.included_nums):
-        top = _with_included(shard, filters, request, request.filtering, top)
+    """Search the index and the pool's delta for each query; draw from the pool for some."""
+    delta = pool.delta
+    masks = filters.at(delta)
+    top = search_in_groups(shard, masks.released, request)
+    keys, scores = top.item_nums, top.scores
+    totals = shard.log_sum_exp(request.queries)
+    if len(delta):
+        # In score and order as if the delta were one more partition of the index.
+        put = search_in_groups(delta, masks.put, _of_delta(request, delta))
+        both = merge_top_k(
+            [top, TopK(delta.keys_at(put.item_nums), put.scores)], top.scores.shape[1]
+        )
+        keys, scores = both.item_nums, both.scores
+        if totals is not None:
+            totals = np.logaddexp(totals, delta.log_sum_exp(request.queries))
     fresh = None
     if request.exploration is not None:
-        fresh = _drawn(pool, filters, settings, request, request.exploration, top)
-    return SearchResult(top.item_nums, top.scores, shard.log_sum_exp(request.queries), fresh)
+        fresh = _drawn(pool, masks, settings, request, request.exploration, keys)
+    return SearchResult(keys, scores, totals, pool.version, delta.put.ids_of(keys), fresh)
+
+
+def answer_vectors(
+    shard: Shard, pool: FreshPool, keys: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return those of the keys that index and delta hold, (M,), and their vectors, (M, D)."""
+    nums, vectors = shard.vectors_of(keys[keys > 0])
+    put, put_vectors = pool.delta.vectors_of(keys[keys < 0])
+    return np.concatenate([nums.astype(np.int64), put]), np.concatenate([vectors, put_vectors])
+
+
+def _of_delta(request: SearchRequest, delta: Delta) -> SearchRequest:
+    """Return the request as the delta wants it: places in it are its item numbers."""
+    filtering = request.filtering
+    if filtering is not None:
+        filtering = replace(
+            filtering,
+            included_offsets=filtering.included_key_offsets,
+            included_nums=delta.places_of(filtering.included_keys),
+        )
+    return replace(
+        request,
+        offsets=request.key_offsets,
+        item_nums=delta.places_of(request.keys),
+        filtering=filtering,
+    )
 
 
 def _drawn(
     pool: FreshPool,
-    filters: ShardFilters,
+    filters: FiltersNow,
     settings: Settings,
     request: SearchRequest,
     exploration: Exploration,
-    top: TopK,
-) -> FreshResult:
+    found: NDArray[np.integer],
+) -> FreshDraws:
+    """Draw for the queries that explore.
+
+    Args:
+        found: (B, K) the keys of what was found for all queries.
+    """
     rows: list[int] = exploration.rows.tolist()
     banned = [
         np.concatenate(
             [
-                request.item_nums[_span(request.offsets, row)],
-                exploration.banned_keys[_span(exploration.banned_offsets, place)],
+                request.item_nums[span_of(request.offsets, row)],
+                request.keys[span_of(request.key_offsets, row)],
             ]
         )
-        for place, row in enumerate(rows)
+        for row in rows
     ]
     relevant = [
-        top.item_nums[row, : request.ks[row]]
+        found[row, : request.ks[row]]
         if request.ks[row]
-        else exploration.relevant_nums[_span(exploration.relevant_offsets, place)]
+        else exploration.relevant_nums[span_of(exploration.relevant_offsets, place)]
         for place, row in enumerate(rows)
     ]
 
@@ -167,8 +189,8 @@ def _drawn(
         )
 
     if request.filtering is None:
-        return FreshResult(draw(range(len(rows)), None), pool.version)
-    return FreshResult(_drawn_in_groups(draw, request.filtering, rows), pool.version)
+        return draw(range(len(rows)), None)
+    return _drawn_in_groups(draw, request.filtering, rows)
 
 
 def _drawn_in_groups(
@@ -180,7 +202,7 @@ def _drawn_in_groups(
     item_ids: dict[int, str] = {}
     for number in np.unique(rule_of).tolist():
         places = np.flatnonzero(rule_of == number).tolist()
-        draws = draw(places, None if number == _NO_RULE else filtering.rules[number])
+        draws = draw(places, None if number == NO_RULE else filtering.rules[number])
         candidates |= {place: draws.candidates.of(row) for row, place in enumerate(places)}
         item_ids |= draws.item_ids
     in_order = [candidates[place] for place in range(len(rows))]
@@ -197,67 +219,3 @@ class _Keys:
     @classmethod
     def from_lists(cls, lists: Sequence[NDArray[np.integer]]) -> "_Keys":
         return cls(offsets_of([len(keys) for keys in lists]), np.concatenate(lists))
-
-
-def _span(offsets: NDArray[np.int64], place: int) -> slice:
-    return slice(int(offsets[place]), int(offsets[place + 1]))
-
-
-def _searched_in_groups(
-    shard: Shard,
-    filters: ShardFilters,
-    request: SearchRequest,
-    groups: NDArray[np.integer],
-    width: int,
-) -> TopK:
-    count = len(request.ks)
-    whole = TopK(np.zeros((count, width), np.int32), np.full((count, width), -np.inf))
-    for group in np.unique(groups[groups != _NO_SEARCH]):
-        rows = np.flatnonzero(groups == group)
-        top = _search(shard, filters, request, rows, int(request.ks[rows].max()))
-        found = top.item_nums.shape[1]
-        whole.item_nums[rows, :found] = top.item_nums
-        whole.scores[rows, :found] = top.scores
-    return whole
-
-
-def _search(
-    shard: Shard,
-    filters: ShardFilters,
-    request: SearchRequest,
-    rows: slice | NDArray[np.int64],
-    k: int,
-) -> TopK:
-    """Search for some queries, all of them by score or all by cosine, and all of one filter."""
-    search = shard.search_by_cosine if request.by_cosine[rows][0] else shard.search
-    excluded = request if isinstance(rows, slice) else Exclusions.of_rows(request, rows)
-    allowed = None
-    if request.filtering is not None and request.filtering.rule_of[rows][0] != _NO_RULE:
-        allowed = filters.rows(request.filtering.rules[request.filtering.rule_of[rows][0]])
-        if allowed.all():
-            allowed = None
-    return search(request.queries[rows], k, excluded, allowed)
-
-
-def _with_included(
-    shard: Shard, filters: ShardFilters, request: SearchRequest, filtering: Filtering, top: TopK
-) -> TopK:
-    """Return the lists with the items of users' pasts that an INCLUDE names among them."""
-    lists = []
-    for row, number in enumerate(filtering.rule_of.tolist()):
-        nums = filtering.included_nums[_span(filtering.included_offsets, row)]
-        if len(nums) and request.ks[row]:
-            rule = filtering.rules[number]
-            is_new = filters.lets(rule.without_includes(), nums) & ~filters.lets(rule, nums)
-            is_new &= ~np.isin(nums, request.item_nums[_span(request.offsets, row)])
-            nums = nums[is_new]
-        lists.append(nums if request.ks[row] else nums[:0])
-    included = Exclusions.from_lists(lists)
-    width = top.item_nums.shape[1]
-    for by_cosine in np.unique(request.by_cosine).tolist():
-        rows = np.flatnonzero(request.by_cosine == by_cosine)
-        some = Exclusions.of_rows(included, rows)
-        more = shard.rank(request.queries[rows], width, some, by_cosine=by_cosine)
-        both = merge_top_k([TopK(top.item_nums[rows], top.scores[rows]), more], width)
-        top.item_nums[rows], top.scores[rows] = both.item_nums, both.scores
-    return top

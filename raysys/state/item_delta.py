@@ -1,4 +1,5 @@
-"""What changed among the items since the release: puts, impressions and clicks, under one version.
+"""What changed among the items since the release: puts, hidings, impressions and clicks, under one
+version.
 
 A version is one transaction. Its row of `delta_versions` is locked from before the first change
 until the commit, so versions appear in their order and a poller that asks for what changed since
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Executable,
     String,
     bindparam,
+    case,
     func,
     literal_column,
     null,
@@ -23,13 +25,13 @@ from sqlalchemy import (
 )
 
 from raysys.state.events import Event
-from raysys.state.items import Changes, Item, ItemCount, StoredItem
+from raysys.state.items import Changes, Item, ItemCount, ItemHiding, StoredItem
 from raysys.state.slates import Slate
 from raysys.state.statements import insert_of
-from raysys.state.tables import delta_versions, item_counts, items
+from raysys.state.tables import delta_versions, hidden_items, item_counts, items
 
 _KEY = ["dataset_group", "item_id"]
-_VERSION, _ITEM, _COUNT = 0, 1, 2  # the kinds of rows of `changes`
+_VERSION, _ITEM, _HIDING, _COUNT = 0, 1, 2, 3  # the kinds of rows of `changes`
 
 
 class DeltaStatements:
@@ -72,7 +74,19 @@ class DeltaStatements:
         self.version: Executable = select(delta_versions.c.version).where(
             delta_versions.c.dataset_group == bindparam("dataset_group")
         )
-        self.changes: Executable = _changes()
+        hide = insert(hidden_items)
+        self.hide: Executable = hide.on_conflict_do_update(
+            index_elements=_KEY,
+            set_={"is_hidden": hide.excluded.is_hidden, "version": hide.excluded.version},
+        )
+        self.hidden: Executable = (
+            select(hidden_items.c.item_id)
+            .where(hidden_items.c.dataset_group == bindparam("dataset_group"))
+            .where(hidden_items.c.is_hidden)
+            .order_by(hidden_items.c.item_id)
+        )
+        self.changes: Executable = _changes(has_counts=True)
+        self.changes_without_counts: Executable = _changes(has_counts=False)
 
 
 class ItemDelta:
@@ -110,6 +124,20 @@ class ItemDelta:
         connection.execute(self._statements.begin_counts, begun)
         return version
 
+    def hide(self, connection: Connection, item_ids: Iterable[str], is_hidden: bool) -> int:
+        """Keep items of distinct ids from everybody, or no longer; return the new version."""
+        version = self._raise_version(connection)
+        rows = [
+            {**self._row(item_id, version), "is_hidden": is_hidden} for item_id in sorted(item_ids)
+        ]
+        connection.execute(self._statements.hide, rows)
+        return version
+
+    def hidden(self, connection: Connection) -> list[str]:
+        """Return the ids of the items that are kept from everybody."""
+        row = {"dataset_group": self._dataset_group}
+        return list(connection.execute(self._statements.hidden, row).scalars())
+
     def count_events(self, connection: Connection, events: Iterable[tuple[Event, bool]]) -> None:
         """Add clicks and impressions that new events name, for the items that are counted.
 
@@ -134,21 +162,26 @@ class ItemDelta:
         impressions = Counter(item_id for slate in slates for item_id in slate.fresh_item_ids)
         self._add(connection, impressions, impressions, {})
 
-    def changes(self, connection: Connection, since: int) -> Changes:
+    def changes(self, connection: Connection, since: int, *, has_counts: bool = True) -> Changes:
         """Return what changed after the version `since`, as of one moment."""
         version = 0
         stored: list[StoredItem] = []
         counts: list[ItemCount] = []
+        hidings: list[ItemHiding] = []
         parameters = {"dataset_group": self._dataset_group, "since": since}
-        for row in connection.execute(self._statements.changes, parameters):
+        statements = self._statements
+        asked = statements.changes if has_counts else statements.changes_without_counts
+        for row in connection.execute(asked, parameters):
             kind, _, item_id, properties, first, second = row
             if kind == _ITEM:
                 stored.append(StoredItem(item_id, properties, first))
+            elif kind == _HIDING:
+                hidings.append(ItemHiding(item_id, bool(first)))
             elif kind == _COUNT:
                 counts.append(ItemCount(item_id, first, second))
             else:
                 version = first
-        return Changes(version, stored, counts)
+        return Changes(version, stored, counts, hidings)
 
     def _add(
         self,
@@ -179,8 +212,8 @@ class ItemDelta:
         return {"dataset_group": self._dataset_group, "item_id": item_id, "version": version}
 
 
-def _changes() -> Executable:
-    """One statement for the version, the items and the counts, so that all are of one moment."""
+def _changes(*, has_counts: bool) -> Executable:
+    """One statement for the version and all that changed, so that everything is of one moment."""
     dataset_group: BindParameter[str] = bindparam("dataset_group")
     since = bindparam("since", type_=BigInteger)
     no_text, no_number = null().cast(String), literal_column("0", BigInteger)
@@ -208,4 +241,16 @@ def _changes() -> Executable:
         item_counts.c.impressions,
         item_counts.c.clicks,
     ).where(item_counts.c.dataset_group == dataset_group, item_counts.c.version > since)
-    return union_all(versions, changed_items, changed_counts).order_by("kind", "version", "item_id")
+    is_hidden = case((hidden_items.c.is_hidden, literal_column("1", BigInteger)), else_=no_number)
+    changed_hidings = select(
+        literal_column(str(_HIDING)),
+        hidden_items.c.version,
+        hidden_items.c.item_id,
+        no_text,
+        is_hidden,
+        no_number,
+    ).where(hidden_items.c.dataset_group == dataset_group, hidden_items.c.version > since)
+    parts = [versions, changed_items, changed_hidings]
+    if has_counts:
+        parts.append(changed_counts)
+    return union_all(*parts).order_by("kind", "version", "item_id")

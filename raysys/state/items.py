@@ -1,10 +1,11 @@
-"""Items that came after the release was built, and how often each fresh item was shown and clicked.
+"""Items that came after the release was built, items that are hidden, and how often each fresh item
+was shown and clicked.
 
 Everything here is what the store takes and gives. No SQL.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,14 @@ class ItemCount:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemHiding:
+    """Whether an operator wants an item kept from everybody."""
+
+    item_id: str
+    is_hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What changed since a delta version, in the order in which it changed.
 
@@ -51,11 +60,13 @@ class Changes:
         version: the delta version that all of this amounts to; ask for what changed since it next.
         items: whole items, not differences. An item that changed several times stands here once.
         counts: whole counts, likewise.
+        hidings: the items that were hidden, or are shown again, likewise.
     """
 
     version: int
     items: list[StoredItem]
     counts: list[ItemCount]
+    hidings: list[ItemHiding] = field(default_factory=list)
 
 
 def merged(items: Iterable[Item]) -> list[Item]:

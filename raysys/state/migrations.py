@@ -14,6 +14,7 @@ from raysys.state.tables import (
     events,
     events_by_recommendation,
     filters,
+    hidden_items,
     item_counts,
     items,
     metadata,
@@ -23,7 +24,7 @@ from raysys.state.tables import (
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -127,6 +128,12 @@ def _add_properties_to_states(connection: Connection, database: str, present: se
     connection.execute(text("ALTER TABLE user_states ADD COLUMN properties VARCHAR"))
 
 
+def _add_hidden_items(connection: Connection, database: str, present: set[str]) -> None:
+    """From 7 to 8: a table is added."""
+    _refuse_strangers(present & {hidden_items.name}, database)
+    metadata.create_all(connection, tables=[hidden_items])
+
+
 _OWNER = (events.c.dataset_group, events.c.user_id)
 _STATE_OF_VERSION_2 = (user_states.c.version, user_states.c.packed)
 _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
@@ -136,6 +143,7 @@ _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     4: _add_access_keys,
     5: _add_filters,
     6: _add_properties_to_states,
+    7: _add_hidden_items,
 }
 """By the version that each starts from; each leads to the next one."""
 

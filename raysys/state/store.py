@@ -152,6 +152,29 @@ class StateStore:
         """
         return self._database.read(lambda connection: self._delta.changes(connection, since))
 
+    def changed_items(self, since: int) -> Changes:
+        """Return what `changes` does, without counts."""
+        return self._database.read(
+            lambda connection: self._delta.changes(connection, since, has_counts=False)
+        )
+
+    def hide_items(self, item_ids: Iterable[str], *, is_hidden: bool = True) -> int:
+        """Keep items from everybody, or show them again; return the delta version that says so.
+
+        They need not have been put, and a put changes nothing of it.
+        """
+        distinct = {*item_ids}
+        if not distinct:
+            return self._database.read(self._delta.version)
+        with _refusal_of("The id of an item"):
+            return self._database.write(
+                lambda connection: self._delta.hide(connection, distinct, is_hidden)
+            )
+
+    def hidden_items(self) -> list[str]:
+        """Return the ids of the items that are kept from everybody, sorted."""
+        return self._database.read(self._delta.hidden)
+
     def user_states(self, user_ids: Iterable[str]) -> dict[str, UserState]:
         """Return the states of those users of whom there is one; the others have no key."""
         wanted = set(user_ids)

@@ -101,6 +101,18 @@ item_counts = Table(
     Index("item_counts_by_version", "dataset_group", "version"),
 )
 
+# One row per item that an operator ever hid, whether or not anybody put it.
+hidden_items = Table(
+    "hidden_items",
+    metadata,
+    Column("dataset_group", String, nullable=False),
+    Column("item_id", String, nullable=False),
+    Column("is_hidden", Boolean, nullable=False),  # false once it is shown again
+    Column("version", BigInteger, nullable=False),  # the delta version of its last change
+    PrimaryKeyConstraint("dataset_group", "item_id"),
+    Index("hidden_items_by_version", "dataset_group", "version"),
+)
+
 # One row per filter. The name is the end of its ARN, and made again it is another filter, so the
 # number is what tells them apart.
 filters = Table(

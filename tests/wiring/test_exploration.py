@@ -158,6 +158,35 @@ def slate_of(database: str, recommendation_id: str) -> Slate:
     raise AssertionError(f"{recommendation_id} was not stored")
 
 
+def test_new_items_are_found_filtered_and_hidden_on_every_replica(world: World) -> None:
+    with world.client() as client:
+        client.put_items("default", [item("like-new-0")])
+    new = {"new-0", "new-1", "new-2", "like-new-0"}
+
+    def lists() -> list[set[str]]:
+        """Ask for all that one user may like, and for all that is like a new item."""
+        with world.client() as client:
+            found = client.recommend("user-1", num_results=500, exploration_weight=0)
+            like = client.post("/recommendations", {"itemId": "new-0", "numResults": 500})
+        return [{each["itemId"] for each in reply.body["itemList"]} for reply in (found, like)]
+
+    def wait_until(hidden: set[str]) -> None:
+        deadline = time.monotonic() + 60
+        expected = [new - hidden, new - hidden - {"new-0"}]
+        right_in_a_row = 0
+        while right_in_a_row < 8:  # Serve chooses which replicas are asked
+            assert time.monotonic() < deadline, [each & new for each in lists()]
+            is_right = [each & new for each in lists()] == expected
+            right_in_a_row = right_in_a_row + 1 if is_right else 0
+
+    wait_until(set())
+    with contextlib.closing(StateStore(world.config.database, "default")) as store:
+        store.hide_items(["like-new-0", "new-2"])
+        wait_until({"like-new-0", "new-2"})
+        store.hide_items(["new-2"], is_hidden=False)
+        wait_until({"like-new-0"})
+
+
 def test_new_items_survive_a_restart_of_the_application(world: World) -> None:
     before = world.readyz()
     serve.delete("raysys")

@@ -24,7 +24,8 @@ from raysys.filters.grammar import parse_expression
 from raysys.filters.masks import Rule
 from raysys.index import kinds, partition
 from raysys.index.build import build_partitions
-from raysys.index.filtered import ShardFilters
+from raysys.index.delta import Delta
+from raysys.index.filtered import RowFilters, ShardFilters
 from raysys.index.shard import Shard, of_length_one, open_partitions
 
 NUM_ITEMS, DIM = 300, 16
@@ -143,13 +144,17 @@ def brute_force(queries: NDArray[np.float32], shown: list[int], k: int, banned: 
     return exact_top_k(queries, vectors(NUM_ITEMS)[rows], NUMS[rows], k, banned)
 
 
+def filters_of(nums: NDArray[np.int32]) -> RowFilters:
+    return ShardFilters(CELLS, nums).at(Delta.empty(DIM)).released
+
+
 def searched(
     shard: Shard, queries: NDArray[np.float32], k: int, banned: Exclusions, rule: Rule
 ) -> TopK:
     """Search under a rule as if there were too many rows to score them all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partition, "_ALWAYS_EXACT_ROWS", 0)
-        return shard.search(queries, k, banned, ShardFilters(CELLS, shard.nums).rows(rule))
+        return shard.search(queries, k, banned, filters_of(shard.nums).rows(rule))
 
 
 @given(st.integers(0, 2**32))
@@ -188,7 +193,7 @@ def test_under_filters_as_much_is_found_as_an_index_has_to_find(shard: Shard) ->
 
 
 def test_similar_items_are_exact_under_a_filter_whatever_the_kind(shard: Shard) -> None:
-    filters = ShardFilters(CELLS, shard.nums)
+    filters = filters_of(shard.nums)
     queries, none = vectors(2, seed=3), Exclusions.from_lists([[], []])
     for rule, shown in map(random_filter, range(20)):
         top = shard.search_by_cosine(queries, 10, none, filters.rows(rule))
@@ -214,12 +219,12 @@ def test_named_items_are_ranked_as_a_search_ranks_them(shard: Shard) -> None:
 
 
 def test_lets_tells_of_items_of_other_shards_that_they_are_not_here() -> None:
-    filters = ShardFilters(CELLS, np.array([9, 3, 4], np.int32))
+    filters = filters_of(np.array([9, 3, 4], np.int32))
     assert filters.lets(Rule(), np.array([3, 5, 9, 1000], np.int32)).tolist() == [
         True,
         False,
         True,
         False,
     ]
-    empty = ShardFilters(CELLS, np.array([], np.int32))
+    empty = filters_of(np.array([], np.int32))
     assert empty.lets(Rule(), np.array([3], np.int32)).tolist() == [False]

@@ -334,7 +334,7 @@ def test_nothing_fresh_leaves_the_relevance_order_and_says_so(tmp_path: Path) ->
 
 
 def test_who_has_seen_everything_released_gets_what_is_new(tmp_path: Path) -> None:
-    world = World(tmp_path, exploration_weight=0.5)
+    world = World(tmp_path, exploration_weight=1)
     world.put(Item("new", '{"like": 5}'))
 
     async def scenario() -> None:

@@ -12,7 +12,7 @@ import pytest
 from raysys.errors import InvalidInputError, ResourceNotFoundError, UnavailableError
 from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.topk import exact_top_k
-from raysys.serving import filtering, named_filters
+from raysys.serving import catalogue_now, filtering, named_filters
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.named_filters import NamedFilters
 from raysys.state.events import Event
@@ -253,6 +253,7 @@ def test_what_is_kept_of_values_does_not_grow_with_their_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(filtering, "_MOST_KEPT", 3)
+    monkeypatch.setattr(catalogue_now, "_MOST_KEPT", 3)
 
     async def scenario(world: World) -> None:
         for size in range(-8, 0):  # nothing is so small, so a list takes no bytes
@@ -260,7 +261,7 @@ def test_what_is_kept_of_values_does_not_grow_with_their_number(
             assert (await ask(world, "nobody", "up-to", values=values)).item_ids == []
             await ask(world, f"user-{size}", "for-adults")
         filters = world.engine._lists._filters
-        assert len(filters._popular) == 3
+        assert len(filters._now._popular) == 3
         assert len(filters._applied) <= 3
         assert len(filters._answers) <= 3
 

@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import InvalidInputError
+from raysys.index.put_items import NOTHING_PUT
 from raysys.serving.item_metadata import BECAUSE_OF, ItemMetadata
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.reasons import most_alike
-from raysys.state.items import Item
+from raysys.state.items import Changes, Item, StoredItem
 from tests.unit.serving.world import HISTORIES, ITEM_IDS, World, embeddings, run
 
 TABLE = pa.table(
@@ -109,16 +111,44 @@ def test_answers_say_what_was_asked_for(tmp_path: Path) -> None:
     run(world, scenario)
 
 
-def test_nothing_is_said_of_items_that_were_put_since(tmp_path: Path) -> None:
-    world = World(tmp_path, exploration_weight=1)
-    world.put(Item("new", '{"like": 3}', 10**15 * 2))
+def test_of_items_that_were_put_since_the_newest_put_tells(tmp_path: Path) -> None:
+    world = World(tmp_path, exclude_seen=False)
+    world.put(
+        Item("new", '{"like": 3, "KIND": "round", "size": 7}'),
+        Item(ITEM_IDS[0], '{"kind": "flat"}'),
+    )
 
     async def scenario() -> None:
-        query = Query("anna", None, 3, metadata_columns=("KIND", BECAUSE_OF))
+        columns = ("Kind", "SIZE", BECAUSE_OF)
+        query = Query("anna", None, 61, metadata_columns=columns)
         answer = await world.engine.recommend(query)
-        assert answer.item_ids[0] == "new"
-        assert answer.item_metadata is not None
-        assert answer.item_metadata[0] == {}
-        assert all(len(each) == 2 for each in answer.item_metadata[1:])
+        said = dict(zip(answer.item_ids, answer.item_metadata or [], strict=True))
+        # Its vector is that of i02, the third item, which anna has seen last.
+        assert said["new"] == {"Kind": "round", "SIZE": "7", BECAUSE_OF: ITEM_IDS[2]}
+        assert said[ITEM_IDS[0]] == {"Kind": "flat", BECAUSE_OF: ITEM_IDS[0]}
+        assert said[ITEM_IDS[4]]["SIZE"] == "4"
 
     run(world, scenario)
+
+
+def test_the_creation_is_what_the_put_names_or_of_a_known_item_what_the_release_knew() -> None:
+    put = NOTHING_PUT.with_changes(
+        Changes(
+            1,
+            [
+                StoredItem("a", '{"title": "Aliens"}', 5_000_000),
+                StoredItem("b", '{"creationTimestamp": 7}', 7_000_000),
+                StoredItem("z", None, 9_000_000),
+            ],
+            [],
+        ),
+        Vocabulary.from_ids(["a", "b", "c"]),
+    )
+    (new,) = put.new
+    columns = ["CREATION_TIMESTAMP", "TITLE"]
+    assert ItemMetadata(TABLE).of([1, 2, 3, new], columns, put) == [
+        {"CREATION_TIMESTAMP": "86400", "TITLE": "Aliens"},
+        {"CREATION_TIMESTAMP": "7"},
+        {"TITLE": "Élan"},
+        {"CREATION_TIMESTAMP": "9"},
+    ]

@@ -19,7 +19,12 @@ def request(ks: list[int], by_cosine: list[bool] | None = None):
     vectors = [np.zeros(2, np.float32)] * len(ks)
     empty = [np.zeros(0, np.int32)] * len(ks)
     return search_request(
-        "r", vectors, ks=ks, by_cosine=by_cosine or [False] * len(ks), banned=empty
+        "r",
+        vectors,
+        ks=ks,
+        by_cosine=by_cosine or [False] * len(ks),
+        banned=empty,
+        banned_keys=[np.zeros(0, np.int64)] * len(ks),
     )
 
 
@@ -29,7 +34,7 @@ def test_lists_merge_by_score_and_then_by_item_number() -> None:
         result([[2, 9]], [[LOG2, 0.0]], [np.log(5)]),
     ]
     (ranked,) = merged_results(parts, request([3]))
-    assert ranked.item_nums.tolist() == [7, 2, 4]
+    assert ranked.keys.tolist() == [7, 2, 4]
     assert ranked.scores == pytest.approx([0.3, 0.2, 0.2])  # of a catalogue that adds up to 10
 
 
@@ -49,7 +54,7 @@ def test_cosines_stay_as_they_are() -> None:
 def test_padding_is_no_item_and_each_query_gets_its_own_length() -> None:
     inf = -np.inf
     parts = [result([[7, 0], [1, 2], [0, 0]], [[1.0, inf], [2.0, 1.0], [inf, inf]], [0.0] * 3)]
-    lists = [ranked.item_nums.tolist() for ranked in merged_results(parts, request([2, 1, 2]))]
+    lists = [ranked.keys.tolist() for ranked in merged_results(parts, request([2, 1, 2]))]
     assert lists == [[7], [1], []]
 
 

@@ -31,7 +31,7 @@ from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, S
 from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import Observer
 from raysys.serving.release_parts import ReleaseParts, by_popularity
-from raysys.serving.shard import answer_search
+from raysys.serving.shard import answer_search, answer_vectors
 from raysys.state.events import Event
 from raysys.state.items import Item
 from raysys.state.slates import Slate
@@ -131,11 +131,11 @@ class FakeShard:
         return answer_search(self._shard, self._filters, self.pool, self._settings, request)
 
     async def vectors_of(
-        self, release: str, item_nums: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        self.lookups.append(item_nums.tolist())
+        self, release: str, keys: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        self.lookups.append(keys.tolist())
         await self.check(release)
-        return self._shard.vectors_of(item_nums)
+        return answer_vectors(self._shard, self.pool, keys)
 
     async def fresh_status(self, release: str) -> FreshStatus:
         await self.check(release)
@@ -250,7 +250,7 @@ class World:
         )
 
     def put(self, *items: Item) -> None:
-        """Store items, and let every shard hear of everything that changed."""
+        """Store items, and let everybody hear of everything that changed."""
         self.store.put_items(items)
         self.follow()
 
@@ -258,6 +258,7 @@ class World:
         for shard in self.shards:
             changes = self.store.changes(shard.pool.version)
             shard.pool = shard.pool.with_changes(changes, time.time_ns() // 1000)
+        self.engine._lists.put.catch_up()
 
     def _pool(self, fresh: Sequence[int], shard: int, num_shards: int) -> FreshPool:
         home = Home(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raysys.errors import StateError
-from raysys.state.items import Changes, Item, ItemCount, StoredItem, merged
+from raysys.state.items import Changes, Item, ItemCount, ItemHiding, StoredItem, merged
 from raysys.state.store import StateStore
 from tests.unit.state.builders import event, slate, sqlite_url
 
@@ -151,6 +151,31 @@ def test_a_slate_that_cannot_be_stored_takes_its_whole_call_with_it(store: State
     assert store.put_slates([slate("RID-1")]) == 1
 
 
+def test_items_are_hidden_and_shown_again_under_the_same_versions(store: StateStore) -> None:
+    store.put_items([Item("a", "{}", 1)])
+    assert store.hide_items(["b", "a", "b"]) == 2
+    hidden = [ItemHiding("a", True), ItemHiding("b", True)]
+    assert store.changes(1) == Changes(2, [], [], hidden)
+    assert store.hide_items(["a"], is_hidden=False) == 3
+    store.put_items([Item("b", "{}", 1)])  # a put shows nothing again
+    assert store.hidden_items() == ["b"]
+    assert store.hide_items([]) == 4
+    assert store.changes(2).hidings == [ItemHiding("a", False)]
+    assert store.changes(0).hidings == [ItemHiding("b", True), ItemHiding("a", False)]
+    with pytest.raises(StateError, match="The id of an item"):
+        store.hide_items(["c", "\ud800"])
+
+
+def test_who_wants_no_counts_gets_all_else(store: StateStore) -> None:
+    store.put_items([Item("a", "{}", 1)])
+    store.put_slates([slate("RID-1", fresh_item_ids=("a",))])
+    store.hide_items(["a"])
+    whole = store.changes(0)
+    assert whole.counts == [ItemCount("a", 1, 0)]
+    assert store.changed_items(0) == Changes(3, whole.items, [], whole.hidings)
+    assert store.changed_items(1) == Changes(3, [], [], whole.hidings)
+
+
 def test_dataset_groups_count_apart(store: StateStore, tmp_path: Path) -> None:
     books = StateStore(sqlite_url(tmp_path), "books")
     store.put_items([Item("a", "film", 1)])
@@ -163,4 +188,7 @@ def test_dataset_groups_count_apart(store: StateStore, tmp_path: Path) -> None:
     )
     assert store.changes(1) == Changes(2, [StoredItem("b", "film", 1)], [ItemCount("b", 0, 0)])
     assert store.put_slates([slate("RID-1")]) == 1  # the id is another's in another group
+    books.hide_items(["a"])
+    assert (books.hidden_items(), store.hidden_items()) == (["a"], [])
+    assert store.changes(0).hidings == []
     books.close()
