@@ -485,7 +485,7 @@ def declare_export_events(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="a new directory, for interactions.parquet and impressions.parquet",
+        help="a new directory, for interactions.parquet, impressions.parquet and items.jsonl",
     )
     parser.add_argument(
         "--after",

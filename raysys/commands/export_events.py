@@ -1,4 +1,4 @@
-"""`raysys export-events`: write what clients sent and what they were shown as Parquet files."""
+"""`raysys export-events`: write what clients sent and what they were shown as files."""
 
 import argparse
 import dataclasses
@@ -14,6 +14,7 @@ from raysys.logs.event_export import (
     check_export_destination,
     export_log,
 )
+from raysys.logs.item_export import ITEMS_FILE
 from raysys.state.store import StateStore
 
 
@@ -26,7 +27,13 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     store = StateStore(arguments.database, arguments.dataset_group, must_exist=True)
     try:
         with console.progress("exporting") as advance:
-            report = export_log(store.log, arguments.to, after=arguments.after, on_progress=advance)
+            report = export_log(
+                store.log,
+                arguments.to,
+                after=arguments.after,
+                items=store.changed_items(0).items,
+                on_progress=advance,
+            )
     finally:
         store.close()
     console.say(
@@ -40,6 +47,8 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         f"{arguments.to / IMPRESSIONS_FILE}: {report.explored:,} explored, "
         f"{report.clicked:,} clicked"
     )
+    if report.items:
+        console.say(f"  {report.items:,} items that were put in {arguments.to / ITEMS_FILE}")
     result = {
         "directory": str(arguments.to),
         "dataset_group": arguments.dataset_group,

@@ -1,7 +1,8 @@
-"""The way back: events and slates leave the database as tables that the rooms on the right read.
+"""The way back: events, slates and items leave the database as tables that the rooms on the right
+read.
 
-Both files appear together or not at all, and are of one moment: an event is a click in the one if
-and only if it was stored when the other was read.
+All files appear together or not at all. Events and slates are of one moment: an event is a click in
+the one file if and only if it was stored when the other was read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 
 from raysys import storage
 from raysys.errors import DatasetError, StateError
+from raysys.logs.item_export import ITEMS_FILE, write_items
 from raysys.logs.progress import OnProgress
+from raysys.state.items import StoredItem
 from raysys.state.log_reader import LogEnd, LogReader, StoredEvent, StoredSlate
 from raysys.tables import EXPORTED_EVENTS, IMPRESSIONS
 
@@ -32,6 +35,7 @@ class ExportReport:
         last_event_num: of the newest event that was read; what a later export is to begin `after`.
         events_without_item: events, such as searches, that are no interactions and stay behind.
         impressions: positions of `slates`, of which `explored` and `clicked` are parts.
+        items: that clients put; without any there is no file of them.
     """
 
     last_event_num: int
@@ -41,6 +45,7 @@ class ExportReport:
     impressions: int = 0
     explored: int = 0
     clicked: int = 0
+    items: int = 0
 
 
 def check_export_destination(destination: Path) -> None:
@@ -63,9 +68,14 @@ def check_export_destination(destination: Path) -> None:
 
 
 def export_log(
-    log: LogReader, destination: Path, *, after: int = 0, on_progress: OnProgress | None = None
+    log: LogReader,
+    destination: Path,
+    *,
+    after: int = 0,
+    items: Sequence[StoredItem] = (),
+    on_progress: OnProgress | None = None,
 ) -> ExportReport:
-    """Write the events after number `after`, and all slates, into a new directory.
+    """Write the events after number `after`, all slates and some items into a new directory.
 
     All slates, since an event of today may be a click on a list of last week.
 
@@ -75,11 +85,14 @@ def export_log(
     """
     check_export_destination(destination)
     end = log.end()
-    _refuse_nothing(log, end, after)
+    if not items:
+        _refuse_nothing(log, end, after)
     try:
         staging = storage.staging_directory(destination)
         try:
             report = _write(log, end, staging, after, on_progress)
+            if items:
+                report.items = write_items(items, staging / ITEMS_FILE)
             if destination.exists():
                 destination.rmdir()  # it was empty
             storage.publish_directory(staging, destination)

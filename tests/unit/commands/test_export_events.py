@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from raysys.cli import main
+from raysys.state.items import Item
 from raysys.state.store import StateStore
 from tests.unit.state.builders import event, slate, sqlite_url
 
@@ -36,6 +37,7 @@ def test_the_json_line_has_the_counts_and_where_to_go_on(tmp_path: Path, capsys)
         "impressions": 2,
         "explored": 1,
         "clicked": 1,
+        "items": 0,
     }
     assert {path.name for path in target.iterdir()} == {
         "interactions.parquet",
@@ -43,6 +45,19 @@ def test_the_json_line_has_the_counts_and_where_to_go_on(tmp_path: Path, capsys)
     }
     code, line = result_of([*arguments, "--to", str(tmp_path / "2"), "--after", "1"], capsys)
     assert (code, line["interactions"], line["last_event_num"]) == (0, 0, 2)
+
+
+def test_items_that_were_put_are_written_even_without_any_event(tmp_path: Path, capsys) -> None:
+    store = StateStore(sqlite_url(tmp_path), "films")
+    store.put_items([Item("a", '{"releaseYear": 1999}', 5_000_000), Item("b")])
+    store.hide_items(["c"])
+    store.close()
+    target = tmp_path / "export"
+    arguments = ["--database", sqlite_url(tmp_path), "--dataset-group", "films"]
+    code, line = result_of([*arguments, "--to", str(target)], capsys)
+    assert (code, line["items"], line["interactions"]) == (0, 2, 0)
+    rows = [json.loads(row) for row in (target / "items.jsonl").read_text().splitlines()]
+    assert rows == [{"item_id": "a", "release_year": 1999}, {"item_id": "b"}]
 
 
 def test_a_database_that_does_not_exist_is_not_made(tmp_path: Path, capsys) -> None:
