@@ -3,7 +3,8 @@
 Only items that the release does not know have a vector here, from what is known of them. An item of
 the release that is put again keeps the vector that the model learnt: what people did with it says
 more of it than its metadata, and queries were learnt against that very vector. What was put of it
-counts in filters and answers; the next release learns from both.
+counts in filters and answers; the next release learns from both. An item of the release that nobody
+interacted with keeps its vector as well, although metadata is all that it could have been made of.
 
 A delta is a small exact partition whose item numbers are the places of its keys, counted from 1, so
 that it is searched by the same code as the index.

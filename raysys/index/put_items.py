@@ -3,7 +3,6 @@
 An item's key is its item number where the release knows it, and below 0 where it does not.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,21 +109,11 @@ def _keys(named: Iterable[StoredItem | ItemHiding], vocabulary: Vocabulary) -> l
 
 
 def _put_item(item: StoredItem) -> PutItem:
-    return PutItem(item.item_id, _properties(item), item.created_at_us)
+    return PutItem(item.item_id, item.known, item.created_at_us)
 
 
 def _put_again(item: StoredItem) -> PutItem:
     """Return an item of the release: the time of its first put says nothing of its creation."""
-    properties = _properties(item)
-    names = {plain_name(name) for name in properties}
-    is_named = plain_name(CREATION_TIME) in names
-    return PutItem(item.item_id, properties, item.created_at_us if is_named else None)
-
-
-def _properties(item: StoredItem) -> Properties:
-    """Return what is known of an item: nothing where a text of a client defeats the parser."""
-    try:
-        known = json.loads(item.properties or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return known if isinstance(known, dict) else {}
+    known = item.known
+    is_named = plain_name(CREATION_TIME) in map(plain_name, known)
+    return PutItem(item.item_id, known, item.created_at_us if is_named else None)

@@ -35,20 +35,13 @@ def write_items(items: Iterable[StoredItem], path: Path) -> int:
 def _rows(items: Iterable[StoredItem]) -> Iterator[dict[str, Any]]:
     for item in items:
         row: dict[str, Any] = {ITEM_ID: item.item_id}
-        for name, value in _properties(item).items():
+        for name, value in item.known.items():
             column = _HUMP.sub("_", name.strip()).lower()
             if column == CREATION_TIMESTAMP:
                 row[column] = item.created_at_us // 1_000_000
             elif column != ITEM_ID and (cell := _cell(value)) is not None:
                 row[column] = cell
         yield row
-
-
-def _properties(item: StoredItem) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(item.properties or "{}", type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        return {}
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

@@ -6,6 +6,11 @@ Everything here is what the store takes and gives. No SQL.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+_PROPERTIES = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,14 @@ class StoredItem:
     item_id: str
     properties: str | None
     created_at_us: int
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is known of the item: nothing where a text of a client defeats the parser."""
+        try:
+            return _PROPERTIES.decode(self.properties or "{}")
+        except (msgspec.DecodeError, RecursionError):
+            return {}
 
 
 @dataclass(frozen=True, slots=True)

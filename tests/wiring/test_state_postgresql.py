@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
-from raysys.state.items import Changes, Item, ItemCount, StoredItem
+from raysys.state.items import Changes, Item, ItemCount, ItemHiding, StoredItem
 from raysys.state.keys import StoredKey
 from raysys.state.migrations import SCHEMA_VERSION
 from raysys.state.slate_recorder import SlateRecorder
@@ -299,6 +299,11 @@ def test_items_and_counts_become_changes(store: StateStore) -> None:
         4, [StoredItem("a", "{}", 10), StoredItem("b", None, 21)], counts[1:]
     )
     assert store.changes(4) == Changes(4, [], [])
+    assert store.hide_items(["b", "x"]) == 5
+    assert store.hide_items(["b"], is_hidden=False) == 6
+    hidings = [ItemHiding("x", True), ItemHiding("b", False)]
+    assert store.changed_items(4) == Changes(6, [], [], hidings)
+    assert store.hidden_items() == ["x"]
 
 
 def test_a_poller_misses_nothing_that_writers_at_once_change(url: str) -> None:

@@ -262,7 +262,10 @@ def test_a_new_items_vector_lies_among_those_of_its_kind(release: Release) -> No
     assert similar[0] > similar[1]
 
 
-@pytest.mark.parametrize("properties", ["[" * 30_000, "9" * 5_000, "[1]", "", None])
+@pytest.mark.parametrize(
+    "properties",
+    ["[" * 30_000, "9" * 5_000, "[1]", "", None, r'{"genres": "\ud800"}', '{"size": NaN}'],
+)
 def test_properties_that_defeat_the_parser_are_taken_as_none(properties: str | None) -> None:
     pool = empty_pool().with_changes(put(new("a", properties)), NOW_US)
     assert pool.items.vectors.tolist() == [[0.0] * DIM]
