@@ -35,7 +35,7 @@ from typing import Any
 
 from clustered_vectors import ClusteredVectors
 from serve_cluster import serving, wait_for
-from serve_processes import cpu_seconds
+from serve_processes import cpu_seconds, profile_route, toggle_profile
 from serve_requests import (
     LIST_LENGTH,
     RECOMMENDATIONS,
@@ -84,7 +84,7 @@ def bench_asgi(engine: Engine, config: ServingConfig, keys: KeyRing | None = Non
         parse_recommendations(request)
         return Response(body)
 
-    extra = [Route("POST", "/empty", empty, None), search_route()]
+    extra = [Route("POST", "/empty", empty, None), search_route(), profile_route()]
     is_open = build_asgi(engine, config, None, extra)
     is_guarded = build_asgi(engine, config, keys)
 
@@ -147,6 +147,7 @@ def _arguments() -> argparse.Namespace:
         default=default["exploration_weight"].default,
         help="0 turns exploration off (default: %(default)s)",
     )
+    parser.add_argument("--profile", action="store_true", help="say what a gateway's loop does")
     parser.add_argument("--no-deploy-time", action="store_true", help="skip the empty application")
     return parser.parse_args()
 
@@ -199,9 +200,11 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
             _deploy_unrecorded(config, url)
         runs = _run_all(url, cases, requests, arguments, directory)
         _check_answer(url, requests["plain"])
-        search = {}
+        more: dict[str, Any] = {}
+        if arguments.profile:
+            more["profile"] = _profiled(url, requests["plain"], arguments)
         if "search" in asked:
-            search["search"] = search_against_loop(
+            more["search"] = search_against_loop(
                 url,
                 release,
                 ClusteredVectors(release.manifest.embedding_dim).queries(2 * NUM_USERS)[NUM_USERS:],
@@ -210,7 +213,7 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
                 seconds=arguments.seconds,
                 rounds=arguments.rounds,
             )
-            search["search_bar"] = SEARCH_BAR
+            more["search_bar"] = SEARCH_BAR
     return {
         "release": release.name,
         "items": release.manifest.num_items,
@@ -218,7 +221,7 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
         "exploration_weight": config.exploration_weight,
         "kept_by_filter": kept,
         **_summaries(runs, cases, arguments.connections),
-        **search,
+        **more,
         **deploy,
         "bars_at_64": {name: BARS_AT_64[name] for name in cases if name in BARS_AT_64},
         "deploy_bar": DEPLOY_BAR,
@@ -311,6 +314,16 @@ def _run_all(
                     flush=True,
                 )
     return runs
+
+
+def _profiled(url: str, requests: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    connections = max(arguments.connections)
+    toggle_profile(url)
+    run_wrk(url, RECOMMENDATIONS, requests, connections=connections, seconds=arguments.seconds)
+    shares = toggle_profile(url)
+    for area, share in shares.items():
+        print(f"{share:6.1%} of the loop's time at {connections} connections: {area}")
+    return shares
 
 
 def _summaries(

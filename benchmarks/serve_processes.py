@@ -1,14 +1,20 @@
-"""Processor time and memory of a served application, by process.
+"""Processor time of a served application: by process, and of a gateway's loop by what it does.
 
 On a machine that others use too, the rate of one run says little. What a request costs each process
 hardly depends on who else is at work.
 """
 
+import cProfile
+import json
 import os
+import pstats
 import re
 import resource
+import urllib.request
+from collections import Counter
 from pathlib import Path
 
+from raysys.api.asgi import Headers, Response, Route
 from raysys.serving.cluster import haproxy_pids, process_files
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -76,3 +82,61 @@ def _stat(text: bytes) -> tuple[int, float]:
 def _of_children() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)  # those that ended: runs of wrk
     return usage.ru_utime + usage.ru_stime
+
+
+_PROFILE = "/profile"
+_AREAS = (
+    ("the API: parsing, answers into bytes", ("raysys/api/",)),
+    ("slots of lists that explore", ("raysys/policy/", "raysys/serving/exploring.py")),
+    ("lists into answers and slates", ("raysys/serving/answering.py", "raysys/state/")),
+    ("queries, batches, merging", ("raysys/",)),
+    ("numpy, pyarrow", ("/numpy/", "/pyarrow/")),
+    ("calls to other replicas: gRPC", ("/grpc/",)),
+    ("Serve and its HTTP server", ("/ray/", "/uvicorn/", "/starlette/", "/fastapi/", "/httptools")),
+    ("the loop itself", ("/asyncio/",)),
+)
+"""Of a profile: what a place in a file belongs to, the first that fits."""
+
+
+def profile_route() -> Route:
+    """Return the route that starts a profile of the gateway's loop, and next time ends it."""
+    running: list[cProfile.Profile] = []
+
+    async def toggle(_: bytes, __: Headers) -> Response:
+        if not running:
+            running.append(cProfile.Profile())
+            running[0].enable()
+            return Response(b"{}")
+        running[0].disable()
+        return Response(json.dumps(_shares(running.pop())).encode())
+
+    return Route("POST", _PROFILE, toggle, None)
+
+
+def toggle_profile(url: str) -> dict[str, float]:
+    """Start a profile; or end it, and return the share of the loop's time by what it was spent on.
+
+    A profile makes small functions look more expensive than they are.
+    """
+    with urllib.request.urlopen(f"{url}{_PROFILE}", b"{}") as response:
+        shares: dict[str, float] = json.load(response)
+    return shares
+
+
+def _shares(profile: cProfile.Profile) -> dict[str, float]:
+    seconds: Counter[str] = Counter()
+    for (path, _, name), (_, _, own_s, _, callers) in pstats.Stats(profile).stats.items():
+        if name.startswith("<method 'poll'"):
+            continue  # nothing to do
+        if path == "~":  # what is written in C is its callers'
+            for (caller, _, _), (_, _, shared_s, _) in callers.items():
+                seconds[_area(caller)] += shared_s
+        else:
+            seconds[_area(path)] += own_s
+    total_s = sum(seconds.values())
+    return {area: round(spent_s / total_s, 3) for area, spent_s in seconds.most_common()}
+
+
+def _area(path: str) -> str:
+    fitting = (area for area, parts in _AREAS if any(part in path for part in parts))
+    return next(fitting, "other")

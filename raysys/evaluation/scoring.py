@@ -68,6 +68,13 @@ def score_error_bound(
     return errors
 
 
+def longest_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the longest vector, (1, D), or none, (0, D): `score_error_bound` needs no other."""
+    if not len(vectors):
+        return vectors
+    return vectors[[int(_norms(vectors).argmax())]]
+
+
 def near_the_best(
     scores: NDArray[np.floating], k: int, errors: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -53,6 +53,8 @@ def exact_top_k(
     candidate_nums: NDArray[np.int32],
     k: int,
     excluded: ItemLists | None = None,
+    *,
+    longest: NDArray[np.float32] | None = None,
 ) -> TopK:
     """Return the k candidates of highest score for each query.
 
@@ -62,13 +64,14 @@ def exact_top_k(
         candidate_nums: (N,) their item numbers, ascending.
         k: length of a list, at least 1; may exceed N.
         excluded: item numbers that a query must not get; those of no candidate do not matter.
+        longest: `scoring.longest_of(candidates)`, for who searches the same ones again and again.
 
     Raises:
         ValueError: k < 1, shapes or dtypes that do not fit, numbers that do not ascend, or vectors
             that are not finite or so large that float32 scores overflow.
     """
     _check(queries, candidates, candidate_nums, k, excluded)
-    errors = score_error_bound(queries, candidates)
+    errors = score_error_bound(queries, candidates if longest is None else longest)
     tops = []
     for rows in blocks(len(queries), _QUERY_BLOCK):
         parts = []

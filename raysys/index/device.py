@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from raysys.evaluation.exclusion import ItemLists, candidate_pairs
-from raysys.evaluation.scoring import blocks, score_error_bound
+from raysys.evaluation.scoring import blocks, longest_of, score_error_bound
 from raysys.evaluation.topk import TopK, merge_top_k, rescore
 
 _QUERY_BLOCK = 64
@@ -31,8 +31,7 @@ class DeviceVectors:
         self._nums = nums
         self._device = device
         self._vectors = torch.from_numpy(np.array(vectors)).to(device)
-        lengths = np.einsum("nd,nd->n", vectors, vectors)
-        self._longest = np.array(vectors[[int(lengths.argmax())]] if len(vectors) else vectors)
+        self._longest = np.array(longest_of(vectors))
 
     def top_k(
         self,

@@ -9,13 +9,20 @@ Letters for shapes:
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import offsets_of, rows_of_offsets
-from raysys.evaluation.scoring import blocks, exact_scores, near_the_best, score_error_bound
+from raysys.evaluation.scoring import (
+    blocks,
+    exact_scores,
+    longest_of,
+    near_the_best,
+    score_error_bound,
+)
 from raysys.policy.candidates import FreshBatch
 from raysys.policy.noise import gumbel_noise
 from raysys.policy.slot_mixture import exploration_logits
@@ -32,7 +39,7 @@ class KeyLists(Protocol):
     def item_nums(self) -> NDArray[np.integer]: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class FreshItems:
     """Items in ascending order of key, (n,) each."""
 
@@ -48,6 +55,11 @@ class FreshItems:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @cached_property
+    def longest(self) -> NDArray[np.float32]:
+        """The longest vector, (1, D); none where there are no items."""
+        return longest_of(self.vectors)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "FreshItems":
         """Return the items of the given rows, in that order."""
@@ -99,7 +111,7 @@ def draw_candidates(
 ) -> FreshBatch:
     """Return what `FreshPool.draw` promises, for items that are all young enough."""
     banned_pairs, relevant_pairs = _pairs(items, banned), _pairs(items, relevant)
-    errors = score_error_bound(queries, items.vectors) / settings.temperature
+    errors = score_error_bound(queries, items.longest) / settings.temperature
     size = max(1, _BLOCK_PAIRS // max(1, len(items)))
     parts = [
         _block(

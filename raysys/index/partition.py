@@ -5,6 +5,7 @@ Letters for shapes:
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from raysys.errors import DamagedReleaseError
 from raysys.evaluation.exclusion import Exclusions, ItemLists
+from raysys.evaluation.scoring import longest_of
 from raysys.evaluation.topk import TopK, exact_top_k, merge_top_k, rescore
 from raysys.index import kinds
 from raysys.index.approximate import Banned, Finder
@@ -33,7 +35,7 @@ _BLOCK_ROWS = 1 << 15
 _MISPLACED = 8  # more than asked for: rounding may misplace some about the border of a list
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Partition:
     """Rows in ascending order of item number. Arrays are views of memory-mapped files."""
 
@@ -97,7 +99,7 @@ class Partition:
             allowed: (n,) the rows that may be found. None: all.
         """
         if allowed is None:
-            return exact_top_k(queries, self.vectors, self.nums, k, excluded)
+            return exact_top_k(queries, self.vectors, self.nums, k, excluded, longest=self._longest)
         tops = [
             exact_top_k(queries, self.vectors[rows], self.nums[rows], k, excluded)
             for rows in blocks_of_rows(allowed)
@@ -184,6 +186,10 @@ class Partition:
         if by_cosine:
             vectors = of_length_one(vectors)
         return rescore(queries, vectors, self.nums[named], columns, k)
+
+    @cached_property
+    def _longest(self) -> NDArray[np.float32]:
+        return longest_of(self.vectors)
 
     def _rows_of(self, nums: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the rows, distinct and ascending, of those item numbers that lie here."""

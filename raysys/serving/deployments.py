@@ -9,6 +9,7 @@ What only one part needs is imported where that part starts, so that the others 
 """
 
 import asyncio
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 # Serve answers 503 in plain text beyond this; the gateway answers 429 in the wire format long
 # before. Requests for events and for health come on top of the queue for recommendations.
 _MAX_ONGOING_REQUESTS = 100_000
+# The lists of a micro-batch are thousands of objects that go when it ends, none in a circle. Python
+# would look for circles every 700 objects, several times a batch.
+_OBJECTS_PER_GARBAGE_COLLECTION = 10_000
 _HEALTH_CHECK_PERIOD_S = 2  # Serve's 10 s is how long a killed shard would stay unnoticed
 
 AsgiBuilder = Callable[["Engine", ServingConfig, "KeyRing | None"], Any]
@@ -131,6 +135,7 @@ class Gateway:
         from raysys.serving.release_parts import ReleaseParts
         from raysys.state.store import StateStore
 
+        gc.set_threshold(_OBJECTS_PER_GARBAGE_COLLECTION)
         start_logging(campaign=config.campaign, part="gateway")
         listen_on_node_address()
         listen_for_proxy_of_head()

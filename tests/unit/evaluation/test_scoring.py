@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysys.evaluation.scoring import blocks, exact_scores, near_the_best, score_error_bound
+from raysys.evaluation.scoring import (
+    blocks,
+    exact_scores,
+    longest_of,
+    near_the_best,
+    score_error_bound,
+)
 
 
 def scores_of_all(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
@@ -98,6 +104,24 @@ def test_vectors_that_are_not_finite_or_too_long_are_refused(value: float):
     for queries, candidates in [(fine, broken), (broken, fine)]:
         with pytest.raises(ValueError, match="must be finite"):
             score_error_bound(queries, candidates)
+
+
+def test_the_longest_vector_stands_for_all_of_them():
+    rng = np.random.default_rng(0)
+    queries, candidates = rng.standard_normal((2, 50, 24)).astype(np.float32)
+    candidates[17] *= 9
+    longest = longest_of(candidates)
+    np.testing.assert_array_equal(longest, candidates[[17]])
+    of_all = score_error_bound(queries, candidates)
+    np.testing.assert_allclose(score_error_bound(queries, longest), of_all, rtol=1e-6)
+    assert longest_of(candidates[:0]).shape == (0, 24)
+
+
+def test_the_longest_of_vectors_that_are_damaged_is_a_damaged_one():
+    candidates = np.ones((3, 4), np.float32)
+    candidates[1, 2] = np.nan
+    with pytest.raises(ValueError, match="Embeddings must be finite"):
+        score_error_bound(candidates[:1], longest_of(candidates))
 
 
 def test_everybody_within_twice_the_error_of_the_kth_best_is_near():
