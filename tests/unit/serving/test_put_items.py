@@ -69,7 +69,7 @@ def unseen(user_id: str) -> set[str]:
     return {*ITEM_IDS, *LIKE} - {ITEM_IDS[num - 1] for num in HISTORIES[user_id]}
 
 
-@pytest.mark.parametrize(("factory", "num_shards"), [("Flat", 1), ("Flat", 2), ("HNSW16", 4)])
+@pytest.mark.parametrize(("factory", "num_shards"), [("Flat", 2), ("HNSW16", 1)])
 def test_put_items_stand_where_their_scores_put_them(
     tmp_path: Path, factory: str, num_shards: int
 ) -> None:
@@ -123,13 +123,7 @@ def test_what_a_user_has_seen_of_them_is_not_shown_again(tmp_path: Path) -> None
         await world.engine.put_events([click("anna", "p1"), click("anna", "p3")])
         expected = ranked(encoded(HISTORIES["anna"]), unseen("anna") - {"p1", "p3"})
         assert (await ask(world, k=500)).item_ids == expected
-        again = filtered_world(tmp_path / "again", exclude_seen=False)
-        again.put(*PUT)
-        await again.engine.put_events([click("anna", "p1")])
-        assert "p1" in (await ask(again, k=500)).item_ids
-        await again.engine.close()
 
-    (tmp_path / "again").mkdir()
     run(world, scenario)
 
 
@@ -161,15 +155,12 @@ def test_a_vector_that_changes_is_asked_for_again(tmp_path: Path) -> None:
     run(world, scenario)
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_filters_hold_for_them_and_a_past_that_is_named_brings_them_back(
-    tmp_path: Path, weight: float
-) -> None:
+def test_filters_hold_for_them_and_a_past_that_is_named_brings_them_back(tmp_path: Path) -> None:
     world = world_with_put(tmp_path)
 
     async def scenario() -> None:
         query = encoded(HISTORIES["anna"])
-        even = await ask(world, "anna", 500, "even", exploration_weight=weight)
+        even = await ask(world, "anna", 500, "even", exploration_weight=0.5)
         assert even.item_ids == ranked(query, unseen("anna") & (EVEN | {"p2", "p4"}))
         assert (await ask(world, "anna", 500, "none")).item_ids == ranked(query, {"p1", "p3"})
         await world.engine.put_events([click("anna", "p3"), click("anna", "p2")])
