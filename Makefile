@@ -14,7 +14,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-index bench-import bench-examples bench-tables bench-update constraints clean
+.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-kills bench-index bench-import bench-examples bench-tables bench-update constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ test-unit: $(READY)  ## the tests that start no Ray
 	$(BIN)/python -m pytest tests/house tests/unit $(SIDE_BY_SIDE) --no-loadscope-reorder $(ARGS)
 
 soak: $(READY)  ## twenty times as many examples, and others, of what holds for all examples
-	$(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-profile=soak $(SIDE_BY_SIDE) $(ARGS)
+	$(BIN)/python -m pytest tests/unit tests/wiring/test_openapi_contract.py -m hypothesis --hypothesis-profile=soak $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(READY)  ## lint, spelling, types, and the rules of the house
 	$(BIN)/ruff format --check .
@@ -72,6 +72,9 @@ bench-serve: $(READY)  ## served requests/s against an empty route; ends with on
 
 bench-overload: $(READY)  ## four times what a campaign may answer; ends with one JSON line
 	$(BIN)/python benchmarks/overload.py $(ARGS)
+
+bench-kills: $(READY)  ## each kind of replica is killed under load; ends with one JSON line
+	$(BIN)/python benchmarks/kills.py $(ARGS)
 
 bench-index: $(READY)  ## approximate against exact search, memory of a shard; ends with one JSON line
 	$(BIN)/python benchmarks/index.py $(ARGS)

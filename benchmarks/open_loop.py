@@ -7,7 +7,8 @@ nothing, or over a new one; where all `--connections` are busy it waits here, an
 from when it was due, so that a slow server is not spared what it causes. A connection that ends
 before its answer is counted as broken, and another one takes its place.
 
-Prints one JSON line: for each outcome how many, its latencies in ms, and its first and last second.
+Prints "begun", then one JSON line: for each outcome how many, its latencies in ms, its first and
+last second, and of failures in which second each was known.
 """
 
 import argparse
@@ -15,9 +16,10 @@ import asyncio
 import json
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,8 +56,13 @@ class _Connection(asyncio.Protocol):
             return
         body, self._received = bytes(self._received[end + 4 :]), bytearray()
         due_s, self._due_s = self._due_s, None
-        self._load.answered(_outcome(head.lower(), body), due_s)
-        self._load.is_free(self)
+        head = head.lower()
+        self._load.answered(_outcome(head, body), due_s)
+        if b"\r\nconnection: close" in head:
+            assert self._transport is not None
+            self._transport.close()
+        else:
+            self._load.is_free(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         if self._due_s is not None:
@@ -100,7 +107,10 @@ class _Load:
             self._free.pop().ask(request, due_s)
             return
         self._waiting.append((request, due_s))
-        if self._num_connections < self._most_connections:
+        self._connect_if_need_be()
+
+    def _connect_if_need_be(self) -> None:
+        if self._waiting and self._num_connections < self._most_connections:
             self._num_connections += 1
             task = asyncio.create_task(self._connect())
             self._connecting.add(task)
@@ -127,14 +137,15 @@ class _Load:
         self._num_connections -= 1
         if connection in self._free:
             self._free.remove(connection)
+        self._connect_if_need_be()
 
     def answered(self, outcome: str, due_s: float) -> None:
         now_s = time.perf_counter()
         self.num_answered += 1
         self._found.setdefault(outcome, []).append((due_s - self._began_s, now_s - due_s))
 
-    def report(self) -> dict[str, dict[str, float]]:
-        table = {}
+    def report(self) -> dict[str, dict[str, Any]]:
+        table: dict[str, dict[str, Any]] = {}
         for outcome, pairs in sorted(self._found.items()):
             due_s, latencies_s = np.array(pairs).T
             p50, p99 = np.percentile(latencies_s * 1000, [50, 99])
@@ -146,6 +157,9 @@ class _Load:
                 "first_s": round(float(due_s.min()), 2),
                 "last_s": round(float(due_s.max()), 2),
             }
+            if not outcome.startswith(("200", "429")):
+                told_s = Counter(int(each) for each in (due_s + latencies_s).tolist())
+                table[outcome]["by_second"] = dict(sorted(told_s.items()))
         return table
 
 
@@ -162,7 +176,7 @@ def _outcome(head: bytes, body: bytes) -> str:
     return f"{status} {name[1].decode()}" if name else f"{status} of no wire format"
 
 
-async def _measure(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+async def _measure(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     head = (
         f"POST {arguments.route} HTTP/1.1\r\nHost: {arguments.host}:{arguments.port}\r\n"
         f"Content-Type: application/json\r\nContent-Length: "
@@ -170,6 +184,7 @@ async def _measure(arguments: argparse.Namespace) -> dict[str, dict[str, float]]
     bodies = arguments.bodies.read_bytes().splitlines()
     requests = [head + b"%d\r\n\r\n" % len(body) + body for body in bodies]
     load = _Load(arguments.host, arguments.port, requests, arguments.connections)
+    print("begun", flush=True)
     await load.run(arguments.rate, arguments.seconds)
     return load.report()
 

@@ -94,13 +94,13 @@ def _deploy(config: ServingConfig, url: str) -> None:
     wait_for(f"{url}/readyz")
 
 
-def _send(url: str, bodies: Path, rate: float, seconds: int) -> dict[str, dict[str, float]]:
+def _send(url: str, bodies: Path, rate: float, seconds: int) -> dict[str, dict[str, Any]]:
     address = urlsplit(url)
     script = Path(__file__).with_name("open_loop.py")
     command = [sys.executable, str(script), str(address.hostname), str(address.port)]
     command += [RECOMMENDATIONS, str(bodies), f"--rate={rate}", f"--seconds={seconds}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found: dict[str, dict[str, float]] = json.loads(output.splitlines()[-1])
+    found: dict[str, dict[str, Any]] = json.loads(output.splitlines()[-1])
     for outcome, row in found.items():
         print(f"{rate:.0f}/s for {seconds} s: {outcome:14} {row}", flush=True)
     return found
