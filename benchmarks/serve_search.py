@@ -26,6 +26,7 @@ from raysys.index.shard import Shard, open_shard
 from raysys.release import Release
 from raysys.serving.exchange import SearchRequest, SearchResult
 from raysys.serving.ranking import search_request
+from raysys.serving.visitors import NO_KEYS
 
 APPLICATION = "raysys"
 _PATH = "/search"
@@ -53,6 +54,7 @@ class Work:
                 ks=[_K] * _BATCH,
                 by_cosine=[False] * _BATCH,
                 banned=np.sort(rng.integers(1, self.num_items + 1, (_BATCH, _NUM_SEEN))),
+                banned_keys=[NO_KEYS] * _BATCH,
             )
             for _ in range(_NUM_BATCHES)
         ]
@@ -143,7 +145,7 @@ async def _through_serve(work: Work) -> Searched:
     async def search(request: SearchRequest) -> TopK:
         calls = (handle.search.remote(request) for handle in handles)
         results: list[SearchResult] = await asyncio.gather(*calls)
-        return merge_top_k([TopK(each.item_nums, each.scores) for each in results], _K)
+        return merge_top_k([TopK(each.keys, each.scores) for each in results], _K)
 
     batches = work.batches()
     first = await search(batches[0])
