@@ -31,7 +31,7 @@ from serve_cluster import serving, wait_for
 from serve_processes import replicas
 from serve_requests import RECOMMENDATIONS, write_bodies
 
-from raysys.config import GruConfig, ServingConfig
+from raysys.config import CampaignsConfig, GruConfig, ServingConfig
 from raysys.release import Release
 
 VICTIMS = ("QueryEncoder", "IndexShard", "Gateway")
@@ -68,7 +68,6 @@ def _results(
     release: Release, arguments: argparse.Namespace, directory: Path
 ) -> list[dict[str, Any]]:
     config = ServingConfig(
-        release=str(release.path),
         database=f"sqlite:///{directory}/state.db",
         num_gateways=2,
     )
@@ -80,7 +79,9 @@ def _results(
 
         from raysys.api.build import build_application
 
-        serve.run(build_application(config, bench_asgi), name="raysys", route_prefix="/")
+        campaigns = CampaignsConfig.of_release(str(release.path))
+        application = build_application(config, campaigns, bench_asgi)
+        serve.run(application, name="raysys", route_prefix="/")
         for victim in arguments.victims.split(","):
             wait_for(f"{url}/readyz")
             kill_at_s = chance.uniform(0.3, 0.5) * arguments.seconds

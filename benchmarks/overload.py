@@ -28,7 +28,7 @@ from serve_cluster import serving, wait_for
 from serve_processes import memory_mib
 from serve_requests import RECOMMENDATIONS, run_wrk, write_bodies
 
-from raysys.config import ServingConfig
+from raysys.config import CampaignsConfig, ServingConfig
 from raysys.release import Release
 
 SHARE_OF_EMPTY, TIMES_TOO_MANY = 0.1, 4
@@ -53,15 +53,15 @@ def main() -> None:
 
 
 def _measured(release: Release, directory: Path, seconds: int) -> dict[str, Any]:
-    config = ServingConfig(release=str(release.path), database=f"sqlite:///{directory}/state.db")
+    config = ServingConfig(database=f"sqlite:///{directory}/state.db")
     bodies = write_bodies(release, directory)
     with serving(directory) as url:
-        _deploy(config, url)
+        _deploy(config, release, url)
         run_wrk(url, "/empty", bodies, connections=16, seconds=2)
         empty = run_wrk(url, "/empty", bodies, connections=64, seconds=10)["rps"]
         limit = round(SHARE_OF_EMPTY * empty, 1)
         print(f"The empty route answers {empty:.0f} requests/s; the campaign may {limit}.")
-        _deploy(config.model_copy(update={"max_requests_per_s": limit}), url)
+        _deploy(config.model_copy(update={"max_requests_per_s": limit}), release, url)
         _send(url, bodies, TIMES_TOO_MANY * limit, _WARM_UP_S)
         before = memory_mib(directory)
         found = _send(url, bodies, TIMES_TOO_MANY * limit, seconds)
@@ -85,12 +85,14 @@ def _measured(release: Release, directory: Path, seconds: int) -> dict[str, Any]
     }
 
 
-def _deploy(config: ServingConfig, url: str) -> None:
+def _deploy(config: ServingConfig, release: Release, url: str) -> None:
     from ray import serve
 
     from raysys.api.build import build_application
 
-    serve.run(build_application(config, bench_asgi), name="raysys", route_prefix="/")
+    campaigns = CampaignsConfig.of_release(str(release.path))
+    application = build_application(config, campaigns, bench_asgi)
+    serve.run(application, name="raysys", route_prefix="/")
     wait_for(f"{url}/readyz")
 
 

@@ -49,7 +49,7 @@ from serve_search import APPLICATION, search_against_loop, search_route
 from raysys.api.app import build_asgi
 from raysys.api.asgi import Headers, Receive, Response, Route, Scope, Send
 from raysys.api.wire import encode_answer, parse_recommendations
-from raysys.config import IndexConfig, ServingConfig
+from raysys.config import CampaignsConfig, IndexConfig, ServingConfig
 from raysys.errors import ReleaseNotFoundError
 from raysys.release import Release, open_release
 from raysys.serving.engine import Engine
@@ -183,7 +183,6 @@ def _release(arguments: argparse.Namespace, num_items: int | None, directory: Pa
 
 def _measured(release: Release, arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
     config = ServingConfig(
-        release=str(release.path.resolve()),
         database=f"sqlite:///{directory}/state.db",
         num_shards=arguments.shards,
         num_gateways=arguments.gateways,
@@ -195,9 +194,9 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
     kept, key = create_filter(release, config), create_key(config)
     with serving(directory) as url:
         requests = write_requests(release, directory, url, key)
-        deploy = _deploy(config, url, with_empty=not arguments.no_deploy_time)
+        deploy = _deploy(config, release, url, with_empty=not arguments.no_deploy_time)
         if "unrecorded" in cases:
-            _deploy_unrecorded(config, url)
+            _deploy_unrecorded(config, release, url)
         runs = _run_all(url, cases, requests, arguments, directory)
         _check_answer(url, requests["plain"])
         more: dict[str, Any] = {}
@@ -244,7 +243,9 @@ def _calibration_s() -> float:
     return time.process_time() - started
 
 
-def _deploy(config: ServingConfig, url: str, *, with_empty: bool) -> dict[str, float]:
+def _deploy(
+    config: ServingConfig, release: Release, url: str, *, with_empty: bool
+) -> dict[str, float]:
     """Deploy the application and return the seconds until it is ready, beside an empty one's."""
     from ray import serve
 
@@ -261,22 +262,34 @@ def _deploy(config: ServingConfig, url: str, *, with_empty: bool) -> dict[str, f
         seconds["deploy_empty_s"] = round(time.monotonic() - started, 2)
         serve.delete("empty")
     started = time.monotonic()
-    serve.run(build_application(config, bench_asgi), name=APPLICATION, route_prefix="/")
+    serve.run(
+        build_application(config, _campaigns(release), bench_asgi),
+        name=APPLICATION,
+        route_prefix="/",
+    )
     wait_for(f"{url}/readyz")
     seconds["deploy_s"] = round(time.monotonic() - started, 2)
     print(f"{num_replicas} replicas, seconds until ready: {seconds}")
     return seconds
 
 
-def _deploy_unrecorded(config: ServingConfig, url: str) -> None:
+def _deploy_unrecorded(config: ServingConfig, release: Release, url: str) -> None:
     from ray import serve
 
     from raysys.api.build import build_application
 
-    changed = {"record": False, "exploration_weight": 0.0, "campaign": "unrecorded"}
+    changed = {"record": False, "exploration_weight": 0.0, "application": "unrecorded"}
     bare = config.model_copy(update=changed)
-    serve.run(build_application(bare, bench_asgi), name="unrecorded", route_prefix="/unrecorded")
+    serve.run(
+        build_application(bare, _campaigns(release), bench_asgi),
+        name="unrecorded",
+        route_prefix="/unrecorded",
+    )
     wait_for(f"{url}/unrecorded/readyz")
+
+
+def _campaigns(release: Release) -> CampaignsConfig:
+    return CampaignsConfig.of_release(str(release.path.resolve()))
 
 
 def _run_all(

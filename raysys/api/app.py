@@ -8,7 +8,7 @@ import msgspec
 
 from raysys.api.arns import campaign_name, check_dataset, filter_name
 from raysys.api.asgi import Application, Header, Headers, Response, Route, error_response
-from raysys.api.authentication import Authenticator
+from raysys.api.authentication import ONLY_CAMPAIGN, Authenticator
 from raysys.api.exploration_headers import parse_exploration
 from raysys.api.openapi import openapi_document
 from raysys.api.shapes import (
@@ -28,10 +28,10 @@ from raysys.api.wire import (
 )
 from raysys.config import ServingConfig
 from raysys.errors import (
+    AccessDeniedError,
     InvalidInputError,
     RaysysError,
     RequestError,
-    ResourceNotFoundError,
     UnavailableError,
 )
 from raysys.serving.key_ring import KeyRing
@@ -60,7 +60,7 @@ def build_asgi(
         [*_Operations(engine, config).routes(), *extra_routes],
         max_body_bytes=config.max_body_bytes,
         body_timeout_s=config.body_timeout_s,
-        guard=None if keys is None else Authenticator(keys, config.campaign),
+        guard=None if keys is None else Authenticator(keys),
         on_error=engine.refused,
     )
 
@@ -68,7 +68,6 @@ def build_asgi(
 class _Operations:
     def __init__(self, engine: Recommender, config: ServingConfig) -> None:
         self._engine = engine
-        self._campaign = config.campaign
         self._tracking_id = config.tracking_id
         self._dataset_group = config.dataset_group
         self._told_strangers, self._ask_again_at_s = _NOT_READY, 0.0
@@ -88,8 +87,6 @@ class _Operations:
 
     async def get_recommendations(self, body: bytes, headers: Headers) -> Response:
         request = parse_recommendations(body)
-        if request.campaign_arn is not None:
-            self._check_campaign(request.campaign_arn)
         num_results = request.num_results or DEFAULT_NUM_RESULTS
         weight, seed = parse_exploration(headers)
         query = Query(
@@ -102,18 +99,19 @@ class _Operations:
             **_filter_of(request),
             metadata_columns=_columns_of(request),
             promotion=_promotion_of(request),
+            campaign=_campaign_of(request.campaign_arn),
         )
         return self._response(await self._engine.recommend(query), encode_answer)
 
     async def get_personalized_ranking(self, body: bytes, _: Headers) -> Response:
         request = parse_ranking(body)
-        self._check_campaign(request.campaign_arn)
         query = RankQuery(
             request.user_id,
             request.input_list,
             request.context or {},
             **_filter_of(request),
             metadata_columns=_columns_of(request),
+            campaign=_campaign_of(request.campaign_arn),
         )
         return self._response(await self._engine.rank(query), encode_ranking)
 
@@ -159,15 +157,13 @@ class _Operations:
             self._ask_again_at_s = now_s + _STRANGERS_WAIT_S
             try:
                 served = await self._engine.ready()
-                self._told_strangers = self._ready({"release": served["release"]})
+                self._told_strangers = self._ready({"campaigns": _without_numbers(served)})
             except RaysysError:
                 self._told_strangers = _NOT_READY
         return self._told_strangers
 
-    def _ready(self, served: Mapping[str, str | int]) -> Response:
-        return Response(
-            msgspec.json.encode({"status": "ready", "campaign": self._campaign, **served})
-        )
+    def _ready(self, served: Mapping[str, Any]) -> Response:
+        return Response(msgspec.json.encode({"status": "ready", **served}))
 
     async def openapi(self, _body: bytes, _: Headers) -> Response:
         return Response(self._document)
@@ -175,15 +171,31 @@ class _Operations:
     def _response(self, answer: Answer, encode: Callable[[Answer], bytes]) -> Response:
         began = time.perf_counter()
         response = Response(encode(answer), _headers(answer))
-        self._engine.serialised(time.perf_counter() - began)
+        self._engine.serialised(answer, time.perf_counter() - began)
         return response
 
-    def _check_campaign(self, campaign: str) -> None:
-        name = campaign_name(campaign)
-        if name != self._campaign:
-            raise ResourceNotFoundError(
-                f"There is no campaign {name!r} here; this server has {self._campaign!r}."
-            )
+
+def _campaign_of(campaign_arn: str | None) -> str | None:
+    """Return the campaign that is asked, None where the request leaves that open.
+
+    Raises:
+        AccessDeniedError: the key that was shown is good for another one alone.
+    """
+    only = ONLY_CAMPAIGN.get()
+    name = only if campaign_arn is None else campaign_name(campaign_arn)
+    if only is not None and name != only:
+        raise AccessDeniedError(
+            f"The key is for the campaign {only!r} alone, and the request asks {name!r}."
+        )
+    return name
+
+
+def _without_numbers(served: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which releases the campaigns answer from, and nothing of what those hold."""
+    return {
+        name: {"version": campaign["version"], "releases": dict.fromkeys(campaign["releases"], {})}
+        for name, campaign in served["campaigns"].items()
+    }
 
 
 def _columns_of(request: RecommendationsRequest | RankingRequest) -> Sequence[str]:

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from raysys.api.asgi import Route, Scope
 from raysys.api.signature import (
@@ -38,6 +39,9 @@ SERVICE = "personalize"
 
 _OLDEST_S, _FARTHEST_AHEAD_S = 15 * 60, 5 * 60
 _MUST_BE_SIGNED = (b"x-amz-", b"x-raysys-")  # what changes the meaning of a request
+ONLY_CAMPAIGN: ContextVar[str | None] = ContextVar("only_campaign", default=None)
+"""The only campaign that the key of the request that is being answered is good for; None: every."""
+
 _MOST_SIGNING_KEYS = 64  # of one key: days and regions
 _LONGEST_HEADER = 4096  # SDKs send some 250 bytes; what is read of a header is kept for a while
 
@@ -51,15 +55,11 @@ class Authenticator:
     """Lets those requests pass that a key of the ring vouches for.
 
     Args:
-        campaign: that of this server; keys that are bound to another one are refused.
         clock: seconds since 1970 UTC.
     """
 
-    def __init__(
-        self, ring: KeyRing, campaign: str, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, ring: KeyRing, clock: Callable[[], float] = time.time) -> None:
         self._ring = ring
-        self._campaign = campaign
         self._clock = clock
 
     @property
@@ -163,16 +163,12 @@ class Authenticator:
             raise ExpiredKeyError("The security token included in the request is expired.")
 
     def _check_may(self, key: ActiveKey, route: Route) -> None:
-        if key.campaign is not None and key.campaign != self._campaign:
-            raise AccessDeniedError(
-                f"Key {key.key_id} is for the campaign {key.campaign!r} alone, and this server has "
-                f"{self._campaign!r}."
-            )
         if route.needs not in key.scopes and "admin" not in key.scopes:
             raise AccessDeniedError(
                 f"Key {key.key_id} is not authorized to {route.method} {route.path}: that takes "
                 f"the scope {route.needs!r}, and it has {', '.join(sorted(key.scopes))}."
             )
+        ONLY_CAMPAIGN.set(key.campaign)
 
 
 def _nothing_more(_: bytes) -> None:

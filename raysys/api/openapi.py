@@ -194,7 +194,14 @@ def _put_users(max_body_bytes: int) -> dict[str, Any]:
 def _health(summary: str, operation_id: str, *, ready: bool) -> dict[str, Any]:
     properties: dict[str, Any] = {"status": {"const": "ready" if ready else "ok"}}
     if ready:
-        properties |= {"release": {"type": "string"}, "campaign": {"type": "string"}}
+        properties["campaigns"] = {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"version": {"type": "integer"}, "releases": {"type": "object"}},
+                "required": ["version", "releases"],
+            },
+        }
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     return {
         "operationId": operation_id,

@@ -103,6 +103,16 @@ COMMANDS = {
         "answer over HTTP from a release, on a Ray of its own",
         declarations.declare_serve,
     ),
+    "rollback": Command(
+        "raysys.commands.rollback",
+        "let a campaign answer from what it answered from before",
+        declarations.declare_rollback,
+    ),
+    "campaign": Command(
+        "raysys.commands.campaign",
+        "say what campaigns answer from, and what became of each deployment",
+        declarations.declare_campaign,
+    ),
     "filter": Command(
         "raysys.commands.filter",
         "create, list and delete the filters that requests may name",

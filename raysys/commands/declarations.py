@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from raysys.config import DEFAULT_DATASET_GROUP
+from raysys.config import DEFAULT_APPLICATION, DEFAULT_CAMPAIGN, DEFAULT_DATASET_GROUP
 from raysys.recipes import RECIPES, USER_PERSONALIZATION
 
 _CACHE = "of downloads (default: %(default)s)"
@@ -354,7 +354,27 @@ def _must_be_of_group(parser: argparse.ArgumentParser) -> None:
 
 
 def declare_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--release", type=Path, metavar="PATH", help=_A_RELEASE)
+    parser.add_argument(
+        "--release",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help=f"{_A_RELEASE}; of several, each has a share of the users",
+    )
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        help="of the releases, in their order: 9 1 gives nine of ten users to the first "
+        "(default: all alike)",
+    )
+    parser.add_argument(
+        "--campaign",
+        default=DEFAULT_CAMPAIGN,
+        metavar="NAME",
+        help="that is to answer from them (default: %(default)s)",
+    )
     parser.add_argument("--database", help="a SQLAlchemy URL (default: sqlite:///raysys.db)")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings of serving")
     parser.add_argument(
@@ -378,6 +398,27 @@ def declare_serve(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dataset-group", metavar="NAME", help="that of the release (default: default)"
+    )
+
+
+def declare_rollback(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--campaign", default=DEFAULT_CAMPAIGN, metavar="NAME", help="default: %(default)s"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where Serve listens: %(default)s")
+    parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
+
+
+def declare_campaign(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = _action_on_database(
+        actions, "list", "say what each campaign answers from, and did before", "their own"
+    )
+    listing.add_argument(
+        "--application",
+        default=DEFAULT_APPLICATION,
+        metavar="NAME",
+        help="that of the settings of serving (default: %(default)s)",
     )
 
 

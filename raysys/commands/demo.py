@@ -20,7 +20,7 @@ from raysys.commands.released_model import ReleasedModel
 from raysys.commands.serve import stay_up
 from raysys.commands.showcase import show_a_list_that_moves, show_how_to_go_on
 from raysys.commands.train import train_and_report
-from raysys.config import PipelineConfig, ServingConfig
+from raysys.config import CampaignsConfig, PipelineConfig, ServingConfig
 from raysys.errors import ConfigError, SourceError
 from raysys.logs.movielens import LogFiles, fetch_movielens_100k
 from raysys.logs.simulator import Simulator
@@ -91,15 +91,14 @@ def _serve_and_ask(
     console: Console,
 ) -> dict[str, Any]:
     console.step("Deploy on Ray Serve")
-    serving = ServingConfig(
-        release=str(release.path.resolve()), database=_fresh_database(arguments.workdir)
-    )
+    serving = ServingConfig(database=_fresh_database(arguments.workdir))
+    campaigns = CampaignsConfig.of_release(str(release.path.resolve()))
     deployer = Deployer(cluster, host="127.0.0.1", port=arguments.port)
     num_replicas = serving.num_gateways + serving.num_encoders + serving.num_shards
     empty_s = deployer.deploy(
         empty_application_config(num_replicas, serving.cpus_per_shard), ready_path="/empty"
     )
-    ready_s = deployer.deploy(application_config(serving), ready_path="/readyz")
+    ready_s = deployer.deploy(application_config(serving, campaigns), ready_path="/readyz")
     console.say(
         f"  ready {ready_s:.1f} s after `serve deploy`; an empty application with as many replicas "
         f"({num_replicas}): {empty_s:.1f} s"

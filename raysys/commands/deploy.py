@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -11,10 +10,11 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
-from raysys.commands.deployment import Deployer, application_config
-from raysys.commands.serving_settings import serving_config
+from raysys.commands.deployment import Deployer, application_config, campaigns_of
+from raysys.commands.rollout import Rollout, campaign_table
+from raysys.commands.serving_settings import campaigns_config, releases_of, serving_config
+from raysys.config import CampaignsConfig, ServingConfig, parse_config
 from raysys.errors import ConfigError
-from raysys.release import open_release
 from raysys.serving.listen import check_listen_address
 from raysys.serving.nodes import check_database
 
@@ -22,7 +22,11 @@ _FAST_SETTINGS = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Deploy and wait until ready; other Serve applications of the cluster stay as they are."""
+    """Deploy and wait until ready; other Serve applications of the cluster stay as they are.
+
+    Where raysys is deployed already, its other campaigns stay as they are too, and so do settings
+    of which nothing is said.
+    """
     config = serving_config(arguments)
     check_listen_address(arguments.host, config.authentication)
     if existing_cluster() is None:
@@ -32,29 +36,56 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             "job submit --working-dir . -- python jobs/deploy.py ...`. To serve on this machine "
             "without a cluster there is `raysys serve`."
         )
-    release = open_release(Path(config.release))
-    release.check_dataset_group(config.dataset_group)
-    # The release itself and not the directory that it is the newest of: Serve replaces nothing
-    # where the same arguments are deployed again.
-    config = config.model_copy(update={"release": str(release.path)})
-    shown = {"release": release.name, "dataset_group": release.dataset_group}
+    campaigns = campaigns_config(arguments, config)
+    releases = releases_of(campaigns)
+    shown = {"release": ", ".join(releases), "dataset_group": config.dataset_group}
     with ray_cluster(console, metadata={"command": "deploy", **shown}) as cluster:
+        deployer = Deployer(cluster, host=arguments.host, port=arguments.port)
+        application = deployer.deployed()
+        if application is not None:
+            config = serving_config(arguments, deployed=application["args"])
+            campaigns_config(arguments, config)  # of its dataset group, too
+            _tell_of_restart(application["args"], config, console)
+            others = campaigns_of(application).campaigns
+        else:
+            others = {}
         check_database(config.database)
         _warn_of_slow_settings(console)
-        deployer = Deployer(cluster, host=arguments.host, port=arguments.port)
-        seconds = deployer.deploy(
-            application_config(config),
-            ready_path="/readyz",
-            expect={"release": release.name},
-            keep_others=True,
-        )
+        everything = CampaignsConfig(campaigns={**others, **campaigns.campaigns})
+        with campaign_table(config) as table:
+            seconds = deployer.deploy(
+                application_config(config, everything),
+                ready_path="/readyz",
+                expect=Rollout(table, campaigns).is_served,
+                keep_others=True,
+            )
         job_page.add({"url": deployer.url, "deploy_seconds": seconds})
         console.say(
-            f"  [bold]{deployer.url}[/bold] on the head node answers from release {release.name}, "
-            f"ready after {seconds:.1f} s; OpenAPI: {deployer.url}/openapi.json",
+            f"  [bold]{deployer.url}[/bold] on the head node answers from release "
+            f"{', '.join(releases)}, ready after {seconds:.1f} s; OpenAPI: "
+            f"{deployer.url}/openapi.json",
             markup=True,
         )
-    return {"url": deployer.url, "release": release.name, "deploy_seconds": round(seconds, 3)}
+    return {
+        "url": deployer.url,
+        "campaigns": sorted(campaigns.campaigns),
+        "releases": releases,
+        "deploy_seconds": round(seconds, 3),
+    }
+
+
+def _tell_of_restart(deployed: dict[str, Any], config: ServingConfig, console: Console) -> None:
+    before, now = parse_config(deployed, ServingConfig, source="what is deployed"), config
+    changed = [
+        name for name in ServingConfig.model_fields if getattr(before, name) != getattr(now, name)
+    ]
+    if changed:
+        console.say(
+            f"{', '.join(changed)} {'is' if len(changed) == 1 else 'are'} other than what is "
+            f"deployed, so Serve starts every part anew: expect a gap. A release alone is switched "
+            f"without one.",
+            style="yellow",
+        )
 
 
 def _warn_of_slow_settings(console: Console) -> None:

@@ -11,21 +11,36 @@ from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
 from raysys.commands.api_client import ApiClient, Reply
 from raysys.commands.cluster import Cluster
-from raysys.config import ServingConfig
+from raysys.config import CampaignsConfig, ServingConfig, parse_config
 from raysys.errors import ServingError
 from raysys.serving.nodes import HEAD_RESOURCE
 
+APPLICATION = "raysys"
 _POLL_S = 0.05
 
 
-def application_config(config: ServingConfig) -> dict[str, Any]:
-    """Return the entry of a Serve config file's `applications` for one campaign."""
+def application_config(config: ServingConfig, campaigns: CampaignsConfig) -> dict[str, Any]:
+    """Return the entry of a Serve config file's `applications` that answers from some releases."""
     return {
-        "name": "raysys",
+        "name": APPLICATION,
         "route_prefix": "/",
         "import_path": "raysys.api.build:build_app",
         "args": config.model_dump(mode="json"),
+        "deployments": [
+            {"name": "Campaigns", "user_config": campaigns.model_dump(mode="json")},
+        ],
     }
+
+
+def campaigns_of(application: Mapping[str, Any]) -> CampaignsConfig:
+    """Return what an entry of `applications` says of campaigns; none where it says nothing."""
+    given = [
+        deployment["user_config"]
+        for deployment in application.get("deployments", [])
+        if deployment["name"] == "Campaigns" and deployment.get("user_config")
+    ]
+    source = "user_config of the deployment Campaigns"
+    return parse_config(given[0] if given else {"campaigns": {}}, CampaignsConfig, source=source)
 
 
 def empty_application_config(num_replicas: int, cpus_per_replica: float) -> dict[str, Any]:
@@ -59,7 +74,7 @@ class Deployer:
         application: dict[str, Any],
         *,
         ready_path: str,
-        expect: Mapping[str, Any] | None = None,
+        expect: Callable[[Any], bool] = lambda body: True,
         keep_others: bool = False,
         timeout_s: float = 180.0,
     ) -> float:
@@ -68,8 +83,9 @@ class Deployer:
         Args:
             application: an entry of `applications`; it replaces the one of the same name.
             ready_path: answered with 200 once the application is ready.
-            expect: members that the answer's JSON then has: while one release replaces another,
-                the old one still answers.
+            expect: asked of the JSON of each such answer until it is satisfied: while one release
+                replaces another, the old one still answers. It is asked None while there is none,
+                and may raise, to give up.
             keep_others: leave other applications as they are; else they are removed.
 
         Raises:
@@ -86,7 +102,7 @@ class Deployer:
                     "applications": [*others, application],
                 }
             )
-        while not self._is_ready(name, ready_path, expect or {}):
+        while not self._is_ready(name, ready_path, expect):
             if time.monotonic() - started > timeout_s:
                 raise ServingError(
                     f"Application {name} was not ready after {timeout_s:.0f} s: "
@@ -94,6 +110,13 @@ class Deployer:
                 )
             time.sleep(_POLL_S)
         return time.monotonic() - started
+
+    def deployed(self) -> dict[str, Any] | None:
+        """Return the entry of `applications` by which raysys is deployed now, None if it is not."""
+        with _explained(self._dashboard_url):
+            details = self._client.get_serve_details()["applications"].get(APPLICATION, {})
+        found: dict[str, Any] | None = details.get("deployed_app_config")
+        return found
 
     def _others(self, name: str) -> list[dict[str, Any]]:
         """Return the configs of the other applications, unless Serve listens elsewhere."""
@@ -110,18 +133,16 @@ class Deployer:
         configs = [entry["deployed_app_config"] for other, entry in applications if other != name]
         return [config for config in configs if config]  # without: not deployed by a config
 
-    def _is_ready(self, name: str, path: str, expect: Mapping[str, Any]) -> bool:
+    def _is_ready(self, name: str, path: str, expect: Callable[[Any], bool]) -> bool:
         status = self._status(name)
         if status.get("status") == "DEPLOY_FAILED":
             raise ServingError(f"Application {name} failed to start: {status.get('message')}")
-        if status.get("status") != "RUNNING":
-            return False
-        try:
-            reply = self._get(path)
-        except ServingError:
-            return False  # nothing listens yet
-        body = reply.body if isinstance(reply.body, dict) else {}
-        return reply.status == 200 and expect.items() <= body.items()
+        reply = None
+        if status.get("status") == "RUNNING":
+            with contextlib.suppress(ServingError):  # nothing listens yet
+                reply = self._get(path)
+        is_ready = reply is not None and reply.status == 200
+        return expect(reply.body if reply is not None and is_ready else None) and is_ready
 
     def _status(self, name: str) -> dict[str, Any]:
         with _explained(self._dashboard_url):

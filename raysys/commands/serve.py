@@ -3,17 +3,16 @@
 import argparse
 import contextlib
 import signal
-from pathlib import Path
 from typing import Any
 
 from raysys.commands.cluster import Cluster, ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
 from raysys.commands.deployment import Deployer, application_config
-from raysys.commands.serving_settings import serving_config
+from raysys.commands.rollout import Rollout, campaign_table
+from raysys.commands.serving_settings import campaigns_config, releases_of, serving_config
 from raysys.config import ServingConfig
 from raysys.errors import ConfigError
-from raysys.release import open_release
 from raysys.serving.key_ring import open_key_ring
 from raysys.serving.listen import check_listen_address
 from raysys.state.store import StateStore
@@ -29,20 +28,25 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"{address}. Deploy to that one with `raysys deploy` and the same arguments, or unset "
             f"RAY_ADDRESS."
         )
-    release = open_release(Path(config.release))
-    release.check_dataset_group(config.dataset_group)
+    campaigns = campaigns_config(arguments, config)
     _check_keys(config, arguments.host)
-    shown = {"command": "serve", "release": release.name}
+    releases = releases_of(campaigns)
+    shown = {"command": "serve", "release": ", ".join(releases)}
     with ray_cluster(console, metadata=shown, serving_port=arguments.port) as cluster:
         deployer = Deployer(cluster, host=arguments.host, port=arguments.port)
-        seconds = deployer.deploy(application_config(config), ready_path="/readyz")
+        with campaign_table(config) as table:
+            seconds = deployer.deploy(
+                application_config(config, campaigns),
+                ready_path="/readyz",
+                expect=Rollout(table, campaigns).is_served,
+            )
         console.say(
-            f"  [bold]{deployer.url}[/bold] answers from release {release.name}, "
+            f"  [bold]{deployer.url}[/bold] answers from release {', '.join(releases)}, "
             f"ready after {seconds:.1f} s; OpenAPI: {deployer.url}/openapi.json",
             markup=True,
         )
         stay_up(cluster, console)
-    return {"url": deployer.url, "release": release.name, "deploy_seconds": round(seconds, 3)}
+    return {"url": deployer.url, "releases": releases, "deploy_seconds": round(seconds, 3)}
 
 
 def _check_keys(config: ServingConfig, host: str) -> None:

@@ -1,12 +1,22 @@
 """The settings of serving, from a config file and the arguments that `deploy` and `serve` share."""
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from raysys import storage
 from raysys.commands.submission import check_output
-from raysys.config import ServingConfig, load_yaml, parse_config
+from raysys.config import (
+    CampaignConfig,
+    CampaignsConfig,
+    ServingConfig,
+    VariantConfig,
+    load_yaml,
+    parse_config,
+)
 from raysys.errors import ConfigError
+from raysys.release import Release, open_release
 
 _ARGUMENTS = {
     "database": "database",
@@ -18,31 +28,100 @@ _ARGUMENTS = {
 """Settings, each with the argument that overrides what the config file says."""
 
 
-def serving_config(arguments: argparse.Namespace) -> ServingConfig:
-    """Return the settings, with paths that mean the same in every process of this machine.
+def serving_config(
+    arguments: argparse.Namespace, deployed: dict[str, Any] | None = None
+) -> ServingConfig:
+    """Return the settings, with a database that means the same in every process of this machine.
+
+    Args:
+        deployed: settings that hold where neither the file nor an argument says anything, and there
+            is no file.
 
     Raises:
-        ConfigError: no release is named, a setting is wrong, or, in a submitted job, a path would
-            not outlive it.
+        ConfigError: nothing says what to answer from, a setting is wrong, or, in a submitted job, a
+            path would not outlive it.
     """
     given = {name: getattr(arguments, argument) for name, argument in _ARGUMENTS.items()}
-    if arguments.release is not None:
-        given["release"] = str(arguments.release)
-    written = {} if arguments.config is None else load_yaml(arguments.config)
+    written = _written(arguments)
+    if arguments.config is None and deployed is not None:
+        written = deployed
     if isinstance(written, dict):
-        written = written | {name: value for name, value in given.items() if value is not None}
-        if "release" not in written:
+        if not arguments.release and not _written_campaigns(arguments):
             raise ConfigError(
-                f"raysys {arguments.command} needs --release PATH, or --config with a `release` "
-                f"in it."
+                f"raysys {arguments.command} needs --release PATH, or --config with `campaigns` in "
+                f"it."
             )
-    source = arguments.config or f"the arguments of raysys {arguments.command}"
-    config = parse_config(written, ServingConfig, source=str(source))
-    check_output(Path(config.release), "--release")
+        written = {name: value for name, value in written.items() if name != "campaigns"}
+        written |= {name: value for name, value in given.items() if value is not None}
+    config = parse_config(written, ServingConfig, source=_source(arguments))
     check_output(config.database, "--database")
-    return config.model_copy(
-        update={
-            "release": str(Path(config.release).resolve()),
-            "database": storage.absolute_database(config.database),
-        }
+    for path in arguments.release or ():
+        check_output(path, "--release")
+    return config.model_copy(update={"database": storage.absolute_database(config.database)})
+
+
+def campaigns_config(arguments: argparse.Namespace, config: ServingConfig) -> CampaignsConfig:
+    """Return what the campaigns are to answer from, by releases and not by directories of them.
+
+    They are those of the config file's `campaigns`, and the one that the arguments tell of.
+
+    Raises:
+        ConfigError: a setting is wrong.
+        ReleaseError: a release cannot be used, or belongs to another dataset group.
+    """
+    given = {"campaigns": _written_campaigns(arguments)}
+    found = parse_config(given, CampaignsConfig, source=_source(arguments)).campaigns
+    if arguments.release:
+        found = {**found, arguments.campaign: _told(arguments)}
+    now = datetime.now(UTC).isoformat()
+    return CampaignsConfig(
+        campaigns={name: _resolved(each, config, now) for name, each in found.items()}
     )
+
+
+def releases_of(campaigns: CampaignsConfig) -> list[str]:
+    """Return the names of all releases that campaigns answer from."""
+    paths = [each.release for named in campaigns.campaigns.values() for each in named.variants]
+    return [Path(path).name for path in dict.fromkeys(paths)]
+
+
+def _told(arguments: argparse.Namespace) -> CampaignConfig:
+    shares = arguments.shares or [1.0] * len(arguments.release)
+    if len(shares) != len(arguments.release):
+        raise ConfigError(
+            f"--shares has {len(shares)} numbers for {len(arguments.release)} releases. Give one "
+            f"for each release."
+        )
+    variants = [
+        {"release": str(path), "share": share}
+        for path, share in zip(arguments.release, shares, strict=True)
+    ]
+    return parse_config({"variants": variants}, CampaignConfig, source=_source(arguments))
+
+
+def _resolved(campaign: CampaignConfig, config: ServingConfig, now: str) -> CampaignConfig:
+    variants = []
+    for variant in campaign.variants:
+        release = _opened(variant.release, config)
+        variants.append(VariantConfig(release=str(release.path), share=variant.share))
+    changed = {"variants": variants, "deployed_at": campaign.deployed_at or now}
+    return campaign.model_copy(update=changed)
+
+
+def _opened(path: str, config: ServingConfig) -> Release:
+    release = open_release(Path(path).resolve())
+    release.check_dataset_group(config.dataset_group)
+    return release
+
+
+def _written(arguments: argparse.Namespace) -> Any:
+    return {} if arguments.config is None else load_yaml(arguments.config)
+
+
+def _written_campaigns(arguments: argparse.Namespace) -> Any:
+    written = _written(arguments)
+    return written.get("campaigns", {}) if isinstance(written, dict) else {}
+
+
+def _source(arguments: argparse.Namespace) -> str:
+    return str(arguments.config or f"the arguments of raysys {arguments.command}")

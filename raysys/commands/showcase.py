@@ -11,7 +11,7 @@ from raysys.commands.api_client import ApiClient, Reply
 from raysys.commands.console import Console
 from raysys.commands.released_model import ReleasedModel
 from raysys.commands.taste import Catalogue, Taste
-from raysys.config import ServingConfig
+from raysys.config import DEFAULT_CAMPAIGN, ServingConfig
 from raysys.errors import ServingError
 
 _LENGTH = 10
@@ -90,7 +90,7 @@ aws = dict(endpoint_url="{url}", region_name="us-east-1",
            aws_access_key_id="any", aws_secret_access_key="any")
 runtime = boto3.client("personalize-runtime", **aws)
 events = boto3.client("personalize-events", **aws)
-ask = dict(campaignArn="arn:aws:personalize:us-east-1:000000000000:campaign/{serving.campaign}",
+ask = dict(campaignArn="arn:aws:personalize:us-east-1:000000000000:campaign/{DEFAULT_CAMPAIGN}",
            userId="{user_id}", numResults=5)
 print(runtime.get_recommendations(**ask)["itemList"])
 events.put_events(trackingId="{serving.tracking_id}", userId="{user_id}", sessionId="s1",

@@ -4,7 +4,14 @@ A `PipelineConfig` is everything that leads from a dataset to a release; the res
 in the release. `ServingConfig` is everything that leads from a release to an answer.
 """
 
-from raysys.config.base import DEFAULT_DATASET_GROUP, Config, ResourceName, check_dataset_group_name
+from raysys.config.base import (
+    DEFAULT_APPLICATION,
+    DEFAULT_CAMPAIGN,
+    DEFAULT_DATASET_GROUP,
+    Config,
+    ResourceName,
+    check_dataset_group_name,
+)
 from raysys.config.feedback import EventType, FeedbackConfig
 from raysys.config.models import (
     CountedConfig,
@@ -24,7 +31,13 @@ from raysys.config.models import (
 )
 from raysys.config.pipeline import EvaluationConfig, IndexConfig, PipelineConfig
 from raysys.config.reading import load_config, load_yaml, parse_config
-from raysys.config.serving import Authentication, ServingConfig
+from raysys.config.serving import (
+    Authentication,
+    CampaignConfig,
+    CampaignsConfig,
+    ServingConfig,
+    VariantConfig,
+)
 from raysys.config.splits import (
     DrawnSplit,
     LeaveLastOut,
@@ -38,8 +51,12 @@ from raysys.config.training import TrainingConfig
 
 __all__ = [
     "Authentication",
+    "CampaignConfig",
+    "CampaignsConfig",
     "Config",
     "CountedConfig",
+    "DEFAULT_APPLICATION",
+    "DEFAULT_CAMPAIGN",
     "DEFAULT_DATASET_GROUP",
     "DrawnSplit",
     "EnsembleConfig",
@@ -67,6 +84,7 @@ __all__ = [
     "TrendingConfig",
     "TwoTowerConfig",
     "UserSplit",
+    "VariantConfig",
     "check_dataset_group_name",
     "load_config",
     "load_yaml",

@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from raysys.errors import ConfigError
 
 DEFAULT_DATASET_GROUP = "default"
+DEFAULT_APPLICATION = "default"
+DEFAULT_CAMPAIGN = "default"
 ResourceName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")]
 
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"

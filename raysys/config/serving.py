@@ -2,9 +2,17 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from raysys.config.base import DEFAULT_DATASET_GROUP, Config, LabelSelector, NumGpus, ResourceName
+from raysys.config.base import (
+    DEFAULT_APPLICATION,
+    DEFAULT_CAMPAIGN,
+    DEFAULT_DATASET_GROUP,
+    Config,
+    LabelSelector,
+    NumGpus,
+    ResourceName,
+)
 
 Authentication = Literal["auto", "required", "off"]
 
@@ -14,16 +22,71 @@ def _as_yaml_means(value: Any) -> Any:
     return "off" if value is False else value
 
 
-class ServingConfig(Config):
-    """The arguments of `raysys.api.app:build_app`, one Serve application."""
+class VariantConfig(Config):
+    """One of the releases that a campaign answers from."""
 
     release: str
-    """Path of one release, or of the directory that holds releases: then the newest is served."""
+    """Path of one release, or of the directory that holds releases: then the newest of now."""
+    share: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """How many of the users get their answers from it, against the shares of the others."""
+
+
+class CampaignConfig(Config):
+    """What one campaign answers from. It may change while it is served.
+
+    `release: PATH` is short for one variant with that release.
+    """
+
+    variants: list[VariantConfig] = Field(min_length=1, max_length=20)
+    """A user gets the answers of one of them: by a hash of their id, so always of the same."""
+    exploration_weight: float | None = Field(None, ge=0, le=1)
+    """Chance of each place of a list to explore a fresh item; None: that of the server."""
+    deployed_at: str = Field("", max_length=64)
+    """Who deploys the same once more says so by another text here: what is the same in every member
+    as what was deployed last changes nothing, not even after a roll-back or a failure."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_release(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "release" in given and "variants" not in given:
+            others = {name: value for name, value in given.items() if name != "release"}
+            return {**others, "variants": [{"release": given["release"]}]}
+        return given
+
+    @field_validator("variants")
+    @classmethod
+    def _each_once(cls, variants: list[VariantConfig]) -> list[VariantConfig]:
+        if len({variant.release for variant in variants}) < len(variants):
+            raise ValueError("each release may be named once; give it a larger share instead")
+        return variants
+
+
+class CampaignsConfig(Config):
+    """The campaigns of one Serve application: `user_config` of its deployment `Campaigns`."""
+
+    campaigns: dict[ResourceName, CampaignConfig]
+
+    @classmethod
+    def of_release(cls, path: str) -> Self:
+        """Return one campaign, the default one, that answers from one release."""
+        campaign = CampaignConfig(variants=[VariantConfig(release=path)])
+        return cls(campaigns={DEFAULT_CAMPAIGN: campaign})
+
+
+class ServingConfig(Config):
+    """The arguments of `raysys.api.build:build_app`, one Serve application.
+
+    What it answers from is not among them (`CampaignsConfig`): Serve restarts every part where an
+    argument changes.
+    """
+
     database: str = "sqlite:///raysys.db"
     """A SQLAlchemy URL; the events and the users' state live there."""
     dataset_group: ResourceName = DEFAULT_DATASET_GROUP
-    """That of the release; a release of another one is refused."""
-    campaign: ResourceName = "default"
+    """That of the releases; a release of another one is refused."""
+    application: ResourceName = DEFAULT_APPLICATION
+    """Applications with one database and one dataset group, on one cluster or on several, have
+    names of their own: what each answers from is stored under it."""
     tracking_id: str = Field("default", min_length=1, max_length=256)
     """What clients send as `trackingId` with their events."""
     authentication: Annotated[Authentication, BeforeValidator(_as_yaml_means)] = "auto"
@@ -37,9 +100,9 @@ class ServingConfig(Config):
     max_batch_size: int = Field(64, ge=1, le=1024)
     """Requests that travel together through encoder and shards."""
     max_queued_requests: int = Field(512, ge=1)
-    """Requests waiting in one gateway; those beyond are refused with 429."""
+    """Requests of one campaign waiting in one gateway; those beyond are refused with 429."""
     max_requests_per_s: float | None = Field(None, gt=0)
-    """Of the campaign's requests for lists and rankings: each gateway lets its share through, a
+    """Of one campaign's requests for lists and rankings: each gateway lets its share through, a
     second's worth at once, and refuses those beyond with 429. None: as many as come."""
     deadline_s: float = Field(5.0, gt=0)
     """From a request's arrival at the gateway. Parts that would take longer are gone without, and a
@@ -61,6 +124,9 @@ class ServingConfig(Config):
     max_body_bytes: int = Field(1 << 20, ge=1024)
     body_timeout_s: float = Field(10.0, gt=0)
     """From the head of a request to the end of its body; one that takes longer gets 408."""
+    max_loading_s: float = Field(600, gt=0)
+    """What all parts may take together to load what a campaign is to answer from next. If they take
+    longer, it goes on with what it has."""
     cpus_per_gateway: float = Field(0.1, ge=0)
     cpus_per_encoder: float = Field(0.1, ge=0)
     cpus_per_shard: float = Field(0.1, ge=0)

@@ -1,10 +1,12 @@
 """The parts on Ray Serve: gateway, query encoder, index shards. The rest of the room knows no Ray.
 
+    Campaigns        knows what is to be answered from, and leads the others there; `director`
     Gateway          HTTP ingress; owns each request; `engine`
     QueryEncoder     histories -> query vectors; the only process here that imports torch
     IndexShard-<s>   the partitions p with p mod num_shards = s
 
-Every part verifies and loads its own files of the release, in a thread, before it reports ready.
+Every part verifies and loads its own files of each release that a campaign needs, in a thread and
+beside those that it has (`release_keeper`). So nothing is started anew for another release.
 What only one part needs is imported where that part starts, so that the others start sooner.
 """
 
@@ -13,29 +15,31 @@ import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from ray import serve
 
-from raysys.config import ServingConfig
-from raysys.errors import ReleaseMismatchError
-from raysys.release import Release, open_release
+from raysys.config import CampaignsConfig, ServingConfig, parse_config
+from raysys.release import Release
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.listen import check_listen_address
 from raysys.serving.log_lines import start_logging
 from raysys.serving.nodes import (
+    HEAD_RESOURCE,
     check_database,
     gateway_hosts,
     listen_for_proxy_of_head,
     listen_on_node_address,
+    running_replicas,
 )
+from raysys.serving.part_names import ENCODER, GATEWAY, shard_part
 
 if TYPE_CHECKING:
     from raysys.serving.engine import Engine
     from raysys.serving.key_ring import KeyRing
+    from raysys.state.store import StateStore
 
 # Serve answers 503 in plain text beyond this; the gateway answers 429 in the wire format long
 # before. Requests for events and for health come on top of the queue for recommendations.
@@ -46,75 +50,125 @@ _OBJECTS_PER_GARBAGE_COLLECTION = 10_000
 _HEALTH_CHECK_PERIOD_S = 2  # Serve's 10 s is how long a killed shard would stay unnoticed
 
 AsgiBuilder = Callable[["Engine", ServingConfig, "KeyRing | None"], Any]
+HeldT = TypeVar("HeldT")
 ResultT = TypeVar("ResultT")
+
+
+class Campaigns:
+    """Says what the application answers from: its `user_config`, a `CampaignsConfig`.
+
+    There is one replica. Without it everything goes on as it is, and nothing changes.
+    """
+
+    async def __init__(self, config: ServingConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        from raysys.serving.director import Director
+        from raysys.serving.follower import Follower
+
+        start_logging(part="campaigns")
+        listen_on_node_address()
+        await asyncio.to_thread(check_database, config.database)
+        self._config = config
+        self._store = await asyncio.to_thread(_open_store, config)
+        self._table = self._store.campaigns(config.application)
+        application = serve.get_replica_context().app_name
+        parts = _parts(config)
+        director = Director(
+            self._table,
+            lambda: running_replicas(application, parts),
+            parts.values(),
+            max_loading_s=config.max_loading_s,
+        )
+        self._follower = Follower("raysys-director", "The campaigns", director.step)
+        self._follower.start()
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Take over what the campaigns are to answer from; Serve calls it."""
+        from raysys.serving.director import wish_of
+
+        source = "user_config of the deployment Campaigns"
+        wanted = parse_config(user_config, CampaignsConfig, source=source)
+
+        def write() -> None:
+            wishes = {
+                name: wish_of(asked, self._config) for name, asked in wanted.campaigns.items()
+            }
+            self._table.want(wishes)
+
+        await asyncio.to_thread(write)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_follower"):
+            self._follower.close()
+            self._store.close()
 
 
 class QueryEncoder:
     """One replica of the query encoder."""
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, config: ServingConfig, release_path: str
-    ) -> None:
+    async def __init__(self, config: ServingConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         from raysys.serving.encoder import ReleaseEncoder  # imports torch, so only here
         from raysys.serving.metrics import PartMetrics
 
-        start_logging(campaign=config.campaign, part="encoder")
+        start_logging(part=ENCODER)
         listen_on_node_address()
-        self._worker = _Worker(release_path)
         wants_gpu = config.gpus_per_encoder > 0
-        self._encoder = await self._worker.run(ReleaseEncoder.load, self._worker.release, wants_gpu)
-        self._metrics = PartMetrics(config.campaign, "encoder")
+        self._worker = _Worker(config, lambda release: ReleaseEncoder.load(release, wants_gpu))
+        self._metrics = PartMetrics(ENCODER)
+        await self._worker.start()
 
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
-        self._worker.check(request.release)
+        encoder = self._worker.held(request.release)
         with self._metrics.work():
-            return await self._worker.run(self._encoder.encode, request)
+            return await self._worker.run(encoder.encode, request)
 
     async def check(self, release: str) -> None:
-        self._worker.check(release)
+        self._worker.held(release)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_worker"):
+            self._worker.close()
 
 
 class IndexShard:
     """One replica of one index shard."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, config: ServingConfig, release_path: str, shard: int
+        self, config: ServingConfig, shard: int
     ) -> None:
         from raysys.serving.metrics import PartMetrics
         from raysys.serving.shard import ReleaseShard  # imports FAISS, which a gateway needs not
 
-        part = f"shard-{shard}"
-        start_logging(campaign=config.campaign, part=part)
+        part = shard_part(shard)
+        start_logging(part=part)
         listen_on_node_address()
-        await asyncio.to_thread(check_database, config.database)
-        self._worker = _Worker(release_path)
-        release = self._worker.release
-        self._metrics = PartMetrics(config.campaign, part)
-        self._shard = await self._worker.run(
-            ReleaseShard.load, config, release, shard, self._metrics.fresh_items
-        )
+        self._metrics = PartMetrics(part)
+
+        def load(release: Release) -> ReleaseShard:
+            on_fresh_items = partial(self._metrics.fresh_items, release.name)
+            return ReleaseShard.load(config, release, shard, on_fresh_items)
+
+        self._worker = _Worker(config, load, drop=ReleaseShard.close)
+        await self._worker.start()
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        self._worker.check(request.release)
+        shard = self._worker.held(request.release)
         with self._metrics.work():
-            return await self._worker.run(self._shard.search, request)
+            return await self._worker.run(shard.search, request)
 
     async def vectors_of(
         self, release: str, keys: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        self._worker.check(release)
-        return await self._worker.run(self._shard.vectors_of, keys)
+        return await self._worker.run(self._worker.held(release).vectors_of, keys)
 
     async def fresh_status(self, release: str) -> FreshStatus:
-        self._worker.check(release)
-        return self._shard.fresh_status(serve.get_replica_context().replica_id.unique_id)
+        return self._worker.held(release).fresh_status(_replica_name())
 
     async def check(self, release: str) -> None:
-        self._worker.check(release)
+        self._worker.held(release)
 
     def __del__(self) -> None:
-        if hasattr(self, "_shard"):
-            self._shard.close()
+        if hasattr(self, "_worker"):
+            self._worker.close()
 
 
 class Gateway:
@@ -123,55 +177,48 @@ class Gateway:
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
         config: ServingConfig,
-        release_path: str,
         build_asgi: AsgiBuilder,
+        _campaigns: Any,  # bound, so that Serve starts it
         encoder: Any,
         *shards: Any,
     ) -> None:
-        from raysys.dataset.feedback import weights_of_interactions
-        from raysys.serving.engine import Engine  # imports SQLAlchemy, which no other part needs
+        from raysys.serving.engine import Engine  # imports SQLAlchemy and more
+        from raysys.serving.gateway_releases import GatewayReleases
         from raysys.serving.key_ring import open_key_ring
         from raysys.serving.metrics import GatewayMetrics
-        from raysys.serving.release_parts import ReleaseParts
-        from raysys.state.store import StateStore
 
         gc.set_threshold(_OBJECTS_PER_GARBAGE_COLLECTION)
-        start_logging(campaign=config.campaign, part="gateway")
+        start_logging(part=GATEWAY)
         listen_on_node_address()
         listen_for_proxy_of_head()
         hosts = await asyncio.to_thread(gateway_hosts)
         for host in hosts:
             check_listen_address(host, config.authentication)
         await asyncio.to_thread(check_database, config.database)
-        release = await asyncio.to_thread(open_release, Path(release_path))
-        parts = await asyncio.to_thread(ReleaseParts.load, release)
-        store = await asyncio.to_thread(
-            StateStore,
-            config.database,
-            config.dataset_group,
-            max(config.max_seen_items, parts.history_length),
-            weigh=partial(weights_of_interactions, config=parts.feedback),
-        )
-        metrics = GatewayMetrics(config.campaign, release.name)
+        store = await asyncio.to_thread(_open_store, config)
+        metrics = GatewayMetrics()
         self._in_service = asyncio.create_task(metrics.stay_in_service())
-        self._engine = Engine(
-            config,
-            parts,
+        self._engine = Engine(config, store, observer=metrics)
+        self._releases = GatewayReleases(
+            self._engine,
             store,
             _Remote(encoder),
             [_Remote(shard) for shard in shards],
-            observer=metrics,
+            replica=_replica_name(),
+            open_store=partial(_open_store, config),
         )
-        await asyncio.to_thread(self._engine.follow)
         self._keys = await asyncio.to_thread(
             open_key_ring, store.keys, config.authentication, hosts
         )
+        await self._releases.start()
         self._app = build_asgi(self._engine, config, self._keys)
 
     def __serve_build_asgi_app__(self) -> Any:
         return self._app
 
     async def __del__(self) -> None:
+        if hasattr(self, "_releases"):
+            await self._releases.close()
         if hasattr(self, "_keys") and self._keys is not None:
             await asyncio.to_thread(self._keys.close)
         if hasattr(self, "_engine"):
@@ -180,26 +227,33 @@ class Gateway:
 
 
 def application(
-    config: ServingConfig, release: Release, build_asgi: AsgiBuilder
+    config: ServingConfig, campaigns: CampaignsConfig | None, build_asgi: AsgiBuilder
 ) -> serve.Application:
-    """Return the Serve application of one campaign. Starts nothing.
+    """Return the Serve application. Starts nothing.
 
     Args:
+        campaigns: what it answers from in the beginning; None where the Serve config that it is
+            deployed with says so, in `user_config` of the deployment Campaigns.
         build_asgi: makes the ASGI application around each gateway's engine, with the keys to ask
             for; picklable.
     """
-    path = str(release.path.resolve())
+    # On the head node, where relative paths of releases mean what the operator means.
+    director = _deployment(
+        Campaigns, "Campaigns", 1, {"num_cpus": 0, "resources": {HEAD_RESOURCE: 0.001}}
+    )
+    if campaigns is not None:
+        director = director.options(user_config=campaigns.model_dump(mode="json"))
     encoder = _deployment(
         QueryEncoder,
         "QueryEncoder",
         config.num_encoders,
         {"num_cpus": config.cpus_per_encoder, "num_gpus": config.gpus_per_encoder},
-    ).bind(config, path)
+    ).bind(config)
     shard_place = {"num_cpus": config.cpus_per_shard, "num_gpus": config.gpus_per_shard}
     shards = [
         _deployment(
             IndexShard, f"IndexShard-{shard}", config.num_replicas_per_shard, shard_place
-        ).bind(config, path, shard)
+        ).bind(config, shard)
         for shard in range(config.num_shards)
     ]
     gateway = _deployment(
@@ -208,27 +262,56 @@ def application(
         config.num_gateways,
         {"num_cpus": config.cpus_per_gateway, "label_selector": config.gateway_nodes},
     )
-    bound: serve.Application = gateway.bind(config, path, build_asgi, encoder, *shards)
+    bound: serve.Application = gateway.bind(
+        config, build_asgi, director.bind(config), encoder, *shards
+    )
     return bound
 
 
-class _Worker:
-    """A release, and the one thread that works on it, so that the event loop stays free."""
+def _parts(config: ServingConfig) -> dict[str, str]:
+    """Return what each deployment is called as a part."""
+    shards = {f"IndexShard-{shard}": shard_part(shard) for shard in range(config.num_shards)}
+    return {"Gateway": GATEWAY, "QueryEncoder": ENCODER, **shards}
 
-    def __init__(self, release_path: str) -> None:
-        self.release = open_release(Path(release_path))
+
+def _replica_name() -> str:
+    name: str = serve.get_replica_context().replica_id.unique_id
+    return name
+
+
+def _open_store(config: ServingConfig) -> "StateStore":
+    from raysys.state.store import StateStore  # imports SQLAlchemy
+
+    return StateStore(config.database, config.dataset_group, config.max_seen_items)
+
+
+class _Worker(Generic[HeldT]):
+    """The releases of one replica, and the one thread that works on them, so that the event loop
+    stays free."""
+
+    def __init__(
+        self,
+        config: ServingConfig,
+        load: Callable[[Release], HeldT],
+        drop: Callable[[HeldT], None] = lambda _: None,
+    ) -> None:
+        from raysys.serving.release_keeper import ReleaseKeeper
+
+        check_database(config.database)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="raysys-work")
+        self._keeper = ReleaseKeeper(
+            _replica_name(), partial(_open_store, config), config.application, load, drop=drop
+        )
+        self.held = self._keeper.get
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._keeper.start)
 
     async def run(self, work: Callable[..., ResultT], *arguments: Any) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
-    def check(self, release: str) -> None:
-        """Raise ReleaseMismatchError unless this replica serves `release`."""
-        if release != self.release.name:
-            raise ReleaseMismatchError(
-                f"This replica serves release {self.release.name}, but was asked for {release}. "
-                f"No answer may mix two releases; while one is rolled out, ask again."
-            )
+    def close(self) -> None:
+        self._keeper.close()
 
 
 class _Remote:

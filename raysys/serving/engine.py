@@ -6,63 +6,84 @@ Plain asyncio; whatever blocks (SQL) runs in threads.
 """
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-from raysys.config import ServingConfig
-from raysys.errors import UnavailableError
-from raysys.serving.asked import Asked
-from raysys.serving.batcher import Batcher
-from raysys.serving.exchange import Encoder, IndexShard
+from raysys.config import DEFAULT_CAMPAIGN, ServingConfig
+from raysys.errors import InvalidInputError, ResourceNotFoundError, UnavailableError
 from raysys.serving.intake import Intake
-from raysys.serving.list_maker import ListMaker
 from raysys.serving.messages import Answer, Query, RankQuery
-from raysys.serving.observer import NoObserver, Observer, Trace, report_of
+from raysys.serving.observer import NoObserver, Observer
 from raysys.serving.pace import Pace
-from raysys.serving.parts import Parts
-from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.served import Campaign, Lane, ServedRelease
+from raysys.serving.state_reads import StateReads
+from raysys.state.campaigns import CampaignVersion
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Item
 from raysys.state.slate_recorder import SlateRecorder
-from raysys.state.slates import Slate
 from raysys.state.store import StateStore
 from raysys.state.users import User
 
-_MAX_BATCHES_IN_FLIGHT = 4
-
-AskedT = TypeVar("AskedT")
-
 
 class Engine:
-    """One gateway's way from requests to answers, for one release. See `messages.Recommender`."""
+    """One gateway's way from requests to answers. See `messages.Recommender`.
+
+    It answers from what it was last told to (`serve`), and from nothing in the beginning.
+    """
 
     def __init__(
-        self,
-        config: ServingConfig,
-        release: ReleaseParts,
-        store: StateStore,
-        encoder: Encoder,
-        shards: Sequence[IndexShard],
-        observer: Observer | None = None,
+        self, config: ServingConfig, store: StateStore, observer: Observer | None = None
     ) -> None:
         self.config = config
-        self._release = release
-        self._parts = Parts(release.name, release.num_partitions, store, encoder, shards)
-        self._lists = ListMaker(config, release, self._parts)
+        self.state = StateReads(store)
         self._observer = observer or NoObserver()
         self._committer = GroupCommitter(store, on_commit=self._observer.events)
         self._intake = Intake(store)
         self._recorder = SlateRecorder(store, on_outcome=self._observer.slates)
-        limit = config.max_requests_per_s
-        self._pace = Pace(None if limit is None else limit / config.num_gateways)
-        self._queries: Batcher[Asked, Answer] = self._batcher(self._lists.make)
-        self._rankings: Batcher[tuple[Asked, RankQuery], Answer] = self._batcher(self._lists.rerank)
-        self._num_refused = 0
-        """Of all that were refused, those that the observer was told of."""
-        self._serialise_s = 0.0
-        """What answers took to become bytes, of which the observer was not told yet."""
+        self._campaigns: Mapping[str, Campaign] = {}
+        self._waiting: Mapping[str, str] = {}
+        self._paces: dict[str, Pace] = {}
+        """Of each campaign, whatever it answers from."""
+
+    def serve(
+        self,
+        versions: Iterable[CampaignVersion],
+        find: Callable[[str], ServedRelease | None],
+        waiting: Mapping[str, str],
+    ) -> None:
+        """Answer from some versions of campaigns from now on, and from no other. Requests that wait
+        already are answered from what was served when they came.
+
+        Args:
+            find: what is held of a release, by its name: of each that the versions name there is
+                something.
+            waiting: why other campaigns cannot be served yet.
+        """
+
+        def lane_of(version: CampaignVersion, release: str) -> Lane:
+            name, weight = version.campaign, version.plan.exploration_weight
+            served, before = find(release), self._campaigns.get(name)
+            assert served is not None
+            if before is not None and before.version.plan.exploration_weight == weight:
+                lane = before.lane_named(release)
+                if lane is not None and lane.served is served:
+                    return lane  # its queue goes on
+            observer = self._observer.of_campaign(name)
+            return Lane(
+                name, self.config, served, weight, self._pace_of(name), self._recorder, observer
+            )
+
+        self._campaigns = {
+            version.campaign: Campaign.of_version(version, lane_of) for version in versions
+        }
+        self._waiting = waiting
+        self._observer.in_service(
+            {
+                name: [variant.release for variant in campaign.version.plan.variants]
+                for name, campaign in self._campaigns.items()
+            }
+        )
 
     async def recommend(self, query: Query) -> Answer:
         """Return an answer; parts that are away make it a degraded one, not an error.
@@ -70,26 +91,25 @@ class Engine:
         Raises:
             TooManyRequestsError: more come than may, too many wait already, or this one waited too
                 long.
-            ResourceNotFoundError, InvalidInputError, UnavailableError: see `ListMaker.checked`.
+            ResourceNotFoundError, InvalidInputError, UnavailableError: there is no such campaign,
+                or it is not served yet; and see `ListMaker.checked`.
         """
-        self._pace.take(time.monotonic())
-        return await self._queries.submit(await self._lists.checked(query))
+        who = query.item_id or "" if query.user_id is None else query.user_id
+        return await self._campaign(query.campaign).lane_for(who).recommend(query)
 
     async def rank(self, query: RankQuery) -> Answer:
         """Return the items of a list, best first; parts that are away make a degraded answer.
 
         Raises: what `recommend` raises.
         """
-        self._pace.take(time.monotonic())
-        return await self._rankings.submit(await self._lists.checked_list(query))
+        return await self._campaign(query.campaign).lane_for(query.user_id).rank(query)
 
-    def follow(self) -> None:
-        """Catch up with what was put and hidden, then follow it, in a thread. Blocks meanwhile."""
-        self._lists.put.start()
-
-    def serialised(self, seconds: float) -> None:
+    def serialised(self, answer: Answer, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""
-        self._serialise_s += seconds
+        campaign = self._campaigns.get(answer.campaign)
+        lane = campaign and campaign.lane_named(answer.release)
+        if lane:
+            lane.serialised(seconds)
 
     def refused(self, code: str) -> None:
         """Is told that a request was answered with an error."""
@@ -107,67 +127,75 @@ class Engine:
         """Return when the users are committed; the next answer of every gateway knows them."""
         await self._intake.put_users(users)
 
-    async def ready(self) -> Mapping[str, str | int]:
-        """Return what is served; UnavailableError, naming every part that does not answer."""
-        missing = await self._parts.missing()
+    async def ready(self) -> Mapping[str, Any]:
+        """Return what is served.
+
+        Raises:
+            UnavailableError: a campaign is not served yet, or a part does not answer: it names
+                every one, and why.
+        """
+        campaigns = self._campaigns
+        missing = [f"campaign {name}: {why}" for name, why in self._waiting.items()]
+        if not campaigns and not missing:
+            missing = ["there is no campaign"]
+        lanes = {lane.served: lane for each in campaigns.values() for lane in each.lanes}
+        for served in lanes:
+            missing += await served.parts.missing()
         if missing:
-            raise UnavailableError(f"Not ready to serve: {'; '.join(missing)}.")
-        fresh = await self._parts.fresh_statuses()
+            raise UnavailableError(f"Not ready to serve: {'; '.join(dict.fromkeys(missing))}.")
+        statuses = {served: await served.parts.fresh_statuses() for served in lanes}
+        known = [status.delta_version for each in statuses.values() for status in each]
         return {
-            "release": self._release.name,
-            "shards": self._parts.num_shards,
-            "items": len(self._release.items),
-            "users": len(self._release.histories),
-            "fresh_items": sum(status.num_items for status in fresh),
-            "delta_version": min((status.delta_version for status in fresh), default=0),
+            "campaigns": {
+                name: {
+                    "version": campaign.version.version,
+                    "releases": {
+                        variant.release: {
+                            "share": variant.share,
+                            "items": len(lane.served.release.items),
+                            "users": len(lane.served.release.histories),
+                            "fresh_items": sum(each.num_items for each in statuses[lane.served]),
+                        }
+                        for variant, lane in zip(
+                            campaign.version.plan.variants, campaign.lanes, strict=True
+                        )
+                    },
+                }
+                for name, campaign in campaigns.items()
+            },
+            "shards": self.config.num_shards,
+            "delta_version": min(known, default=0),
         }
 
     async def close(self) -> None:
-        """Commit what waits, then let go of everything."""
+        """Commit what waits, then let go of everything but the releases."""
         await self._committer.close()
         await self._intake.close()
-        await asyncio.to_thread(self._lists.put.close)
         await asyncio.to_thread(self._recorder.close)
-        await self._parts.close()
+        await self.state.close()
 
-    def _batcher(
-        self,
-        make: Callable[[list[AskedT], Trace], Awaitable[tuple[list[Answer], list[Slate]]]],
-    ) -> Batcher[AskedT, Answer]:
-        """Return what lets queries travel together, traced, and their slates be remembered."""
-
-        async def answer(batch: list[AskedT]) -> list[Answer]:
-            trace = Trace()
-            try:
-                answers, slates = await make(batch, trace)
-                if self.config.record:
-                    self._recorder.record(slates)
-                return answers
-            finally:
-                self._observer.work(trace)
-
-        return Batcher(
-            answer,
-            max_batch_size=self.config.max_batch_size,
-            max_in_flight=_MAX_BATCHES_IN_FLIGHT,
-            max_queued=self.config.max_queued_requests,
-            deadline_s=self.config.deadline_s,
-            on_batch=self._report,
+    def _campaign(self, name: str | None) -> Campaign:
+        campaigns = self._campaigns
+        if name is None:
+            if len(campaigns) == 1 and not self._waiting:
+                return next(iter(campaigns.values()))
+            name = DEFAULT_CAMPAIGN
+            if campaigns and name not in campaigns and name not in self._waiting:
+                raise InvalidInputError(
+                    f"There are several campaigns here ({', '.join(sorted(campaigns))}), so the "
+                    f"request needs a campaignArn."
+                )
+        found = campaigns.get(name)
+        if found is not None:
+            return found
+        if name in self._waiting or not campaigns:
+            why = self._waiting.get(name, "nothing is deployed")
+            raise UnavailableError(f"Campaign {name!r} is not served yet: {why}.")
+        raise ResourceNotFoundError(
+            f"There is no campaign {name!r} here; this server has {', '.join(sorted(campaigns))}."
         )
 
-    def _report(
-        self, answers: Sequence[Answer] | None, size: int, queued_s: float, seconds: float
-    ) -> None:
-        counters = (self._pace, self._queries, self._rankings)
-        num_refused = sum(each.num_refused for each in counters) - self._num_refused
-        self._num_refused += num_refused
-        serialise_s, self._serialise_s = self._serialise_s, 0.0
-        report = report_of(
-            answers,
-            size=size,
-            latency_s=seconds,
-            queued_s=queued_s,
-            serialise_s=serialise_s,
-            num_refused=num_refused,
-        )
-        self._observer.batch(report)
+    def _pace_of(self, campaign: str) -> Pace:
+        limit = self.config.max_requests_per_s
+        share = None if limit is None else limit / self.config.num_gateways
+        return self._paces.setdefault(campaign, Pace(share))

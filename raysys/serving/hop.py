@@ -98,3 +98,11 @@ class Hop:
                 return
         finally:
             self._probing = None
+
+
+async def answer_or_none(hop: Hop, ask: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
+    """Return what a part answers, None when it is away."""
+    try:
+        return await hop.call(ask)
+    except PartAwayError:
+        return None

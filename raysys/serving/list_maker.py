@@ -54,8 +54,8 @@ class ListMaker:
         )
         self._context_codes = ContextCodes(release.context)
         self._item_vectors = ItemVectors(parts)
-        self.put = PutFollower(release.items, parts.changed_items)
-        self._filters = GatewayFilters(release, parts.filters, lambda: self.put.items)
+        self.put = PutFollower(release.items, parts.state.changed_items)
+        self._filters = GatewayFilters(release, parts.state.filters, lambda: self.put.items)
 
     async def checked(self, query: Query) -> Asked:
         """Return what can travel in a batch, since nothing of it can fail there.
@@ -124,7 +124,7 @@ class ListMaker:
             return
         user_ids = [asked.query.user_id or "" for asked in batch]
         with trace.stage("read"):
-            states = await self._parts.user_states(user_ids)
+            states = await self._parts.state.user_states(user_ids)
             # Without the database, what the release knows is better than no answer.
             visitors = self._visitors.look_up(user_ids, states or {}, is_current=states is not None)
         codes = [self._context_codes.of(asked.query.context) for asked in batch]

@@ -51,7 +51,7 @@ def start_logging(**known: str) -> None:
     Ray keeps that in the log file of the process. Called again, it replaces what it did before.
 
     Args:
-        known: members of every line, such as the campaign and the part.
+        known: members of every line, such as the part.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(known))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from raysys.state.events import Event
 from raysys.state.items import Item
@@ -46,6 +46,7 @@ class Query:
         filter_name: of the filter that items have to pass; None: they have to pass none.
         filter_values: of its parameters.
         metadata_columns: what the answer is to say of each item, see `ItemMetadata`.
+        campaign: that is asked; None: the only one that there is, or the one named "default".
         promotion: for which some places of the list are kept; the filter is that of the others.
         seed: of the draws, 0 to 2**63 - 1: asked again with the same one, nothing having changed,
             the same list comes back. None for one by chance.
@@ -61,6 +62,7 @@ class Query:
     filter_values: Mapping[str, str] = field(default_factory=dict)
     metadata_columns: Sequence[str] = ()
     promotion: Promotion | None = None
+    campaign: str | None = None
 
 
 @dataclass(slots=True)
@@ -69,7 +71,7 @@ class RankQuery:
 
     Args:
         item_ids: 1 to 500; of equal ones the first counts.
-        context, filter_name, filter_values, metadata_columns: as in a `Query`.
+        context, filter_name, filter_values, metadata_columns, campaign: as in a `Query`.
     """
 
     user_id: str
@@ -78,6 +80,7 @@ class RankQuery:
     filter_name: str | None = None
     filter_values: Mapping[str, str] = field(default_factory=dict)
     metadata_columns: Sequence[str] = ()
+    campaign: str | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +92,7 @@ class Answer:
             drawn instead of ranked, and for the whole list where its source has no scores.
         recommendation_id: at most 40 characters, since events send it back and may not send more.
         release: name of the release that chose the items.
+        campaign: whose release that is.
         reason: why the source is not the one that was asked for, such as "unknown-user".
         degraded: a part was away, so the list may lack items that it would otherwise hold.
         item_reasons: one per item, "Exploration" where its place explored, "Promoted item" where it
@@ -112,6 +116,7 @@ class Answer:
     promotion_names: list[str | None] | None = None
     seed: int | None = None
     delta_version: int | None = None
+    campaign: str = ""
 
 
 class Recommender(Protocol):
@@ -126,7 +131,7 @@ class Recommender(Protocol):
     async def rank(self, query: RankQuery) -> Answer:
         """Return a list's items that its filter lets through, those without a score at its end."""
 
-    def serialised(self, seconds: float) -> None:
+    def serialised(self, answer: Answer, seconds: float) -> None:
         """Is told how long it took to put an answer into bytes."""
 
     def refused(self, code: str) -> None:
@@ -141,5 +146,6 @@ class Recommender(Protocol):
     async def put_users(self, users: Sequence[User]) -> None:
         """Return when the users are committed, and known to the next answer."""
 
-    async def ready(self) -> Mapping[str, str | int]:
-        """Return what is served (`release` at least); ServingError or RequestError if none is."""
+    async def ready(self) -> Mapping[str, Any]:
+        """Return what is served, of which strangers are told `campaigns` (each with its version and
+        its releases) and no more; ServingError or RequestError if something is not."""

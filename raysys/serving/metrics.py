@@ -6,7 +6,7 @@ name starts with `ray_`, and a counter's ends with `_total`.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ray.util.metrics import Counter, Gauge, Histogram
@@ -19,87 +19,113 @@ _BATCH_SIZES = [1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024]
 
 
 class GatewayMetrics:
-    """One gateway's `Observer`; each metric carries the name of its campaign."""
+    """One gateway's `Observer`."""
 
-    def __init__(self, campaign: str, release: str) -> None:
-        def counter(name: str, what: str, *tags: str) -> Counter:
-            made = Counter(name, what, ("campaign", *tags))
-            made.set_default_tags(of_campaign)
-            return made
+    def __init__(self) -> None:
+        self._campaigns = _CampaignCounters()
+        self._errors = Counter(
+            "raysys_errors", "Requests of any kind that were answered with an error.", ("code",)
+        )
+        self._events = Counter("raysys_events", "Events that were committed.")
+        self._slates = Counter(
+            "raysys_slates",
+            "Lists as they were shown. Outcome: recorded, or dropped while the database was away.",
+            ("outcome",),
+        )
+        self._in_service = Gauge(
+            "raysys_release_in_service",
+            "1 for each release that a gateway answers from.",
+            ("campaign", "release"),
+        )
+        self._releases: Mapping[str, Sequence[str]] = {}
 
-        def histogram(name: str, what: str, borders: list[float], *tags: str) -> Histogram:
-            made = Histogram(name, what, borders, ("campaign", *tags))
-            made.set_default_tags(of_campaign)
-            return made
+    async def stay_in_service(self) -> None:
+        """Say once a second what is served, for ever: Ray forgets a gauge that is not set again."""
+        while True:
+            for campaign, releases in self._releases.items():
+                for release in releases:
+                    self._in_service.set(1, {"campaign": campaign, "release": release})
+            await asyncio.sleep(1)
 
-        of_campaign = {"campaign": campaign}
-        self._requests = counter(
+    def of_campaign(self, campaign: str) -> "CampaignMetrics":
+        return CampaignMetrics(campaign, self._campaigns)
+
+    def in_service(self, releases: Mapping[str, Sequence[str]]) -> None:
+        for campaign, before in self._releases.items():
+            for release in set(before) - set(releases.get(campaign, ())):
+                self._in_service.set(0, {"campaign": campaign, "release": release})
+        self._releases = releases
+
+    def error(self, code: str) -> None:
+        self._errors.inc(1, {"code": code})
+
+    def events(self, num_events: int) -> None:
+        self._events.inc(num_events)
+
+    def slates(self, outcome: Outcome, num_slates: int) -> None:
+        self._slates.inc(num_slates, {"outcome": outcome})
+
+
+class _CampaignCounters:
+    """The metrics that carry the name of a campaign. A process has each of them once."""
+
+    def __init__(self) -> None:
+        self.requests = _counter(
             "raysys_requests",
             "Requests for recommendations. Outcome: answered, failed, or refused (429).",
             "source",
             "outcome",
         )
-        self._errors = counter(
-            "raysys_errors", "Requests of any kind that were answered with an error.", "code"
-        )
-        self._degraded = counter(
+        self.degraded = _counter(
             "raysys_degraded", "Of the answered requests, those of which a part was away."
         )
-        self._latency_ms = histogram(
+        self.latency_ms = _histogram(
             "raysys_latency_ms",
             "Once per micro-batch: of its slowest request, from arrival to answer.",
             _LATENCIES_MS,
         )
-        self._stage_ms = histogram(
+        self.stage_ms = _histogram(
             "raysys_stage_ms",
             "Once per micro-batch: what each stage of its way took.",
             _LATENCIES_MS,
             "stage",
         )
-        self._batch_size = histogram(
+        self.batch_size = _histogram(
             "raysys_batch_size", "Requests of a micro-batch.", _BATCH_SIZES
         )
-        self._queries = counter(
+        self.queries = _counter(
             "raysys_queries",
             "Queries of known users. Outcome: encoded, or cached from an earlier request.",
             "outcome",
         )
-        self._shown = counter("raysys_shown", "Positions of all lists.")
-        self._explored = counter("raysys_explored", "Positions of all lists that explored.")
-        self._events = counter("raysys_events", "Events that were committed.")
-        self._slates = counter(
-            "raysys_slates",
-            "Lists as they were shown. Outcome: recorded, or dropped while the database was away.",
-            "outcome",
-        )
-        self._in_service = Gauge(
-            "raysys_release_in_service",
-            "1 for the release that a gateway answers from.",
-            ("campaign", "release"),
-        )
-        self._release = {**of_campaign, "release": release}
+        self.shown = _counter("raysys_shown", "Positions of all lists.")
+        self.explored = _counter("raysys_explored", "Positions of all lists that explored.")
 
-    async def stay_in_service(self) -> None:
-        """Say once a second what is served, for ever: Ray forgets a gauge that is not set again."""
-        while True:
-            self._in_service.set(1, self._release)
-            await asyncio.sleep(1)
+
+class CampaignMetrics:
+    """One campaign's `CampaignObserver` in one gateway."""
+
+    def __init__(self, campaign: str, counters: _CampaignCounters) -> None:
+        self._counters = counters
+        self._tags = {"campaign": campaign}
+        self._stages: dict[Stage, dict[str, str]] = {}
 
     def batch(self, report: BatchReport) -> None:
+        to, tags = self._counters, self._tags
         for source, count in report.by_source.items():
-            self._requests.inc(count, {"source": source, "outcome": "answered"})
+            to.requests.inc(count, {**tags, "source": source, "outcome": "answered"})
         for outcome, count in (("failed", report.num_failed), ("refused", report.num_refused)):
             if count:
-                self._requests.inc(count, {"source": "none", "outcome": outcome})
+                to.requests.inc(count, {**tags, "source": "none", "outcome": outcome})
         for counter, count in (
-            (self._degraded, report.num_degraded),
-            (self._shown, report.num_shown),
-            (self._explored, report.num_explored),
+            (to.degraded, report.num_degraded),
+            (to.shown, report.num_shown),
+            (to.explored, report.num_explored),
         ):
             if count:
-                counter.inc(count)
-        self._latency_ms.observe(1_000 * report.latency_s)
-        self._batch_size.observe(report.size)
+                counter.inc(count, tags)
+        to.latency_ms.observe(1_000 * report.latency_s, tags)
+        to.batch_size.observe(report.size, tags)
         self._stage("queue", report.queued_s)
         if report.serialise_s:
             self._stage("serialise", report.serialise_s)
@@ -109,19 +135,19 @@ class GatewayMetrics:
             self._stage(stage, seconds)
         for outcome, count in (("encoded", trace.num_encoded), ("cached", trace.num_cached)):
             if count:
-                self._queries.inc(count, {"outcome": outcome})
-
-    def error(self, code: str) -> None:
-        self._errors.inc(1, {"code": code})
+                self._counters.queries.inc(count, {**self._tags, "outcome": outcome})
 
     def _stage(self, stage: Stage, seconds: float) -> None:
-        self._stage_ms.observe(1_000 * seconds, {"stage": stage})
+        tags = self._stages.setdefault(stage, {**self._tags, "stage": stage})
+        self._counters.stage_ms.observe(1_000 * seconds, tags)
 
-    def events(self, num_events: int) -> None:
-        self._events.inc(num_events)
 
-    def slates(self, outcome: Outcome, num_slates: int) -> None:
-        self._slates.inc(num_slates, {"outcome": outcome})
+def _counter(name: str, what: str, *tags: str) -> Counter:
+    return Counter(name, what, ("campaign", *tags))
+
+
+def _histogram(name: str, what: str, borders: list[float], *tags: str) -> Histogram:
+    return Histogram(name, what, borders, ("campaign", *tags))
 
 
 class PartMetrics:
@@ -131,8 +157,8 @@ class PartMetrics:
         part: "encoder", or "shard-" and the shard's number.
     """
 
-    def __init__(self, campaign: str, part: str) -> None:
-        tags = {"campaign": campaign, "part": part}
+    def __init__(self, part: str) -> None:
+        tags = {"part": part}
         self._work_ms = Histogram(
             "raysys_part_ms",
             "Once per micro-batch: what a part took, without the way to it and back.",
@@ -140,7 +166,9 @@ class PartMetrics:
             tuple(tags),
         ).set_default_tags(tags)
         self._fresh_items = Gauge(
-            "raysys_fresh_items", "Items of an index shard that may be explored.", tuple(tags)
+            "raysys_fresh_items",
+            "Items of an index shard that may be explored, of each release that it holds.",
+            (*tags, "release"),
         ).set_default_tags(tags)
 
     @contextmanager
@@ -152,5 +180,5 @@ class PartMetrics:
         finally:
             self._work_ms.observe(1_000 * (time.perf_counter() - began))
 
-    def fresh_items(self, number: int) -> None:
-        self._fresh_items.set(number)
+    def fresh_items(self, release: str, number: int) -> None:
+        self._fresh_items.set(number, {"release": release})

@@ -4,7 +4,7 @@ Serve has no settings for most of this, so it is done here to Serve's own replic
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
@@ -45,6 +45,25 @@ def _proxy_hosts() -> list[str | None]:
         return []
     client = _get_global_client(raise_if_no_controller_running=False)
     return [] if client is None else [client.http_config.host]
+
+
+def running_replicas(application: str, parts: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of each replica of an application that runs, by the replica's id.
+
+    Args:
+        parts: of the deployments that are asked for, by their names.
+    """
+    from ray.serve.context import _get_global_client  # as above
+
+    client = _get_global_client()
+    assert client is not None
+    deployments = client.get_serve_details()["applications"][application]["deployments"]
+    return {
+        replica["replica_id"]: part
+        for deployment, part in parts.items()
+        for replica in deployments.get(deployment, {}).get("replicas", [])
+        if replica["state"] == "RUNNING"
+    }
 
 
 def check_database(url: str) -> None:

@@ -71,14 +71,26 @@ class BatchReport:
         return self.size - sum(self.by_source.values())
 
 
-class Observer(Protocol):
-    """Is told what happens, by the event loop and by threads: it returns at once, never raises."""
+class CampaignObserver(Protocol):
+    """Is told what happens on one campaign's way, by the event loop: it returns at once, never
+    raises."""
 
     def batch(self, report: BatchReport) -> None:
         """A micro-batch ended."""
 
     def work(self, trace: Trace) -> None:
         """The work of a micro-batch ended, well or not."""
+
+
+class Observer(Protocol):
+    """Is told what else happens, by the event loop and by threads: it returns at once, never
+    raises."""
+
+    def of_campaign(self, campaign: str) -> CampaignObserver:
+        """Return who is to be told of a campaign."""
+
+    def in_service(self, releases: Mapping[str, Sequence[str]]) -> None:
+        """These are the releases that each campaign answers from now."""
 
     def error(self, code: str) -> None:
         """A request of any kind was answered with an error of that name."""
@@ -93,10 +105,16 @@ class Observer(Protocol):
 class NoObserver:
     """Nobody wants to know."""
 
+    def of_campaign(self, _: str) -> "NoObserver":
+        return self
+
     def batch(self, report: BatchReport) -> None:
         pass
 
     def work(self, trace: Trace) -> None:
+        pass
+
+    def in_service(self, releases: Mapping[str, Sequence[str]]) -> None:
         pass
 
     def error(self, code: str) -> None:

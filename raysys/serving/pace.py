@@ -18,8 +18,6 @@ class Pace:
         self._most = max(1.0, (per_s or 0.0) * _HELD_S)
         self._left = self._most
         self._filled_at_s: float | None = None
-        self.num_refused = 0
-        """Since the beginning."""
 
     def take(self, now_s: float) -> None:
         """Return if one more request may come through.
@@ -37,7 +35,6 @@ class Pace:
             self._left = min(self._most, filled)
         self._filled_at_s = now_s
         if self._left < 1:
-            self.num_refused += 1
             raise TooManyRequestsError(
                 f"More than {self._per_s:.6g} requests a second come to this gateway, which is all "
                 f"that it lets through. Try again later, or raise max_requests_per_s."

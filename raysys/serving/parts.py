@@ -1,11 +1,10 @@
-"""Every part that a gateway asks, behind one door that says what is missing instead of failing.
+"""The parts that a gateway asks for one release, behind a door that says what is missing.
 
 Letters for shapes: as in `exchange`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -20,19 +19,16 @@ from raysys.serving.exchange import (
     SearchRequest,
     SearchResult,
 )
-from raysys.serving.hop import Hop, PartAwayError
-from raysys.state.items import Changes
-from raysys.state.store import StateStore
-from raysys.state.user_state import UserState
+from raysys.serving.hop import Hop, answer_or_none
+from raysys.serving.state_reads import StateReads
 
 _TIMEOUT_S = 2.0
-_STATE_THREADS = 4
 
 ResultT = TypeVar("ResultT")
 
 
 class Parts:
-    """The database, the query encoder and the index shards of one release.
+    """The query encoder and the index shards of one release, and the database.
 
     Args:
         release: its name; encoder and shards are asked for it and refuse any other.
@@ -43,17 +39,15 @@ class Parts:
         self,
         release: str,
         num_partitions: int,
-        store: StateStore,
+        state: StateReads,
         encoder: Encoder,
         shards: Sequence[IndexShard],
     ) -> None:
         self._release = release
         self._num_partitions = num_partitions
-        self._store = store
+        self.state = state
         self._encoder = encoder
         self._shards = shards
-        self._threads = ThreadPoolExecutor(_STATE_THREADS, thread_name_prefix="raysys-state")
-        self._state_hop = Hop("the database", self._ping, timeout_s=_TIMEOUT_S)
         self._encoder_hop = _hop("the query encoder", encoder, release)
         self._shard_hops = [
             _hop(f"index shard {number}", shard, release) for number, shard in enumerate(shards)
@@ -63,26 +57,9 @@ class Parts:
     def num_shards(self) -> int:
         return len(self._shards)
 
-    async def user_states(self, user_ids: Iterable[str]) -> dict[str, UserState] | None:
-        """Return the states of those users of whom there is one; None when the database is away."""
-        distinct = set(user_ids)
-        return await _or_none(self._state_hop, lambda: self._read_states(distinct))
-
-    async def filters(self) -> Mapping[str, str] | None:
-        """Return the expression of every named filter; None when the database is away."""
-        return await _or_none(self._state_hop, self._read_filters)
-
-    def changed_items(self, since: int) -> Changes:
-        """Return what changed among the items after a delta version. Blocks.
-
-        Raises:
-            StateUnavailableError: the database is away.
-        """
-        return self._store.changed_items(since)
-
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32] | None:
         """Return (B, D); None when the encoder is away."""
-        return await _or_none(self._encoder_hop, lambda: self._encoder.encode(request))
+        return await answer_or_none(self._encoder_hop, lambda: self._encoder.encode(request))
 
     async def search(self, request: SearchRequest) -> list[SearchResult]:
         """Return the results of the shards that answer, all asked at the same time."""
@@ -108,7 +85,7 @@ class Parts:
             return lambda: self._shards[number].vectors_of(self._release, wanted)
 
         answers = await asyncio.gather(
-            *(_or_none(self._shard_hops[n], ask(n, keys)) for n, keys in by_shard.items())
+            *(answer_or_none(self._shard_hops[n], ask(n, keys)) for n, keys in by_shard.items())
         )
         found: dict[int, NDArray[np.float32]] = {}
         for answer in answers:
@@ -126,16 +103,14 @@ class Parts:
 
     async def missing(self) -> list[str]:
         """Ask every part whether it is there, and return a sentence about each that is not."""
-        hops = [self._state_hop, self._encoder_hop, *self._shard_hops]
+        hops = [self.state.hop, self._encoder_hop, *self._shard_hops]
         checks = await asyncio.gather(*(hop.check() for hop in hops), return_exceptions=True)
         return [str(problem) for problem in checks if problem is not None]
 
     async def close(self) -> None:
-        """Stop probing, end the threads and close the database."""
-        for hop in (self._state_hop, self._encoder_hop, *self._shard_hops):
+        """Stop probing."""
+        for hop in (self._encoder_hop, *self._shard_hops):
             await hop.close()
-        self._threads.shutdown()
-        self._store.close()
 
     async def _of_shards(
         self, ask: Callable[[IndexShard], Callable[[], Awaitable[ResultT]]]
@@ -143,29 +118,11 @@ class Parts:
         """Return what the shards answer, all asked at the same time."""
         results = await asyncio.gather(
             *(
-                _or_none(hop, ask(shard))
+                answer_or_none(hop, ask(shard))
                 for hop, shard in zip(self._shard_hops, self._shards, strict=True)
             )
         )
         return [result for result in results if result is not None]
-
-    async def _read_states(self, user_ids: set[str]) -> dict[str, UserState]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._store.user_states, user_ids)
-
-    async def _read_filters(self) -> Mapping[str, str]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._store.filters.expressions)
-
-    async def _ping(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._store.ping)
-
-
-async def _or_none(hop: Hop, ask: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
-    try:
-        return await hop.call(ask)
-    except PartAwayError:
-        return None
 
 
 def _hop(name: str, part: Encoder | IndexShard, release: str) -> Hop:

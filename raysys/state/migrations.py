@@ -10,6 +10,7 @@ from raysys.errors import StateError
 from raysys.state.tables import (
     access_key_versions,
     access_keys,
+    campaign_versions,
     delta_versions,
     events,
     events_by_recommendation,
@@ -18,13 +19,14 @@ from raysys.state.tables import (
     item_counts,
     items,
     metadata,
+    replicas,
     schema_version,
     slates,
     user_states,
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -134,6 +136,13 @@ def _add_hidden_items(connection: Connection, database: str, present: set[str]) 
     metadata.create_all(connection, tables=[hidden_items])
 
 
+def _add_campaigns(connection: Connection, database: str, present: set[str]) -> None:
+    """From 8 to 9: tables are added."""
+    new = [campaign_versions, replicas]
+    _refuse_strangers(present & {table.name for table in new}, database)
+    metadata.create_all(connection, tables=new)
+
+
 _OWNER = (events.c.dataset_group, events.c.user_id)
 _STATE_OF_VERSION_2 = (user_states.c.version, user_states.c.packed)
 _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
@@ -144,6 +153,7 @@ _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     5: _add_filters,
     6: _add_properties_to_states,
     7: _add_hidden_items,
+    8: _add_campaigns,
 }
 """By the version that each starts from; each leads to the next one."""
 

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from raysys.errors import StateError
+from raysys.state.campaigns import CampaignTable
 from raysys.state.database import Database
 from raysys.state.events import Event
 from raysys.state.filters import FilterTable
@@ -83,6 +84,14 @@ class StateStore:
         except BaseException:
             self._database.close()
             raise
+
+    def campaigns(self, application: str) -> CampaignTable:
+        """Return what the campaigns of an application are to answer from."""
+        return CampaignTable(self._database, self._dataset_group, application)
+
+    def keep(self, max_interactions_per_user: int, weigh: Weigh) -> None:
+        """Keep so many interactions in a user's state from now on, by another rule."""
+        self._max_interactions_per_user, self._weigh = max_interactions_per_user, weigh
 
     def put_events(self, events: Sequence[Event]) -> PutResult:
         """Store the events and update their users' states, all of it or nothing.

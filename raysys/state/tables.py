@@ -176,3 +176,31 @@ access_key_versions = Table(
     Column("dataset_group", String, primary_key=True),
     Column("version", BigInteger, nullable=False),
 )
+
+# One row for each time that somebody said what a campaign is to answer from. The versions of a
+# campaign grow; what became of one is its status.
+campaign_versions = Table(
+    "campaign_versions",
+    metadata,
+    Column("dataset_group", String, nullable=False),
+    Column("application", String, nullable=False),
+    Column("campaign", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("asked", String, nullable=False),  # JSON, as it was asked for
+    Column("plan", String, nullable=False),  # JSON: what that meant then
+    Column("status", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),  # microseconds since 1970 UTC
+    PrimaryKeyConstraint("dataset_group", "application", "campaign", "version"),
+)
+
+# One row per replica that has said which releases it holds; some may have died since.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("dataset_group", String, nullable=False),
+    Column("application", String, nullable=False),
+    Column("replica", String, nullable=False),
+    Column("report", String, nullable=False),  # JSON
+    PrimaryKeyConstraint("dataset_group", "application", "replica"),
+)

@@ -67,7 +67,7 @@ class CatalogueEngine:
         ranked = sorted(query.item_ids)
         return Answer(ranked, [1.0, *[None] * (len(ranked) - 1)], "RID-" + "0" * 36, "r-1", "model")
 
-    def serialised(self, seconds: float) -> None:
+    def serialised(self, answer: Answer, seconds: float) -> None:
         pass
 
     def refused(self, code: str) -> None:
@@ -85,8 +85,8 @@ class CatalogueEngine:
         self.num_requests += 1
         await self._intake.put_users(users)
 
-    async def ready(self) -> Mapping[str, str | int]:
-        return {"release": "r-1"}
+    async def ready(self) -> Mapping[str, Any]:
+        return {"campaigns": {}}
 
 
 @pytest.fixture
@@ -104,9 +104,7 @@ def port(engine: CatalogueEngine) -> Iterator[int]:
 
 @contextmanager
 def serving(engine: CatalogueEngine, keys: KeyRing | None = None) -> Iterator[int]:
-    config = ServingConfig(
-        release="r", campaign="films", tracking_id="tracker", max_body_bytes=MAX_BODY_BYTES
-    )
+    config = ServingConfig(tracking_id="tracker", max_body_bytes=MAX_BODY_BYTES)
     listener = socket.create_server(("127.0.0.1", 0))
     app = build_asgi(engine, config, keys)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))

@@ -78,6 +78,6 @@ def test_a_server_that_is_stopped_leaves_no_process_and_a_whole_release(
         output, shown = server.process.communicate()
         assert server.process.returncode == (0 if moment == "OpenAPI" else 130), shown
         assert server.left_running() == []
-    assert (json.loads(output)["release"] == release.name) if output else moment != "OpenAPI"
+    assert (json.loads(output)["releases"] == [release.name]) if output else moment != "OpenAPI"
     assert is_port_free(port)
     open_release(release.path).verify()

@@ -16,7 +16,6 @@ import pytest
 from ray import serve
 
 from raysys import tables
-from raysys.api.build import build_application
 from raysys.commands.api_client import ApiClient
 from raysys.commands.console import Console
 from raysys.commands.material import Material
@@ -41,6 +40,7 @@ from raysys.serving.cluster import free_port
 from raysys.state.items import ItemCount
 from raysys.state.store import StateStore
 from tests.wiring.private_ray import private_ray
+from tests.wiring.served_application import serve_release
 
 pytestmark = pytest.mark.ray
 
@@ -167,13 +167,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             recipe="custom",
         )
         config = ServingConfig(
-            release=str(release.path),
             database=f"sqlite:///{directory}/state.db",
             max_seen_items=MAX_SEEN,
         )
         try:
             serve.start(http_options={"host": "127.0.0.1", "port": port})
-            serve.run(build_application(config), name="raysys", route_prefix="/")
+            serve_release(config, release, f"http://127.0.0.1:{port}")
             yield World(ReleasedModel(release), config.database, f"http://127.0.0.1:{port}")
         finally:
             serve.shutdown()

@@ -7,16 +7,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from raysys.commands.api_client import ApiClient, Reply
+from raysys.commands.released_model import ReleasedModel
 from raysys.logs.simulator import Simulator
 from raysys.release import Release, open_release
 from raysys.serving.cluster import free_port
 from tests.wiring.jobs_cluster import Job, JobsCluster, jobs_cluster
+from tests.wiring.steady_load import steady_load
 
 pytestmark = pytest.mark.ray
 
@@ -163,7 +167,8 @@ def test_what_is_deployed_answers_and_an_update_learns_from_what_people_then_do(
     deployed = succeeded(
         cluster.submit("deploy", "--release", shop.releases, "--shards", "1", *serving)
     )
-    assert deployed.metadata["release"] == deployed.result["release"] == release.name
+    assert deployed.metadata["release"] == release.name
+    assert deployed.result["releases"] == [release.name]
     assert deployed.metadata["url"] == f"http://127.0.0.1:{shop.port}"
     reply = shop.recommend("u1")
     assert reply.headers["x-raysys-release"] == release.name
@@ -187,14 +192,40 @@ def test_what_is_deployed_answers_and_an_update_learns_from_what_people_then_do(
     updated = released(job)
     assert updated.manifest.lineage["updated_from"] == job.metadata["updated_from"] == release.name
 
-    # As a plain program on the head node, and over an application that runs already.
-    done = cluster.run(
-        sys.executable, "jobs/deploy.py", "--release", shop.releases, "--shards", "1", *serving,
-        "--json",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["release"] == updated.name
-    assert shop.recommend("u1").headers["x-raysys-release"] == updated.name
+    # As plain programs on the head node, over an application that runs already and is asked.
+    def deploy(path: Path) -> tuple[int, dict[str, Any]]:
+        said = ("jobs/deploy.py", "--release", str(path), "--port", str(shop.port), *GROUP)
+        return ran(cluster, *said)
+
+    third = damaged(cluster, updated, shop)
+    expected = {each.name: lists_of(each, all_but="u1") for each in (release, updated)}
+    processes = replica_processes(cluster)
+    with steady_load(f"http://127.0.0.1:{shop.port}", expected) as seen:
+        code, line = deploy(updated.path)
+        assert (code, line.get("releases")) == (0, [updated.name]), line
+        assert shop.recommend("u1").headers["x-raysys-release"] == updated.name
+        code, line = deploy(third.path)
+        assert (code, line["error"]) == (1, "ServingError")
+        assert "encoder: Release" in line["message"]
+        assert "What it answered from before, if anything, it still does" in line["message"]
+        assert shop.recommend("u1").headers["x-raysys-release"] == updated.name
+        code, line = ran(cluster, "-m", "raysys", "rollback", "--port", str(shop.port))
+        assert (code, line.get("releases")) == (0, [release.name]), line
+        assert shop.recommend("u1").headers["x-raysys-release"] == release.name
+    assert seen.wrong == []
+    assert seen.releases == {(release.name, updated.name, release.name)}
+    assert seen.num_answers > 100
+    assert replica_processes(cluster) == processes  # nothing was started anew
+    listed = ran(cluster, "-m", "raysys", "campaign", "list", "--database", shop.database, *GROUP)[
+        1
+    ]["campaigns"]
+    assert [(each["version"], each["status"]) for each in listed] == [
+        (4, "serving"),
+        (3, "failed"),
+        (2, "kept"),
+        (1, "replaced"),
+    ]
+    assert "damaged" in listed[1]["reason"]
 
 
 def test_a_job_that_cannot_be_done_fails_with_its_exit_code_and_says_why(
@@ -259,3 +290,41 @@ def test_a_command_that_the_cluster_does_not_let_in_says_what_to_set(
     assert line["error"] == "ClusterError"
     assert message in line["message"]
     assert not Path(to).exists()
+
+
+def ran(cluster: JobsCluster, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run a Python program on the cluster's node; return its exit code and its last line."""
+    done = cluster.run(sys.executable, *arguments, "--json")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return done.returncode, found
+
+
+def damaged(cluster: JobsCluster, source: Release, shop: Shop) -> Release:
+    """Return a release of its own with the source's weights, of which one byte is another."""
+    again = ("--releases", f"{shop.directory}/third", "--index", "Flat", "--partitions", "3")
+    code, line = ran(cluster, "jobs/release.py", str(source.path), *again)
+    assert code == 0, line
+    release = open_release(Path(line["release"]))
+    weights = next((release.path / "model").glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    return release
+
+
+def lists_of(release: Release, *, all_but: str) -> dict[str, list[str]]:
+    """Return the lists that evaluation ranks for the users of a release."""
+    model = ReleasedModel(release)
+    lists = model.ranked(model.histories, 5, max_seen_items=2000)
+    by_user = dict(zip(model.histories.user_ids.to_pylist(), lists, strict=True))
+    by_user.pop(all_but)
+    return {user_id: found for user_id, found in by_user.items() if len(found) == 5}
+
+
+def replica_processes(cluster: JobsCluster) -> set[int]:
+    return {
+        process.pid
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if any("ServeReplica:raysys" in word for word in process.info["cmdline"] or ())
+        and (process.info["environ"] or {}).get("HOME") == cluster.environment["HOME"]
+    }

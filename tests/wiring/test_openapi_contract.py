@@ -21,7 +21,7 @@ from raysys.config import ServingConfig
 from raysys.state.filters import NamedFilter
 from tests.unit.serving.world import HISTORIES, ITEM_IDS, World
 
-DOCUMENT = openapi_document(ServingConfig(release="r").max_body_bytes)
+DOCUMENT = openapi_document(ServingConfig().max_body_bytes)
 OPERATIONS = [(method, path) for path, item in DOCUMENT["paths"].items() for method in item]
 FILTERS = {
     "kinds": "INCLUDE ItemID WHERE Items.KIND IN ($KINDS) IF CurrentUser.AGE > 18 | "
@@ -57,7 +57,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     async def serve() -> None:
         await server.serve(sockets=[listener])
-        await world.engine.close()
+        await world.close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()

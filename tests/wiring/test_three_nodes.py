@@ -136,11 +136,14 @@ def release(nodes: Nodes) -> str:
     return str(nodes.directory / "r" / trained["name"])
 
 
-def gpu_config(nodes: Nodes, **changes: Any) -> Any:
-    """Return serve_configs/gpu.yaml with a port of this test and the given arguments."""
+def gpu_config(nodes: Nodes, release: str, **changes: Any) -> Any:
+    """Return serve_configs/gpu.yaml with a port of this test, a release and other arguments."""
     config = yaml.safe_load((ROOT / "serve_configs" / "gpu.yaml").read_text())
     config["http_options"]["port"] = nodes.port
-    config["applications"][0]["args"] |= changes
+    application = config["applications"][0]
+    application["args"] |= changes
+    [campaigns] = application["deployments"]
+    campaigns["user_config"]["campaigns"]["default"]["release"] = release
     return config
 
 

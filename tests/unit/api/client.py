@@ -10,6 +10,7 @@ import msgspec
 from raysys.api.app import build_asgi
 from raysys.api.asgi import Application, Message, Route
 from raysys.config import ServingConfig
+from raysys.errors import ResourceNotFoundError
 from raysys.serving.key_ring import KeyRing
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.state.events import Event
@@ -19,9 +20,7 @@ from raysys.state.users import User
 T = TypeVar("T")
 
 RECOMMENDATION_ID = "RID-" + "0" * 36
-CONFIG = ServingConfig(
-    release="releases", campaign="films", tracking_id="tracker", max_body_bytes=65_536
-)
+CONFIG = ServingConfig(tracking_id="tracker", max_body_bytes=65_536)
 
 
 @dataclass
@@ -40,17 +39,19 @@ class FakeEngine:
     users: list[User] = field(default_factory=list)
 
     async def recommend(self, query: Query) -> Answer:
+        self._find(query.campaign)
         self.queries.append(query)
         self._fail()
         return self.answer
 
-    def serialised(self, seconds: float) -> None:
+    def serialised(self, answer: Answer, seconds: float) -> None:
         pass
 
     def refused(self, code: str) -> None:
         self.refusals.append(code)
 
     async def rank(self, query: RankQuery) -> Answer:
+        self._find(query.campaign)
         self.rankings.append(query)
         self._fail()
         return self.answer
@@ -67,9 +68,14 @@ class FakeEngine:
         self._fail()
         self.users += users
 
-    async def ready(self) -> Mapping[str, str | int]:
+    async def ready(self) -> Mapping[str, Any]:
         self._fail()
-        return {"release": "r-1", "shards": 2}
+        films = {"version": 3, "releases": {"r-1": {"share": 1.0, "items": 9}}}
+        return {"campaigns": {"films": films}, "shards": 2}
+
+    def _find(self, campaign: str | None) -> None:
+        if campaign not in (None, "films"):
+            raise ResourceNotFoundError(f"There is no campaign {campaign!r} here, but 'films'.")
 
     def _fail(self) -> None:
         if self.failure is not None:

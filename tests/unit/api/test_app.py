@@ -83,7 +83,8 @@ def test_a_ranking_is_asked_of_the_engine() -> None:
         "metadataColumns": {"ITEMS": ["TITLE"]},
     }
     reply = post("/personalize-ranking", msgspec.json.encode(body), engine)
-    assert engine.rankings == [RankQuery("ann", ["z", "b"], {"A": "b"}, "f", {"N": "1"}, ["TITLE"])]
+    asked = RankQuery("ann", ["z", "b"], {"A": "b"}, "f", {"N": "1"}, ["TITLE"], "films")
+    assert engine.rankings == [asked]
     assert reply.json() == {
         "personalizedRanking": [{"itemId": "b", "score": 1.0}, {"itemId": "z"}],
         "recommendationId": RECOMMENDATION_ID,
@@ -252,7 +253,11 @@ def test_ready_says_what_is_served() -> None:
     reply = call(application(), "GET", "/readyz")
     assert (reply.status, reply.json()) == (
         200,
-        {"status": "ready", "campaign": "films", "release": "r-1", "shards": 2},
+        {
+            "status": "ready",
+            "campaigns": {"films": {"version": 3, "releases": {"r-1": {"share": 1.0, "items": 9}}}},
+            "shards": 2,
+        },
     )
 
 

@@ -250,7 +250,7 @@ def at(clock_s: float, *keys: StoredKey) -> Application:
     async def hello(_body: bytes, _headers: object) -> Response:
         return Response(b"{}")
 
-    guard = Authenticator(ring(*keys), "films", clock=lambda: SIGNED_AT.timestamp() + clock_s)
+    guard = Authenticator(ring(*keys), clock=lambda: SIGNED_AT.timestamp() + clock_s)
     routes = [Route("POST", "/hello", hello, "read")]
     return Application(routes, max_body_bytes=100, body_timeout_s=1, guard=guard)
 
@@ -393,12 +393,20 @@ def test_a_key_opens_what_its_scopes_say(
 
 
 def test_a_key_of_one_campaign_is_for_no_other() -> None:
-    for campaign, expected in (("films", (200, None)), ("books", DENIED)):
+    to_films = b'{"campaignArn": "films", "userId": "ann"}'
+    for campaign, expected in ((None, (200, None)), ("films", (200, None)), ("books", DENIED)):
         key, (stored, token) = signing_key(campaign=campaign), bearer_key(campaign=campaign)
         app = guarded(key, stored)
-        for headers in (signed_headers(BODY, key.key_id), bearer(token)):
-            reply = call(app, "POST", "/recommendations", BODY, headers=headers)
+        for headers in (signed_headers(to_films, key.key_id), bearer(token)):
+            reply = call(app, "POST", "/recommendations", to_films, headers=headers)
             assert outcome(reply) == expected
+
+
+def test_who_names_no_campaign_asks_the_one_that_the_key_is_for() -> None:
+    engine, (stored, token) = FakeEngine(), bearer_key(campaign="films")
+    app = application(engine, keys=ring(stored))
+    assert call(app, "POST", "/recommendations", BODY, headers=bearer(token)).status == 200
+    assert engine.queries[0].campaign == "films"
 
 
 def test_a_key_past_its_time_is_told_so_and_whoever_has_but_its_id_is_not() -> None:
@@ -427,7 +435,8 @@ def test_strangers_learn_that_it_lives_and_the_contract_and_nothing_else() -> No
     assert call(app, "GET", "/healthz").json() == {"status": "ok"}
     assert "paths" in call(app, "GET", "/openapi.json").json()
     ready = call(app, "GET", "/readyz").json()
-    assert ready == {"status": "ready", "campaign": "films", "release": "r-1"}
+    campaigns = {"films": {"version": 3, "releases": {"r-1": {}}}}
+    assert ready == {"status": "ready", "campaigns": campaigns}  # and not what they hold
     signed = signed_headers(b"", KEY.key_id, path="/readyz", method="GET")
     assert call(app, "GET", "/readyz", headers=signed).json()["shards"] == 2
     for method, path, body, _ in ROUTES[:3]:

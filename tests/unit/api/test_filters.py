@@ -32,7 +32,7 @@ def answered(directory: Path, *requests: dict[str, object]) -> list[Reply]:
         try:
             return await asyncio.gather(*(post(app, **members) for members in requests))
         finally:
-            await world.engine.close()
+            await world.close()
 
     return asyncio.run(ask_all())
 

@@ -95,7 +95,11 @@ def test_it_is_ready_when_it_runs_and_the_new_release_answers(
         reply(418),
     ]
     asked = deployer(dashboard, monkeypatch, *replies)
-    asked.deploy(APPLICATION, ready_path="/readyz", expect={"release": "new"})
+    asked.deploy(
+        APPLICATION,
+        ready_path="/readyz",
+        expect=lambda body: body is not None and body["release"] == "new",
+    )
     assert asked._get("/readyz").status == 418  # it stopped asking at the third
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from raysys.cli import main
 from raysys.commands.arguments import build_parser
-from raysys.commands.serving_settings import serving_config
-from raysys.config import ServingConfig
+from raysys.commands.serving_settings import campaigns_config, serving_config
+from raysys.config import CampaignConfig, ServingConfig, VariantConfig
 from raysys.errors import ConfigError, ServingError
 from raysys.release import publishing
 from tests.unit.releases import published
@@ -18,23 +18,77 @@ def settings(*arguments: str) -> ServingConfig:
     return serving_config(build_parser().parse_args(["deploy", *arguments]))
 
 
+def campaigns(*arguments: str) -> dict[str, CampaignConfig]:
+    told = build_parser().parse_args(["deploy", *arguments])
+    return campaigns_config(told, serving_config(told)).campaigns
+
+
 def test_arguments_override_what_the_file_says(tmp_path: Path) -> None:
     file = tmp_path / "serving.yaml"
-    file.write_text("release: /a\nexploration_weight: 0.1\nnum_shards: 3\ncampaign: shop\n")
+    file.write_text("campaigns: {}\nexploration_weight: 0.1\nnum_shards: 3\ntracking_id: shop\n")
     config = settings(
         "--config", str(file), "--release", "/b", "--exploration-weight", "0", "--shards", "1",
         "--exploration-item-age-cut-off", "7.5", "--dataset-group", "films",
         "--database", "postgresql://host/name",
     )  # fmt: skip
     assert config == ServingConfig(
-        release="/b",
         exploration_weight=0,
         num_shards=1,
         exploration_item_age_cut_off=7.5,
         dataset_group="films",
         database="postgresql://host/name",
-        campaign="shop",
+        tracking_id="shop",
     )
+
+
+def test_what_is_deployed_holds_where_nothing_is_said(tmp_path: Path) -> None:
+    deployed = ServingConfig(num_shards=3, exploration_weight=0.1, database="sqlite:////a/b.db")
+    told = build_parser().parse_args(["deploy", "--release", "r", "--exploration-weight", "0.2"])
+    config = serving_config(told, deployed=deployed.model_dump())
+    assert config == deployed.model_copy(update={"exploration_weight": 0.2})
+    (tmp_path / "whole.yaml").write_text("num_shards: 1\n")
+    told = build_parser().parse_args(
+        ["deploy", "--release", "r", "--config", str(tmp_path / "whole.yaml")]
+    )
+    assert serving_config(told, deployed=deployed.model_dump()).exploration_weight == 0.3
+
+
+def test_campaigns_come_from_the_file_and_one_from_the_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = []
+    for directory in ("old", "new"):
+        with publishing(tmp_path / directory) as draft:
+            names.append(published(draft, lineage={"order": directory}).name)
+    old, new = (
+        str(tmp_path / where / name) for where, name in zip(("old", "new"), names, strict=True)
+    )
+    file = tmp_path / "serving.yaml"
+    file.write_text(
+        "campaigns:\n"
+        "  default: {release: old, exploration_weight: 0.1}\n"
+        "  trial: {variants: [{release: old, share: 9}, {release: new}], deployed_at: monday}\n"
+    )
+    found = campaigns("--config", str(file))
+    assert found["default"].variants == [VariantConfig(release=old)]  # newest of the directory
+    assert found["default"].exploration_weight == 0.1
+    assert found["default"].deployed_at > "2026"  # so that it is taken over once more
+    assert found["trial"].variants == [
+        VariantConfig(release=old, share=9),
+        VariantConfig(release=new),
+    ]
+    assert found["trial"].deployed_at == "monday"
+    told = campaigns(
+        "--config", str(file), "--release", "new", "old", "--shares", "1", "3",
+        "--campaign", "trial",
+    )  # fmt: skip
+    assert set(told) == {"default", "trial"}
+    assert [(each.release, each.share) for each in told["trial"].variants] == [(new, 1), (old, 3)]
+    with pytest.raises(ConfigError, match="--shares has 1 numbers for 2 releases"):
+        campaigns("--release", "new", "old", "--shares", "1")
+    with pytest.raises(ConfigError, match="each release may be named once"):
+        campaigns("--release", "new", "new")
 
 
 def test_paths_mean_the_same_in_every_process(
@@ -42,7 +96,6 @@ def test_paths_mean_the_same_in_every_process(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = settings("--release", "releases", "--database", "sqlite:///state.db")
-    assert config.release == f"{tmp_path}/releases"
     assert config.database == f"sqlite:///{tmp_path}/state.db"
 
 
@@ -109,7 +162,7 @@ def test_a_release_of_another_dataset_group_is_refused_before_anything_starts(
 def test_authentication_off_on_an_address_that_others_reach_is_refused_at_once(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "off.yaml").write_text("release: r\nauthentication: off\n")
+    (tmp_path / "off.yaml").write_text("campaigns: {default: {release: r}}\nauthentication: off\n")
     given = ("--config", str(tmp_path / "off.yaml"), "--host", "0.0.0.0")
     refused = message_of(capsys, command, *given)
     assert "asked to listen on '0.0.0.0' with `authentication: off`" in refused

@@ -31,8 +31,8 @@ def tags_by_name(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         make(self, name, what, tag_keys)
 
     monkeypatch.setattr(metrics.Metric, "__init__", noted)
-    GatewayMetrics("films", "r-1")
-    PartMetrics("films", "shard-0")
+    GatewayMetrics()
+    PartMetrics("shard-0")
     of_training._gauges.__wrapped__()
     nothing: Any = SimpleNamespace(
         rows_accepted=0, rows_quarantined=0, rows_duplicate=0, rows_suppressed=0

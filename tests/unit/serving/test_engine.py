@@ -358,11 +358,15 @@ def test_ready_says_what_is_served(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         assert await world.engine.ready() == {
-            "release": RELEASE,
+            "campaigns": {
+                "default": {
+                    "version": 1,
+                    "releases": {
+                        RELEASE: {"share": 1.0, "items": 60, "users": 3, "fresh_items": 3}
+                    },
+                }
+            },
             "shards": 2,
-            "items": 60,
-            "users": 3,
-            "fresh_items": 3,
             "delta_version": 2,
         }
 
@@ -375,7 +379,7 @@ def test_every_answer_is_remembered_as_a_slate(tmp_path: Path) -> None:
     async def scenario() -> None:
         queries = [Query("anna", None, 3), Query("a stranger", "i01", 2), Query(None, "i16", 2)]
         answers = await asyncio.gather(*map(world.engine.recommend, queries))
-        await world.engine.close()
+        await world.close()
         slates = {slate.recommendation_id: slate for slate in world.store.slates}
         assert len(slates) == 3
         for query, answer in zip(queries, answers, strict=True):
@@ -401,7 +405,7 @@ def test_no_slate_is_stored_where_nothing_is_to_be_recorded(tmp_path: Path) -> N
     async def scenario() -> None:
         answer = await ask(world, "anna", 3)
         assert answer.item_ids == ranked([1, 2, 3], 3, seen=[1, 2, 3])
-        await world.engine.close()
+        await world.close()
         assert world.store.slates == []
 
     run(world, scenario)

@@ -38,7 +38,7 @@ def explored(answer: Answer) -> list[str]:
 
 
 async def slates(world: World) -> dict[str, Slate]:
-    await world.engine.close()
+    await world.close()
     return {slate.recommendation_id: slate for slate in world.store.slates}
 
 

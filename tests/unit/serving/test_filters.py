@@ -260,7 +260,7 @@ def test_what_is_kept_of_values_does_not_grow_with_their_number(
             values = {"SIZE": str(size)}
             assert (await ask(world, "nobody", "up-to", values=values)).item_ids == []
             await ask(world, f"user-{size}", "for-adults")
-        filters = world.engine._lists._filters
+        filters = world.served.lists._filters
         assert len(filters._now._popular) == 3
         assert len(filters._applied) <= 3
         assert len(filters._answers) <= 3
@@ -355,7 +355,7 @@ def test_what_cannot_be_answered_is_refused_and_disturbs_nobody(
 def test_a_release_without_types_or_users_says_so(tmp_path: Path) -> None:
     world = filtered_world(tmp_path)
     object.__setattr__(world.release, "interaction_types", None)
-    world.engine._lists._filters._users = None
+    world.served.lists._filters._users = None
 
     async def scenario() -> None:
         with pytest.raises(InvalidInputError, match="made by an earlier raysys"):

@@ -20,8 +20,8 @@ def _logger_as_it_was() -> Iterator[None]:
 def test_a_line_is_one_object_with_what_is_known_of_process_and_request(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    start_logging(campaign="films", part="gateway")
-    start_logging(campaign="films", part="shard-1")  # replaces the first, or there were four lines
+    start_logging(shop="films", part="gateway")
+    start_logging(shop="films", part="shard-1")  # replaces the first, or there were four lines
     logging.getLogger("raysys.serving").warning("%s is\naway", "IndexShard-1")
     token = REQUEST_ID.set("r-1")
     try:
@@ -35,7 +35,7 @@ def test_a_line_is_one_object_with_what_is_known_of_process_and_request(
         "level": "WARNING",
         "logger": "raysys.serving",
         "message": "IndexShard-1 is\naway",
-        "campaign": "films",
+        "shop": "films",
         "part": "shard-1",
     }
     assert (second["request_id"], second["level"]) == ("r-1", "ERROR")

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import BatchReport, Trace, report_of
-from tests.unit.serving.world import World, click
+from tests.unit.serving.world import RELEASE, World, click
 
 TIMES = {"latency_s": 0.5, "queued_s": 0.25, "serialise_s": 0.125}
 
@@ -17,10 +18,19 @@ class Notebook:
     """Remembers what it is told."""
 
     def __init__(self) -> None:
+        self.campaigns: list[str] = []
+        self.releases: Mapping[str, Sequence[str]] = {}
         self.batches: list[BatchReport] = []
         self.traces: list[Trace] = []
         self.num_events: list[int] = []
         self.num_slates: Counter[str] = Counter()
+
+    def of_campaign(self, campaign: str) -> "Notebook":
+        self.campaigns.append(campaign)
+        return self
+
+    def in_service(self, releases: Mapping[str, Sequence[str]]) -> None:
+        self.releases = releases
 
     def batch(self, report: BatchReport) -> None:
         self.batches.append(report)
@@ -72,7 +82,9 @@ def test_the_engine_tells_of_each_batch_once_and_of_refusals_with_the_next_one(
 ) -> None:
     async def scenario() -> None:
         notebook = Notebook()
-        engine = World(tmp_path, observer=notebook, max_queued_requests=2).engine
+        world = World(tmp_path, observer=notebook, max_queued_requests=2)
+        engine = world.engine
+        assert (notebook.campaigns, notebook.releases) == (["default"], {"default": [RELEASE]})
         queries = [Query("anna", None, 3), Query(None, "i05", 2), Query("bert", None, 1)]
         outcomes = await asyncio.gather(
             *(engine.recommend(query) for query in queries), return_exceptions=True
@@ -84,7 +96,7 @@ def test_the_engine_tells_of_each_batch_once_and_of_refusals_with_the_next_one(
         assert (first.num_shown, first.num_refused) == (5, 1)
         assert (second.size, second.by_source, second.num_shown) == (1, {"popular": 1}, 4)
         assert second.num_refused == 0
-        await engine.close()
+        await world.close()
 
     asyncio.run(scenario())
 
@@ -94,10 +106,11 @@ def test_the_engine_tells_of_events_when_they_are_committed_and_of_no_others(
 ) -> None:
     async def scenario() -> None:
         notebook = Notebook()
-        engine = World(tmp_path, observer=notebook).engine
+        world = World(tmp_path, observer=notebook)
+        engine = world.engine
         await engine.put_events([click("anna", "i09"), click("anna", "i10")])
         assert notebook.num_events == [2]
-        await engine.close()
+        await world.close()
 
     asyncio.run(scenario())
 
@@ -107,11 +120,12 @@ def test_the_engine_tells_what_each_stage_took_and_which_queries_were_encoded_be
 ) -> None:
     async def scenario() -> None:
         notebook = Notebook()
-        engine = World(tmp_path, observer=notebook).engine
+        world = World(tmp_path, observer=notebook)
+        engine = world.engine
         anna, stranger = Query("anna", None, 3), Query("a stranger", None, 3, exploration_weight=0)
-        await asyncio.gather(engine.recommend(anna), engine.recommend(anna))
-        engine.serialised(0.25)
-        engine.serialised(0.5)
+        same, _ = await asyncio.gather(engine.recommend(anna), engine.recommend(anna))
+        engine.serialised(same, 0.25)
+        engine.serialised(same, 0.5)
         await engine.recommend(anna)
         await engine.recommend(stranger)
         first, second, third = notebook.traces
@@ -124,7 +138,7 @@ def test_the_engine_tells_what_each_stage_took_and_which_queries_were_encoded_be
         assert "search" not in third.seconds
         assert all(each > 0 for trace in notebook.traces for each in trace.seconds.values())
         assert [report.serialise_s for report in notebook.batches] == [0, 0.75, 0]
-        await engine.close()
+        await world.close()
 
     asyncio.run(scenario())
 
@@ -135,12 +149,13 @@ def test_a_batch_that_fails_is_traced_all_the_same(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         notebook = Notebook()
-        engine = World(tmp_path, observer=notebook).engine
-        engine._parts.user_states = fail  # type: ignore[assignment]
+        world = World(tmp_path, observer=notebook)
+        engine = world.engine
+        engine.state.user_states = fail  # type: ignore[assignment]
         with pytest.raises(RuntimeError):
             await engine.recommend(Query("anna", None, 3))
         assert [list(trace.seconds) for trace in notebook.traces] == [["read"]]
         assert notebook.batches[0].num_failed == 1
-        await engine.close()
+        await world.close()
 
     asyncio.run(scenario())

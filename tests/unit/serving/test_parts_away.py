@@ -110,7 +110,7 @@ def test_who_has_no_time_left_goes_without_a_part_that_nobody_else_has_to_miss(
         assert asyncio.get_running_loop().time() - began < 1  # not the 2 s that a part is given
         assert (answer.reason, answer.degraded) == ("encoder-unavailable", True)
         world.encoder.hangs = False
-        world.engine._queries._deadline_s = math.inf
+        world.lane._queries._deadline_s = math.inf
         assert (await ask(world, "anna")).source == "model"  # it was not left alone
 
     run(world, scenario)

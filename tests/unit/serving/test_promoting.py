@@ -127,7 +127,7 @@ def test_the_others_explore_as_if_there_were_fewer_places(tmp_path: Path) -> Non
         reasons = Counter(answer.item_reasons or [])
         num_fresh = len({"i09", "i19", "i29", "i39"} - set(promoted))
         assert reasons == {"Promoted item": 3, "Exploration": num_fresh, None: 7 - num_fresh}
-        await world.engine.close()
+        await world.close()
         [slate] = world.store.slates
         assert slate.item_ids == tuple(answer.item_ids)
         explored = [slate.item_ids[place] for place in slate.explored]

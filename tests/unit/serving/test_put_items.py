@@ -217,7 +217,7 @@ def test_lists_of_clients_rank_them_among_the_others(tmp_path: Path) -> None:
         assert stranger.item_ids[3:] == ["p3", "who", "p2", "p1"]
         for shard in world.shards:
             shard.is_down = shard is world.shards[shard_of("p1")]
-        world.engine._lists._item_vectors._cached.clear()
+        world.served.lists._item_vectors._cached.clear()
         answer = await rank("anna")
         assert answer.degraded
         assert "p1" in answer.item_ids[-4:]

@@ -99,7 +99,7 @@ def test_items_of_a_shard_that_is_away_follow_by_popularity(tmp_path: Path) -> N
 
     async def scenario() -> None:
         whole = await rank(world, "anna", *SOME)
-        world.engine._lists._item_vectors._cached.clear()
+        world.served.lists._item_vectors._cached.clear()
         world.shards[1].is_down = True
         answer = await rank(world, "anna", *SOME)
         assert answer.degraded
@@ -112,7 +112,7 @@ def test_items_of_a_shard_that_is_away_follow_by_popularity(tmp_path: Path) -> N
         popular = world.release.items.ids_of(world.release.popular)
         assert left == sorted(left, key=popular.index)
         world.shards[0].is_down = True
-        world.engine._lists._item_vectors._cached.clear()
+        world.served.lists._item_vectors._cached.clear()
         answer = await rank(world, "anna", *SOME)
         assert answer.item_ids == sorted(SOME, key=popular.index)
         assert (answer.source, answer.reason) == ("popular", "index-unavailable")
@@ -126,7 +126,7 @@ def test_a_ranked_list_is_remembered_as_what_it_had_to_be(tmp_path: Path) -> Non
 
     async def scenario() -> None:
         answer = await rank(world, "anna", *SOME)
-        await world.engine.close()
+        await world.close()
         [slate] = world.store.slates
         assert slate.item_ids == tuple(answer.item_ids)
         assert slate.recommendation_id == answer.recommendation_id

@@ -30,8 +30,11 @@ from raysys.serving.engine import Engine
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import Observer
+from raysys.serving.parts import Parts
 from raysys.serving.release_parts import ReleaseParts, by_popularity
+from raysys.serving.served import Lane, ServedRelease
 from raysys.serving.shard import answer_search, answer_vectors
+from raysys.state.campaigns import CampaignVersion, Plan, Variant
 from raysys.state.events import Event
 from raysys.state.items import Item
 from raysys.state.slates import Slate
@@ -221,7 +224,6 @@ class World:
         )
         self.config = ServingConfig.model_validate(
             {
-                "release": "unused",
                 "database": f"sqlite:///{directory}/state.db",
                 "exploration_weight": 0,
                 **settings,
@@ -240,14 +242,23 @@ class World:
             pool = self._pool(fresh, s, num_shards)
             self.shards.append(FakeShard(shard, filters, pool, draws))
         self.store = CountingStore(self.config.database, self.config.dataset_group)
-        self.engine = Engine(
-            self.config,
-            self.release,
-            self.store,
-            self.encoder,
-            self.shards,
-            observer=observer,
-        )
+        self.engine = Engine(self.config, self.store, observer=observer)
+        parts = Parts(RELEASE, NUM_PARTITIONS, self.engine.state, self.encoder, self.shards)
+        self.served = ServedRelease(self.config, self.release, parts)
+        self.serve(version())
+
+    def serve(self, *versions: CampaignVersion) -> None:
+        """Answer from these versions of campaigns, all of them of this release."""
+        self.engine.serve(versions, lambda _: self.served, {})
+
+    @property
+    def lane(self) -> Lane:
+        """That of the campaign "default"."""
+        return self.engine._campaigns["default"].lanes[0]
+
+    async def close(self) -> None:
+        await self.engine.close()
+        await self.served.close()
 
     def put(self, *items: Item) -> None:
         """Store items, and let everybody hear of everything that changed."""
@@ -258,7 +269,7 @@ class World:
         for shard in self.shards:
             changes = self.store.changes(shard.pool.version)
             shard.pool = shard.pool.with_changes(changes, time.time_ns() // 1000)
-        self.engine._lists.put.catch_up()
+        self.served.lists.put.catch_up()
 
     def _pool(self, fresh: Sequence[int], shard: int, num_shards: int) -> FreshPool:
         home = Home(
@@ -276,6 +287,13 @@ class World:
         nums = [num for num in sorted(fresh) if shard_of(ITEM_IDS[num - 1], num_shards) == shard]
         rows = np.array(nums, dtype=np.int32)
         return FreshPool.of_items(home, rows, embeddings()[rows - 1], np.zeros(len(rows), int))
+
+
+def version(
+    campaign: str = "default", number: int = 1, weight: float | None = None
+) -> CampaignVersion:
+    plan = Plan((Variant("unused", RELEASE, 1.0),), weight)
+    return CampaignVersion(campaign, number, "", plan, "serving", "", 0)
 
 
 def shard_of(item_id: str, num_shards: int = 2) -> int:
@@ -308,7 +326,7 @@ def run(world: World, scenario: Callable[[], Awaitable[None]]) -> None:
         try:
             await scenario()
         finally:
-            await world.engine.close()
+            await world.close()
 
     asyncio.run(whole())
 

@@ -1,0 +1,67 @@
+"""Waiting until campaigns answer from what they were told to, or cannot."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from raysys.config import CampaignConfig, CampaignsConfig, ServingConfig
+from raysys.errors import ServingError
+from raysys.state.campaigns import CampaignTable, CampaignVersion
+from raysys.state.store import StateStore
+
+
+class Rollout:
+    """What was asked of some campaigns, and what becomes of it.
+
+    Args:
+        table: of the application.
+        campaigns: as they were deployed.
+    """
+
+    def __init__(self, table: CampaignTable, campaigns: CampaignsConfig) -> None:
+        self._table = table
+        self._asked = {name: asked_of(each) for name, each in campaigns.campaigns.items()}
+
+    def is_served(self, body: Any) -> bool:
+        """Say whether a gateway answers from all of it.
+
+        Args:
+            body: what its /readyz says; None where it is not ready.
+
+        Raises:
+            ServingError: some of it cannot be served; what was served before goes on.
+        """
+        found = {
+            version.campaign: version
+            for version in self._table.open()
+            if version.asked == self._asked.get(version.campaign)
+        }
+        for version in found.values():
+            if version.status == "failed":
+                raise ServingError(_failure(version))
+        served = body.get("campaigns", {}) if isinstance(body, dict) else {}
+        return all(
+            name in found and served.get(name, {}).get("version") == found[name].version
+            for name in self._asked
+        )
+
+
+def asked_of(campaign: CampaignConfig) -> str:
+    """Return the words by which a version of a campaign is known."""
+    return campaign.model_dump_json()
+
+
+@contextmanager
+def campaign_table(config: ServingConfig) -> Iterator[CampaignTable]:
+    """Open the campaigns of an application for a block; StateError."""
+    with contextlib.closing(StateStore(config.database, config.dataset_group)) as store:
+        yield store.campaigns(config.application)
+
+
+def _failure(version: CampaignVersion) -> str:
+    releases = ", ".join(variant.release for variant in version.plan.variants)
+    return (
+        f"Campaign {version.campaign} cannot answer from {releases}: {version.reason} What it "
+        f"answered from before, if anything, it still does."
+    )
