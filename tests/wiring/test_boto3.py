@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from raysys.api.app import build_asgi
 from raysys.cli import main
 from raysys.config import ServingConfig
-from raysys.errors import TooManyRequestsError
+from raysys.errors import ResourceNotFoundError, TooManyRequestsError
 from raysys.serving.intake import Intake
 from raysys.serving.key_ring import KeyRing, open_key_ring
 from raysys.serving.messages import Answer, Query, RankQuery
@@ -52,6 +52,8 @@ class CatalogueEngine:
         self.is_overloaded = False
 
     async def recommend(self, query: Query) -> Answer:
+        if query.campaign not in (None, "films"):
+            raise ResourceNotFoundError(f"There is no campaign {query.campaign!r} here.")
         self.num_requests += 1
         if self.is_overloaded:
             raise TooManyRequestsError("too many requests wait")

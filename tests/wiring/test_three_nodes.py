@@ -38,7 +38,7 @@ NODES = [
     {"num_cpus": 1, "num_gpus": 1, "labels": {"raysys-nodes": "gpu"}},  # 127.0.0.4
     {"num_cpus": 1, "num_gpus": 1, "labels": {"raysys-nodes": "gpu"}},  # 127.0.0.5
 ]
-CPU_NODES, GPU_NODES = {"127.0.0.3"}, {"127.0.0.4", "127.0.0.5"}
+HEAD, CPU_NODES, GPU_NODES = "127.0.0.2", {"127.0.0.3"}, {"127.0.0.4", "127.0.0.5"}
 SETTINGS = """
 model: {kind: gru, hidden_dimension: 16, history_length: 16}
 training: {num_workers: 2, max_epochs: 1, batch_size: 32}
@@ -196,11 +196,13 @@ def test_every_part_is_placed_and_an_event_counts_in_the_next_answer(
         for name, deployment in nodes.application()["deployments"].items()
     }
     assert {name: len(addresses) for name, addresses in places.items()} == {
+        "Campaigns": 1,
         "Gateway": 2,
         "QueryEncoder": 2,
         "IndexShard-0": 2,
         "IndexShard-1": 2,
     }
+    assert set(places.pop("Campaigns")) == {HEAD}
     assert set(places.pop("Gateway")) == CPU_NODES
     # Six quarters of a GPU do not fit on one node.
     assert {address for addresses in places.values() for address in addresses} == GPU_NODES
