@@ -14,7 +14,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-kills bench-index bench-import bench-examples bench-tables bench-update constraints clean
+.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-kills bench-switch bench-index bench-import bench-examples bench-tables bench-update constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ bench-overload: $(READY)  ## four times what a campaign may answer; ends with on
 
 bench-kills: $(READY)  ## each kind of replica is killed under load; ends with one JSON line
 	$(BIN)/python benchmarks/kills.py $(ARGS)
+
+bench-switch: $(READY)  ## another release is switched to under load; ends with one JSON line
+	$(BIN)/python benchmarks/switch.py $(ARGS)
 
 bench-index: $(READY)  ## approximate against exact search, memory of a shard; ends with one JSON line
 	$(BIN)/python benchmarks/index.py $(ARGS)

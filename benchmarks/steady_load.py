@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,11 +19,12 @@ class Seen:
     """What the clients saw.
 
     Attributes:
+        answers: of each one when it came, by the monotonic clock, and how many ms it took.
         releases: those that the answers named, in the order in which each client met them.
         wrong: answers that are not the list of the release that they name, or are none.
     """
 
-    num_answers: int = 0
+    answers: list[tuple[float, float]] = field(default_factory=list)
     releases: set[tuple[str, ...]] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
 
@@ -44,11 +46,13 @@ def steady_load(url: str, lists: Mapping[str, Lists], *, num_clients: int = 8) -
             for user_id in itertools.cycle(user_ids[number:] + user_ids[:number]):
                 if is_over.is_set():
                     break
+                began = time.monotonic()
                 release, problem = _asked(client, user_id, length, lists)
+                now = time.monotonic()
                 if release and met[-1:] != [release]:
                     met.append(release)
                 with lock:
-                    seen.num_answers += 1
+                    seen.answers.append((now, 1_000 * (now - began)))
                     seen.wrong += problem
         with lock:
             seen.releases.add(tuple(met))
