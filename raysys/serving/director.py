@@ -23,6 +23,7 @@ from raysys.state.campaigns import (
     Status,
     Variant,
     Wish,
+    is_changing,
 )
 
 _LOG = logging.getLogger("raysys.serving")
@@ -77,15 +78,15 @@ class Director:
         self._since: dict[tuple[str, int, Status], float] = {}
         """When a version was first seen in a status."""
 
-    def step(self) -> None:
-        """Look at everything once, and move on what can be moved."""
+    def step(self) -> bool:
+        """Look at everything once, move on what can be moved, and say whether anything moves."""
         versions = self._table.open()
         self._since = {
             key: self._since.get(key, self._clock())
             for key in ((each.campaign, each.version, each.status) for each in versions)
         }
-        if not any(version.status in ("wanted", "preparing") for version in versions):
-            return
+        if not is_changing(versions):
+            return False
         running = self._running()
         said = self._table.replicas()
         self._table.forget([each.name for each in said if each.name not in running])
@@ -98,6 +99,7 @@ class Director:
         self._table.move(moves)
         for move in moves:
             _tell(move)
+        return True
 
     def _moves(self, ours: Mapping[Status, CampaignVersion], live: list[_Live]) -> Iterable[Move]:
         serving, kept = ours.get("serving"), ours.get("kept")

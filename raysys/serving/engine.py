@@ -131,13 +131,13 @@ class Engine:
         """Return what is served.
 
         Raises:
-            UnavailableError: a campaign is not served yet, or a part does not answer: it names
-                every one, and why.
+            UnavailableError: no campaign is served yet, or a part does not answer: it names every
+                one, and why. A campaign that waits beside others takes nothing from them.
         """
-        campaigns = self._campaigns
-        missing = [f"campaign {name}: {why}" for name, why in self._waiting.items()]
-        if not campaigns and not missing:
-            missing = ["there is no campaign"]
+        campaigns, missing = self._campaigns, []
+        if not campaigns:
+            missing = [f"campaign {name}: {why}" for name, why in self._waiting.items()]
+            missing = missing or ["there is no campaign"]
         lanes = {lane.served: lane for each in campaigns.values() for lane in each.lanes}
         for served in lanes:
             missing += await served.parts.missing()
@@ -163,6 +163,7 @@ class Engine:
                 }
                 for name, campaign in campaigns.items()
             },
+            "waiting": dict(self._waiting),
             "shards": self.config.num_shards,
             "delta_version": min(known, default=0),
         }

@@ -9,6 +9,7 @@ from raysys.errors import StateError, StateUnavailableError
 _LOG = logging.getLogger("raysys.serving")
 
 POLL_EVERY_S = 0.5
+IN_A_HURRY_S = 0.1
 
 
 class Follower:
@@ -18,13 +19,15 @@ class Follower:
         name: of the thread.
         subject: what is kept up to date, for the log: "The fresh items".
         take_over: asks the database what changed, and takes it over. While it fails, what was taken
-            over before stays, and the log says so once.
+            over before stays, and the log says so once. When it returns True, somebody waits for
+            what comes next: it is called again after a tenth of a second.
     """
 
-    def __init__(self, name: str, subject: str, take_over: Callable[[], None]) -> None:
+    def __init__(self, name: str, subject: str, take_over: Callable[[], object]) -> None:
         self._subject = subject
         self._take_over = take_over
         self._is_behind = False
+        self._is_waited_for = False
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -32,8 +35,8 @@ class Follower:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return after half a second, or as soon as it is closed."""
-        self._is_closing.wait(POLL_EVERY_S)
+        """Return when it is time to look again, or as soon as it is closed."""
+        self._is_closing.wait(self._pause_s())
 
     def catch_up(self) -> bool:
         """Take over what changed; False, once with a word in the log, when it cannot be done.
@@ -42,7 +45,7 @@ class Follower:
             StateError: the database can never be used.
         """
         try:
-            self._take_over()
+            self._is_waited_for = self._take_over() is True
         except StateUnavailableError as error:
             self._fall_behind(error)
         except StateError:
@@ -62,11 +65,14 @@ class Follower:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._is_closing.wait(POLL_EVERY_S):
+        while not self._is_closing.wait(self._pause_s()):
             try:
                 self.catch_up()
             except StateError as error:  # one day the cause may be gone
                 self._fall_behind(error)
+
+    def _pause_s(self) -> float:
+        return IN_A_HURRY_S if self._is_waited_for else POLL_EVERY_S
 
     def _fall_behind(self, error: Exception) -> None:
         if not self._is_behind:

@@ -148,4 +148,4 @@ class Recommender(Protocol):
 
     async def ready(self) -> Mapping[str, Any]:
         """Return what is served, of which strangers are told `campaigns` (each with its version and
-        its releases) and no more; ServingError or RequestError if something is not."""
+        its releases) and no more; ServingError or RequestError if nothing is."""

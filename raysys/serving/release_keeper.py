@@ -11,7 +11,14 @@ from typing import Generic, TypeVar
 from raysys.errors import RaysysError, ReleaseMismatchError, StateError
 from raysys.release import Release, open_release
 from raysys.serving.follower import Follower
-from raysys.state.campaigns import CampaignTable, CampaignVersion, Replica, Report, Variant
+from raysys.state.campaigns import (
+    CampaignTable,
+    CampaignVersion,
+    Replica,
+    Report,
+    Variant,
+    is_changing,
+)
 from raysys.state.store import StateStore
 
 _LOG = logging.getLogger("raysys.serving")
@@ -123,7 +130,8 @@ class ReleaseKeeper(Generic[HeldT]):
                 self._table.forget([self._replica])
             self._store.close()
 
-    def _take_over(self) -> None:
+    def _take_over(self) -> bool:
+        """Load, let go and report; says whether others wait for this replica, or it for them."""
         if self._table is None:
             self._store = self._open_store()
             self._table = self._store.campaigns(self._application)
@@ -148,6 +156,7 @@ class ReleaseKeeper(Generic[HeldT]):
         if report != self._said:
             self._table.report(Replica(self._replica, report))
             self._said = report
+        return not versions or is_changing(versions) or bool(self._loading)
 
     def _collect(self, served: Set[str]) -> None:
         """Take what has been loaded.

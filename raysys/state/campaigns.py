@@ -12,7 +12,7 @@ version is its status:
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -72,6 +72,11 @@ class CampaignVersion(msgspec.Struct, frozen=True):
     reason: str
     changed_at_us: int
     """Microseconds since 1970 UTC."""
+
+
+def is_changing(versions: Iterable[CampaignVersion]) -> bool:
+    """Say whether a campaign is on its way to another version."""
+    return any(version.status in ("wanted", "preparing") for version in versions)
 
 
 class Move(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(
 
 def test_a_value_outside_its_range_is_refused_with_the_value() -> None:
     with pytest.raises(ConfigError, match=r"num_shards.*greater than or equal to 1.*got 0"):
-        parse_config({"release": "r", "num_shards": 0}, ServingConfig, source="test")
+        parse_config({"num_shards": 0}, ServingConfig, source="test")
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_a_loss_that_does_not_read_a_two_towers_settings_is_refused() -> None:
 @pytest.mark.parametrize("num_gpus", [-1, 1.5])
 def test_gpus_are_a_share_of_one_or_whole_ones(num_gpus: float) -> None:
     with pytest.raises(ConfigError, match="gpus_per_shard"):
-        parse_config({"release": "r", "gpus_per_shard": num_gpus}, ServingConfig, source="test")
-    given = {"release": "r", "gpus_per_shard": 2, "gpus_per_encoder": 0.25}
+        parse_config({"gpus_per_shard": num_gpus}, ServingConfig, source="test")
+    given = {"gpus_per_shard": 2, "gpus_per_encoder": 0.25}
     assert parse_config(given, ServingConfig, source="test").gpus_per_encoder == 0.25
 
 
@@ -108,7 +108,7 @@ def test_gpus_are_a_share_of_one_or_whole_ones(num_gpus: float) -> None:
 )
 def test_gateways_are_placed_by_selectors_that_ray_understands(selector: str, is_one: bool) -> None:
     assert (validate_label_selector({"nodes": selector}) is None) == is_one
-    given = {"release": "r", "gateway_nodes": {"nodes": selector}}
+    given = {"gateway_nodes": {"nodes": selector}}
     if is_one:
         parse_config(given, ServingConfig, source="test")
     else:
@@ -118,8 +118,8 @@ def test_gateways_are_placed_by_selectors_that_ray_understands(selector: str, is
 
 def test_what_explores_has_to_be_recorded() -> None:
     with pytest.raises(ConfigError, match=r"Set exploration_weight to 0, or record to true"):
-        parse_config({"release": "r", "record": False}, ServingConfig, source="test")
-    given = {"release": "r", "record": False, "exploration_weight": 0}
+        parse_config({"record": False}, ServingConfig, source="test")
+    given = {"record": False, "exploration_weight": 0}
     assert not parse_config(given, ServingConfig, source="test").record
 
 

@@ -79,9 +79,12 @@ def test_what_is_not_served_yet_says_why(tmp_path: Path) -> None:
         world.engine.serve([version("mail")], lambda _: world.served, {"home": "it is loading"})
         with pytest.raises(UnavailableError, match="'home' is not served yet: it is loading"):
             await world.engine.recommend(Query("anna", None, 5, campaign="home"))
+        ready = await world.engine.ready()  # for those that are served
+        assert (set(ready["campaigns"]), ready["waiting"]) == ({"mail"}, {"home": "it is loading"})
+        assert (await world.engine.recommend(Query("anna", None, 5, campaign="mail"))).item_ids
+        world.engine.serve([], lambda _: None, {"home": "it is loading"})
         with pytest.raises(UnavailableError, match="Not ready.*campaign home: it is loading"):
             await world.engine.ready()
-        assert (await world.engine.recommend(Query("anna", None, 5, campaign="mail"))).item_ids
         world.engine.serve([], lambda _: None, {})
         with pytest.raises(UnavailableError, match="there is no campaign"):
             await world.engine.ready()

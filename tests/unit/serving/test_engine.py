@@ -366,6 +366,7 @@ def test_ready_says_what_is_served(tmp_path: Path) -> None:
                     },
                 }
             },
+            "waiting": {},
             "shards": 2,
             "delta_version": 2,
         }

@@ -202,3 +202,22 @@ def test_after_each_look_at_the_database_it_tells_how_many_items_there_are() -> 
     follower.close()
     assert told[-1] == 3
     assert set(told) == {2, 3}
+
+
+def test_whoever_is_waited_for_looks_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "POLL_EVERY_S", 3600)
+    monkeypatch.setattr(following, "IN_A_HURRY_S", 0.001)
+    looks, is_quiet = [True, True, False], threading.Event()
+
+    def look() -> bool:
+        if len(looks) == 1:
+            is_quiet.set()
+        return looks.pop(0)  # IndexError if it is asked once more
+
+    follower = following.Follower("raysys-test", "The looks", look)
+    follower.catch_up()
+    follower.start()
+    assert is_quiet.wait(10)
+    follower.close()
+    assert looks == []
+    assert not follower._is_behind
