@@ -252,7 +252,7 @@ def _deploy(
     from raysys.api.build import build_application
     from raysys.commands.empty_app import build_app as build_empty
 
-    num_replicas = config.num_gateways + config.num_encoders + config.num_shards
+    num_replicas = 1 + config.num_gateways + config.num_encoders + config.num_shards
     seconds = {}
     if with_empty:
         args = {"num_replicas": num_replicas, "cpus_per_replica": config.cpus_per_shard}

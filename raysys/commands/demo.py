@@ -94,7 +94,7 @@ def _serve_and_ask(
     serving = ServingConfig(database=_fresh_database(arguments.workdir))
     campaigns = CampaignsConfig.of_release(str(release.path.resolve()))
     deployer = Deployer(cluster, host="127.0.0.1", port=arguments.port)
-    num_replicas = serving.num_gateways + serving.num_encoders + serving.num_shards
+    num_replicas = 1 + serving.num_gateways + serving.num_encoders + serving.num_shards
     empty_s = deployer.deploy(
         empty_application_config(num_replicas, serving.cpus_per_shard), ready_path="/empty"
     )
