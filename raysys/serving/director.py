@@ -89,7 +89,6 @@ class Director:
             return False
         running = self._running()
         said = self._table.replicas()
-        self._table.forget([each.name for each in said if each.name not in running])
         reports = {replica.name: replica.report for replica in said}
         live = [_Live(part, reports.get(name, Report())) for name, part in running.items()]
         moves: list[Move] = []
@@ -97,6 +96,9 @@ class Director:
             ours = {each.status: each for each in versions if each.campaign == campaign}
             moves += self._moves(ours, live)
         self._table.move(moves)
+        if any(move.becomes == "serving" for move in moves):
+            # Those that only start say it again when they are asked the next time.
+            self._table.forget([each.name for each in said if each.name not in running])
         for move in moves:
             _tell(move)
         return True

@@ -153,6 +153,9 @@ class ReleaseKeeper(Generic[HeldT]):
             failed={release: why for release, (why, _) in sorted(self._failed.items())},
             in_service=in_service,
         )
+        if is_changing(versions):  # all depends on what is known of this replica, so it looks
+            said = {replica.name: replica.report for replica in self._table.replicas()}
+            self._said = said.get(self._replica)
         if report != self._said:
             self._table.report(Replica(self._replica, report))
             self._said = report

@@ -187,6 +187,16 @@ def test_a_gateway_says_what_it_answers_from_when_that_changes(part: Part) -> No
     assert written == []  # nothing new
 
 
+def test_what_was_forgotten_is_said_again_as_soon_as_anybody_asks(part: Part) -> None:
+    part.want("a", becomes="serving")
+    part.look()
+    part.table.forget(["r-1"])  # by a director that did not see it run yet
+    part.look()
+    assert part.table.replicas() == []  # nobody asks
+    part.want("a", becomes="preparing")
+    assert part.said == Report(ready=("a",))
+
+
 def test_it_starts_with_what_is_served_and_lets_go_of_everything_in_the_end(
     tmp_path: Path, part: Part
 ) -> None:
