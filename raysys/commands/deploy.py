@@ -10,10 +10,10 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
-from raysys.commands.deployment import Deployer, application_config, campaigns_of
-from raysys.commands.rollout import Rollout, campaign_table
+from raysys.commands.deployment import Deployer, campaigns_of
+from raysys.commands.rollout import roll_out
 from raysys.commands.serving_settings import campaigns_config, releases_of, serving_config
-from raysys.config import CampaignsConfig, ServingConfig, parse_config
+from raysys.config import ServingConfig, parse_config
 from raysys.errors import ConfigError
 from raysys.serving.listen import check_listen_address
 from raysys.serving.nodes import check_database
@@ -46,19 +46,10 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             config = serving_config(arguments, deployed=application["args"])
             campaigns_config(arguments, config)  # of its dataset group, too
             _tell_of_restart(application["args"], config, console)
-            others = campaigns_of(application).campaigns
-        else:
-            others = {}
         check_database(config.database)
         _warn_of_slow_settings(console)
-        everything = CampaignsConfig(campaigns={**others, **campaigns.campaigns})
-        with campaign_table(config) as table:
-            seconds = deployer.deploy(
-                application_config(config, everything),
-                ready_path="/readyz",
-                expect=Rollout(table, campaigns).is_served,
-                keep_others=True,
-            )
+        beside = None if application is None else campaigns_of(application)
+        seconds = roll_out(deployer, config, campaigns, beside=beside, keep_others=True)
         job_page.add({"url": deployer.url, "deploy_seconds": seconds})
         console.say(
             f"  [bold]{deployer.url}[/bold] on the head node answers from release "

@@ -8,8 +8,8 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
-from raysys.commands.deployment import Deployer, application_config, campaigns_of
-from raysys.commands.rollout import Rollout, campaign_table
+from raysys.commands.deployment import Deployer, campaigns_of
+from raysys.commands.rollout import campaign_table, roll_out
 from raysys.commands.serving_settings import releases_of
 from raysys.config import (
     CampaignConfig,
@@ -38,16 +38,10 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         config = parse_config(deployed["args"], ServingConfig, source="what is deployed")
         with campaign_table(config) as table:
             before = [each for each in table.open() if each.campaign == name]
-            back = _back_to(name, before)
-            changed = CampaignsConfig(campaigns={name: back})
-            all_campaigns = {**campaigns_of(deployed).campaigns, **changed.campaigns}
-            seconds = deployer.deploy(
-                application_config(config, CampaignsConfig(campaigns=all_campaigns)),
-                ready_path="/readyz",
-                expect=Rollout(table, changed).is_served,
-                keep_others=True,
-            )
-        releases = releases_of(changed)
+        back = CampaignsConfig(campaigns={name: _back_to(name, before)})
+        beside = campaigns_of(deployed)
+        seconds = roll_out(deployer, config, back, beside=beside, keep_others=True)
+        releases = releases_of(back)
         job_page.add({"url": deployer.url, "rollback_seconds": seconds})
         console.say(
             f"  Campaign {name} answers from {', '.join(releases)} again, after {seconds:.1f} s"

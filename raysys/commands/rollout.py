@@ -5,10 +5,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from raysys.config import CampaignConfig, CampaignsConfig, ServingConfig
+from raysys.commands.deployment import Deployer, application_config
+from raysys.config import CampaignsConfig, ServingConfig
 from raysys.errors import ServingError
 from raysys.state.campaigns import CampaignTable, CampaignVersion
 from raysys.state.store import StateStore
+
+
+def roll_out(
+    deployer: Deployer,
+    config: ServingConfig,
+    campaigns: CampaignsConfig,
+    *,
+    beside: CampaignsConfig | None = None,
+    keep_others: bool = False,
+) -> float:
+    """Deploy campaigns, and return the seconds until a gateway answers from all of them.
+
+    Args:
+        beside: campaigns that are there already, and stay unless `campaigns` names them.
+        keep_others: leave other applications as they are; else they are removed.
+
+    Raises:
+        ServingError: one of them cannot be served, or the application was not ready in time.
+        StateError: the database cannot be used.
+    """
+    before = {} if beside is None else beside.campaigns
+    everything = CampaignsConfig(campaigns={**before, **campaigns.campaigns})
+    with campaign_table(config) as table:
+        return deployer.deploy(
+            application_config(config, everything),
+            ready_path="/readyz",
+            expect=Rollout(table, campaigns).is_served,
+            keep_others=keep_others,
+        )
 
 
 class Rollout:
@@ -21,7 +51,7 @@ class Rollout:
 
     def __init__(self, table: CampaignTable, campaigns: CampaignsConfig) -> None:
         self._table = table
-        self._asked = {name: asked_of(each) for name, each in campaigns.campaigns.items()}
+        self._asked = {name: each.words for name, each in campaigns.campaigns.items()}
 
     def is_served(self, body: Any) -> bool:
         """Say whether a gateway answers from all of it.
@@ -47,11 +77,6 @@ class Rollout:
         )
 
 
-def asked_of(campaign: CampaignConfig) -> str:
-    """Return the words by which a version of a campaign is known."""
-    return campaign.model_dump_json()
-
-
 @contextmanager
 def campaign_table(config: ServingConfig) -> Iterator[CampaignTable]:
     """Open the campaigns of an application for a block; StateError."""
@@ -60,7 +85,7 @@ def campaign_table(config: ServingConfig) -> Iterator[CampaignTable]:
 
 
 def _failure(version: CampaignVersion) -> str:
-    releases = ", ".join(variant.release for variant in version.plan.variants)
+    releases = ", ".join(version.plan.releases)
     return (
         f"Campaign {version.campaign} cannot answer from {releases}: {version.reason} What it "
         f"answered from before, if anything, it still does."

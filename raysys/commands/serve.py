@@ -8,8 +8,8 @@ from typing import Any
 from raysys.commands.cluster import Cluster, ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
-from raysys.commands.deployment import Deployer, application_config
-from raysys.commands.rollout import Rollout, campaign_table
+from raysys.commands.deployment import Deployer
+from raysys.commands.rollout import roll_out
 from raysys.commands.serving_settings import campaigns_config, releases_of, serving_config
 from raysys.config import ServingConfig
 from raysys.errors import ConfigError
@@ -34,12 +34,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     shown = {"command": "serve", "release": ", ".join(releases)}
     with ray_cluster(console, metadata=shown, serving_port=arguments.port) as cluster:
         deployer = Deployer(cluster, host=arguments.host, port=arguments.port)
-        with campaign_table(config) as table:
-            seconds = deployer.deploy(
-                application_config(config, campaigns),
-                ready_path="/readyz",
-                expect=Rollout(table, campaigns).is_served,
-            )
+        seconds = roll_out(deployer, config, campaigns)
         console.say(
             f"  [bold]{deployer.url}[/bold] answers from release {', '.join(releases)}, "
             f"ready after {seconds:.1f} s; OpenAPI: {deployer.url}/openapi.json",

@@ -42,11 +42,11 @@ def serving_config(
             path would not outlive it.
     """
     given = {name: getattr(arguments, argument) for name, argument in _ARGUMENTS.items()}
-    written = _written(arguments)
+    told = written = _written(arguments)
     if arguments.config is None and deployed is not None:
         written = deployed
     if isinstance(written, dict):
-        if not arguments.release and not _written_campaigns(arguments):
+        if not arguments.release and not _campaigns_in(told):
             raise ConfigError(
                 f"raysys {arguments.command} needs --release PATH, or --config with `campaigns` in "
                 f"it."
@@ -69,7 +69,7 @@ def campaigns_config(arguments: argparse.Namespace, config: ServingConfig) -> Ca
         ConfigError: a setting is wrong.
         ReleaseError: a release cannot be used, or belongs to another dataset group.
     """
-    given = {"campaigns": _written_campaigns(arguments)}
+    given = {"campaigns": _campaigns_in(_written(arguments))}
     found = parse_config(given, CampaignsConfig, source=_source(arguments)).campaigns
     if arguments.release:
         found = {**found, arguments.campaign: _told(arguments)}
@@ -118,8 +118,7 @@ def _written(arguments: argparse.Namespace) -> Any:
     return {} if arguments.config is None else load_yaml(arguments.config)
 
 
-def _written_campaigns(arguments: argparse.Namespace) -> Any:
-    written = _written(arguments)
+def _campaigns_in(written: Any) -> Any:
     return written.get("campaigns", {}) if isinstance(written, dict) else {}
 
 

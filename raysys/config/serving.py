@@ -45,6 +45,11 @@ class CampaignConfig(Config):
     """Who deploys the same once more says so by another text here: what is the same in every member
     as what was deployed last changes nothing, not even after a roll-back or a failure."""
 
+    @property
+    def words(self) -> str:
+        """What is equal for equal settings, and for no others."""
+        return self.model_dump_json()
+
     @model_validator(mode="before")
     @classmethod
     def _one_release(cls, given: Any) -> Any:

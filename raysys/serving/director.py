@@ -40,7 +40,7 @@ class _Live:
     report: Report
 
     def holds(self, plan: Plan) -> bool:
-        return _releases(plan) <= set(self.report.ready)
+        return set(plan.releases) <= set(self.report.ready)
 
     def has_left(self, version: CampaignVersion | None) -> bool:
         """Say whether it is no gateway that still answers from a version."""
@@ -143,7 +143,6 @@ class Director:
 def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:
     """Return what a campaign's settings mean now. A release that cannot be used is a problem of the
     wish and no error: it must not take away what is served."""
-    words = asked.model_dump_json()
     variants = []
     try:
         if asked.exploration_weight and not config.record:
@@ -162,8 +161,8 @@ def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:
         given = [
             Variant(each.release, Path(each.release).name, each.share) for each in asked.variants
         ]
-        return Wish(words, Plan(tuple(given), asked.exploration_weight), str(error))
-    return Wish(words, Plan(tuple(variants), asked.exploration_weight))
+        return Wish(asked.words, Plan(tuple(given), asked.exploration_weight), str(error))
+    return Wish(asked.words, Plan(tuple(variants), asked.exploration_weight))
 
 
 def check_servable(release: Release, config: ServingConfig) -> None:
@@ -183,21 +182,16 @@ def check_servable(release: Release, config: ServingConfig) -> None:
         )
 
 
-def _releases(plan: Plan) -> set[str]:
-    return {variant.release for variant in plan.variants}
-
-
 def _problem(preparing: CampaignVersion, live: Iterable[_Live]) -> str | None:
-    for variant in preparing.plan.variants:
+    for release in preparing.plan.releases:
         for each in live:
-            if variant.release in each.report.failed:
-                return f"{each.part}: {each.report.failed[variant.release]}"
+            if release in each.report.failed:
+                return f"{each.part}: {each.report.failed[release]}"
     return None
 
 
 def _tell(move: Move) -> None:
     version = move.version
-    releases = ", ".join(variant.release for variant in version.plan.variants)
     level = logging.ERROR if move.becomes == "failed" else logging.INFO
     told = f": {move.reason}" if move.reason else ""
     _LOG.log(
@@ -205,7 +199,7 @@ def _tell(move: Move) -> None:
         "Version %d of campaign %s (%s) is %s%s",
         version.version,
         version.campaign,
-        releases,
+        ", ".join(version.plan.releases),
         move.becomes,
         told,
     )

@@ -79,10 +79,7 @@ class Engine:
         }
         self._waiting = waiting
         self._observer.in_service(
-            {
-                name: [variant.release for variant in campaign.version.plan.variants]
-                for name, campaign in self._campaigns.items()
-            }
+            {name: campaign.version.plan.releases for name, campaign in self._campaigns.items()}
         )
 
     async def recommend(self, query: Query) -> Answer:

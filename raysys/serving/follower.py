@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from raysys.errors import StateError, StateUnavailableError
@@ -10,6 +11,7 @@ _LOG = logging.getLogger("raysys.serving")
 
 POLL_EVERY_S = 0.5
 IN_A_HURRY_S = 0.1
+PATIENCE_S = 10.0
 
 
 class Follower:
@@ -57,6 +59,17 @@ class Follower:
                 _LOG.warning("%s are up to date again", self._subject)
             self._is_behind = False
         return not self._is_behind
+
+    def catch_up_within(self, patience_s: float) -> bool:
+        """Try to take over until it succeeds, and say whether it did.
+
+        Raises:
+            StateError: the database can never be used.
+        """
+        deadline = time.monotonic() + patience_s
+        while not (is_caught_up := self.catch_up()) and time.monotonic() < deadline:
+            self.wait()
+        return is_caught_up
 
     def close(self) -> None:
         """End the thread."""

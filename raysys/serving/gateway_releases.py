@@ -102,9 +102,7 @@ class GatewayReleases:
         """Return what a campaign is to answer from: what is wanted, if it is held, else what it
         answers from already, as long as that is held."""
         for version in (wanted, self._in_service.get(campaign)):
-            if version is not None and all(
-                self._keeper.find(variant.release) for variant in version.plan.variants
-            ):
+            if version is not None and all(map(self._keeper.find, version.plan.releases)):
                 return version
         return None
 
@@ -112,9 +110,9 @@ class GatewayReleases:
         if version.status == "failed":
             return f"version {version.version} failed: {version.reason}"
         missing = [
-            f"release {variant.release}: {self._keeper.why_not(variant.release)}"
-            for variant in version.plan.variants
-            if self._keeper.find(variant.release) is None
+            f"release {release}: {self._keeper.why_not(release)}"
+            for release in version.plan.releases
+            if self._keeper.find(release) is None
         ]
         return "; ".join(missing) or "the other parts are loading it"
 
@@ -129,8 +127,8 @@ class GatewayReleases:
         held = {
             found
             for version in versions
-            for variant in version.plan.variants
-            if (found := self._keeper.find(variant.release)) is not None
+            for release in version.plan.releases
+            if (found := self._keeper.find(release)) is not None
         }
         lengths = [served.release.history_length for served in held]
         rules = {

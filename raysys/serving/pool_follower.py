@@ -4,10 +4,8 @@ import time
 from collections.abc import Callable
 
 from raysys.index.fresh import FreshPool
-from raysys.serving.follower import Follower
+from raysys.serving.follower import PATIENCE_S, Follower
 from raysys.state.store import StateStore
-
-_PATIENCE_S = 10.0
 
 
 class PoolFollower:
@@ -36,7 +34,7 @@ class PoolFollower:
         self._store: StateStore | None = None
         self._follower = Follower("raysys-items", "The fresh items", self._take_over)
 
-    def start(self, patience_s: float = _PATIENCE_S) -> None:
+    def start(self, patience_s: float = PATIENCE_S) -> None:
         """Return when the pool has caught up, and go on following.
 
         When that does not succeed for `patience_s`, the release's own items have to do until it
@@ -45,9 +43,7 @@ class PoolFollower:
         Raises:
             StateError: the database can never be used.
         """
-        deadline = time.monotonic() + patience_s
-        while not self._follower.catch_up() and time.monotonic() < deadline:
-            self._follower.wait()
+        self._follower.catch_up_within(patience_s)
         self._follower.start()
 
     def close(self) -> None:

@@ -1,14 +1,11 @@
 """Keeps what a gateway knows of put and hidden items up with the database."""
 
-import time
 from collections.abc import Callable
 
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.index.put_items import NOTHING_PUT, PutItems
-from raysys.serving.follower import Follower
+from raysys.serving.follower import PATIENCE_S, Follower
 from raysys.state.items import Changes
-
-_PATIENCE_S = 10.0
 
 
 class PutFollower:
@@ -29,15 +26,13 @@ class PutFollower:
         self._read = read
         self._follower = Follower("raysys-put", "What was put of the items", self.catch_up)
 
-    def start(self, patience_s: float = _PATIENCE_S) -> None:
+    def start(self, patience_s: float = PATIENCE_S) -> None:
         """Return when all is known that the database has, or after `patience_s`; go on following.
 
         Raises:
             StateError: the database can never be used.
         """
-        deadline = time.monotonic() + patience_s
-        while not self._follower.catch_up() and time.monotonic() < deadline:
-            self._follower.wait()
+        self._follower.catch_up_within(patience_s)
         self._follower.start()
 
     def catch_up(self) -> None:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from raysys.errors import RaysysError, ReleaseMismatchError, StateError
 from raysys.release import Release, open_release
-from raysys.serving.follower import Follower
+from raysys.serving.follower import PATIENCE_S, Follower
 from raysys.state.campaigns import (
     CampaignTable,
     CampaignVersion,
@@ -22,7 +22,6 @@ from raysys.state.campaigns import (
 from raysys.state.store import StateStore
 
 _LOG = logging.getLogger("raysys.serving")
-_PATIENCE_S = 10.0
 _TRY_AGAIN_AFTER_S = 30.0
 
 HeldT = TypeVar("HeldT")
@@ -76,7 +75,7 @@ class ReleaseKeeper(Generic[HeldT]):
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="raysys-load")
         self._follower = Follower("raysys-releases", "The releases", self._take_over)
 
-    def start(self, patience_s: float = _PATIENCE_S) -> None:
+    def start(self, patience_s: float = PATIENCE_S) -> None:
         """Return when what is served now is loaded, or cannot be, and go on following.
 
         While the database does not answer for `patience_s`, a replica starts without anything and
@@ -85,9 +84,7 @@ class ReleaseKeeper(Generic[HeldT]):
         Raises:
             StateError: the database can never be used.
         """
-        deadline = time.monotonic() + patience_s
-        while not (is_caught_up := self._follower.catch_up()) and time.monotonic() < deadline:
-            self._follower.wait()
+        is_caught_up = self._follower.catch_up_within(patience_s)
         while is_caught_up and self._loading:
             self._follower.wait()
             is_caught_up = self._follower.catch_up()
@@ -139,10 +136,10 @@ class ReleaseKeeper(Generic[HeldT]):
         wanted = _to_be_held(versions)
         self._collect(
             {
-                variant.release
+                release
                 for version in versions
                 if version.status in ("serving", "kept")
-                for variant in version.plan.variants
+                for release in version.plan.releases
             }
         )
         self._let_go_of_all_but(wanted)

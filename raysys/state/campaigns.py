@@ -43,6 +43,11 @@ class Plan(msgspec.Struct, frozen=True):
     variants: tuple[Variant, ...] = ()
     exploration_weight: float | None = None
 
+    @property
+    def releases(self) -> list[str]:
+        """The names of its releases, in order."""
+        return [variant.release for variant in self.variants]
+
 
 class Wish(msgspec.Struct, frozen=True):
     """What somebody asked of a campaign.
