@@ -124,5 +124,8 @@ IMPRESSIONS = pa.schema(
         pa.field("exploration_weight", pa.float64(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("clicked", pa.bool_(), nullable=False),  # a click names this list and item
+        # "relevant", "explored", "both" or "rest", see `raysys.state.slates.CameAs`; null where an
+        # older raysys did not know
+        pa.field("came_as", pa.string()),
     ]
 )

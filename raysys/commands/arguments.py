@@ -135,6 +135,11 @@ COMMANDS = {
         declarations.declare_export_events,
         outputs=("database", "to"),
     ),
+    "off-policy": Command(
+        "raysys.commands.off_policy",
+        "say what another exploration weight would have earned on the logged traffic",
+        declarations.declare_off_policy,
+    ),
     "schema": Command(
         "raysys.commands.schema",
         "write schemas of logs and tables, to be edited",

@@ -537,6 +537,40 @@ def declare_export_events(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def declare_off_policy(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--impressions",
+        type=Path,
+        metavar="FILE",
+        help="impressions.parquet of `raysys export-events`, or the directory that holds it",
+    )
+    source.add_argument("--database", metavar="URL", help="the SQLAlchemy URL that is served with")
+    parser.add_argument(
+        "--dataset-group",
+        default=DEFAULT_DATASET_GROUP,
+        metavar="NAME",
+        help="of the database (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--exploration-weight",
+        type=float,
+        nargs="+",
+        required=True,
+        metavar="W",
+        help="what might have been; 0 is the order of relevance",
+    )
+    parser.add_argument(
+        "--release", metavar="NAME", help="only its answers (default: of all releases)"
+    )
+    parser.add_argument(
+        "--places",
+        type=int,
+        metavar="K",
+        help="judge the lists down to there (default: whole lists)",
+    )
+
+
 def declare_recommend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=_A_RELEASE)
     asked = parser.add_mutually_exclusive_group(required=True)

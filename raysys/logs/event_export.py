@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raysys import storage
@@ -142,19 +143,20 @@ def _write(
             tell(report.last_event_num - after)
     with _writer(directory / IMPRESSIONS_FILE, IMPRESSIONS) as writer:
         for slates in log.slates(end):
-            rows = [row for stored in slates for row in _impressions(stored)]
+            table = impressions_of(slates)
             report.slates += len(slates)
-            report.impressions += len(rows)
-            report.explored += sum(row[_EXPLORED] for row in rows)
-            report.clicked += sum(row[_CLICKED] for row in rows)
-            writer.write_table(_table(rows, IMPRESSIONS))
+            report.impressions += table.num_rows
+            report.explored += pc.sum(table["explored"], min_count=0).as_py()
+            report.clicked += pc.sum(table["clicked"], min_count=0).as_py()
+            writer.write_table(table)
             tell(end.event_num - after + slates[-1].slate_num)
     tell(total)
     return report
 
 
-_EXPLORED = IMPRESSIONS.get_field_index("explored")
-_CLICKED = IMPRESSIONS.get_field_index("clicked")
+def impressions_of(slates: Sequence[StoredSlate]) -> pa.Table:
+    """Return the impressions of slates, list after list from the top."""
+    return _table([row for stored in slates for row in _impressions(stored)], IMPRESSIONS)
 
 
 def _interaction(stored: StoredEvent) -> tuple[Any, ...]:
@@ -171,8 +173,8 @@ def _interaction(stored: StoredEvent) -> tuple[Any, ...]:
 
 def _impressions(stored: StoredSlate) -> Iterator[tuple[Any, ...]]:
     slate, explored = stored.slate, set(stored.slate.explored)
-    shown = zip(slate.item_ids, slate.propensities, strict=True)
-    for position, (item_id, propensity) in enumerate(shown):
+    shown = zip(slate.item_ids, slate.propensities, slate.came_as(), strict=True)
+    for position, (item_id, propensity, came_as) in enumerate(shown):
         yield (
             slate.recommendation_id,
             slate.user_id,
@@ -186,6 +188,7 @@ def _impressions(stored: StoredSlate) -> Iterator[tuple[Any, ...]]:
             slate.exploration_weight,
             slate.seed,
             item_id in stored.clicked_item_ids,
+            came_as,
         )
 
 

@@ -44,6 +44,10 @@ class MixedSlate:
     """The item might have been drawn, whatever brought it to its place."""
     propensities: NDArray[np.float64]
     """Chance of this item at its place, given the items above, in (0, 1]."""
+    is_relevant: NDArray[np.bool_]
+    """The item was the next relevant one, whatever brought it to its place."""
+    has_relevant: NDArray[np.bool_]
+    """Something relevant was left for the place; without, it had to draw."""
 
 
 def mix(
@@ -98,8 +102,17 @@ def mix_all(
     rows = np.array(slates.fresh_rows, np.int64)
     propensities = _propensities(slates, shown, rows, np.array(ends), logits, fresh, weights)
     is_fresh = rows >= 0
+    next_relevant = np.array(slates.next_relevant, np.int64)
+    is_relevant, has_relevant = shown == next_relevant, next_relevant != _NONE
     return [
-        MixedSlate(shown[span], is_explored[span], is_fresh[span], propensities[span])
+        MixedSlate(
+            shown[span],
+            is_explored[span],
+            is_fresh[span],
+            propensities[span],
+            is_relevant[span],
+            has_relevant[span],
+        )
         for span in (slice(*ends_of) for ends_of in itertools.pairwise(ends))
     ]
 

@@ -67,6 +67,7 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
     item_ids = tuple(answer.item_ids)
     is_explored = mixture.is_explored if mixture else ()
     is_fresh = mixture.is_fresh if mixture else ()
+    explored = tuple(compress(range(len(item_ids)), is_explored))
     return Slate(
         recommendation_id=answer.recommendation_id,
         user_id=asked.query.user_id,
@@ -80,9 +81,13 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
         seed=asked.seed if mixture else 0,
         item_ids=item_ids,
         propensities=tuple(mixture.propensities) if mixture else (1.0,) * len(item_ids),
-        explored=tuple(compress(range(len(item_ids)), is_explored)),
+        explored=explored,
         fresh_item_ids=tuple(compress(item_ids, is_fresh)),
         is_degraded=answer.degraded,
+        also_relevant=tuple(place for place in explored if mixture and mixture.is_relevant[place]),
+        nothing_relevant=tuple(
+            place for place in explored if mixture and not mixture.has_relevant[place]
+        ),
     )
 
 

@@ -21,11 +21,15 @@ class Mixture:
         propensities: chance of the item at its place, given those above.
         is_explored: the place drew a fresh item.
         is_fresh: the item might have been drawn, whatever brought it here.
+        is_relevant: the item was the next relevant one, whatever brought it here.
+        has_relevant: something relevant was left for the place.
     """
 
     propensities: list[float]
     is_explored: list[bool]
     is_fresh: list[bool]
+    is_relevant: list[bool]
+    has_relevant: list[bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

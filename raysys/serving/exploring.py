@@ -85,7 +85,13 @@ def _shown(ranked: Ranked, slate: MixedSlate) -> Shown:
         scores = [
             None if drawn else score_of[key] for key, drawn in zip(keys, is_explored, strict=True)
         ]
-    mixture = Mixture(slate.propensities.tolist(), is_explored, slate.is_fresh.tolist())
+    mixture = Mixture(
+        slate.propensities.tolist(),
+        is_explored,
+        slate.is_fresh.tolist(),
+        slate.is_relevant.tolist(),
+        slate.has_relevant.tolist(),
+    )
     return Shown(slate.keys, scores, mixture)
 
 

@@ -77,6 +77,8 @@ def _mixture(mixture: Mixture, is_promoted: NDArray[np.bool_]) -> Mixture:
         _spread(mixture.propensities, 1.0, is_promoted),
         _spread(mixture.is_explored, False, is_promoted),
         _spread(mixture.is_fresh, False, is_promoted),
+        _spread(mixture.is_relevant, False, is_promoted),
+        _spread(mixture.has_relevant, True, is_promoted),
     )
 
 

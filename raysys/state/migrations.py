@@ -26,7 +26,7 @@ from raysys.state.tables import (
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -143,6 +143,14 @@ def _add_campaigns(connection: Connection, database: str, present: set[str]) -> 
     metadata.create_all(connection, tables=new)
 
 
+def _add_relevance_to_slates(connection: Connection, database: str, present: set[str]) -> None:
+    """From 9 to 10: slates say which places that explored show what would be there without."""
+    # A database of version 1 has had the table for a moment only, made as it is now.
+    has = {column["name"] for column in inspect(connection).get_columns(slates.name)}
+    for name in sorted({"also_relevant", "nothing_relevant"} - has):
+        connection.execute(text(f"ALTER TABLE slates ADD COLUMN {name} VARCHAR"))
+
+
 _OWNER = (events.c.dataset_group, events.c.user_id)
 _STATE_OF_VERSION_2 = (user_states.c.version, user_states.c.packed)
 _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
@@ -154,6 +162,7 @@ _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     6: _add_properties_to_states,
     7: _add_hidden_items,
     8: _add_campaigns,
+    9: _add_relevance_to_slates,
 }
 """By the version that each starts from; each leads to the next one."""
 

@@ -1,6 +1,7 @@
 """A slate: one list as it was shown, with the chance that each position had of being so."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -28,6 +29,10 @@ class Slate:
         fresh_item_ids: those of `item_ids` that were eligible for exploration, wherever they came
             from. Their impressions are counted.
         is_degraded: a part of the system was away, so the list is not what it would have been.
+        also_relevant: those of `explored` whose item would have come to its place without, below
+            the same items. None: a raysys stored the slate that did not know.
+        nothing_relevant: those of `explored` that had to draw, since nothing relevant was left.
+            None as of `also_relevant`.
     """
 
     recommendation_id: str
@@ -45,19 +50,53 @@ class Slate:
     explored: tuple[int, ...]
     fresh_item_ids: tuple[str, ...]
     is_degraded: bool
+    also_relevant: tuple[int, ...] | None = None
+    nothing_relevant: tuple[int, ...] | None = None
 
     def to_row(self) -> dict[str, Any]:
         """Return the columns of the table of slates, lists as JSON text."""
         row = {name: getattr(self, name) for name in self.__slots__}
         for name in _DECODERS:
-            row[name] = msgspec.json.encode(row[name]).decode()
+            if row[name] is not None:
+                row[name] = msgspec.json.encode(row[name]).decode()
         return row
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "Slate":
         """Return the slate whose `to_row` this is, every float the same to the last bit."""
-        lists = {name: decoder.decode(row[name]) for name, decoder in _DECODERS.items()}
+        lists = {
+            name: decoder.decode(row[name])
+            for name, decoder in _DECODERS.items()
+            if row[name] is not None
+        }
         return cls(**{**row, **lists})
+
+    def came_as(self) -> list[str | None]:
+        """Return what brought the item to each place, from the top: a value of `CameAs`.
+
+        None where that is not known: of a place that explored, in a slate of an older raysys.
+        """
+        ways: list[str | None] = [CameAs.RELEVANT] * len(self.item_ids)
+        for place in self.explored:
+            ways[place] = CameAs.EXPLORED if self.also_relevant is not None else None
+        for place in self.also_relevant or ():
+            ways[place] = CameAs.BOTH
+        for place in self.nothing_relevant or ():
+            ways[place] = CameAs.REST
+        return ways
+
+
+class CameAs(StrEnum):
+    """What brought an item to its place."""
+
+    RELEVANT = "relevant"
+    """It was next in the order of relevance, or promoted: without exploring it stands here too."""
+    EXPLORED = "explored"
+    """It was drawn; without exploring another item would stand here."""
+    BOTH = "both"
+    """It was drawn, and next in the order of relevance."""
+    REST = "rest"
+    """It was drawn since nothing relevant was left."""
 
 
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
@@ -65,4 +104,6 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "propensities": _CHANCES,
     "explored": _POSITIONS,
     "fresh_item_ids": _STRINGS,
+    "also_relevant": _POSITIONS,
+    "nothing_relevant": _POSITIONS,
 }

@@ -143,11 +143,13 @@ slates = Table(
     Column("policy", String, nullable=False),
     Column("exploration_weight", Double, nullable=False),
     Column("seed", BigInteger, nullable=False),
-    Column("item_ids", String, nullable=False),  # these four: JSON lists
+    Column("item_ids", String, nullable=False),  # these six: JSON lists
     Column("propensities", String, nullable=False),
     Column("explored", String, nullable=False),
     Column("fresh_item_ids", String, nullable=False),
     Column("is_degraded", Boolean, nullable=False),
+    Column("also_relevant", String),  # null: stored before this was known, as the next one
+    Column("nothing_relevant", String),
     UniqueConstraint("dataset_group", "recommendation_id", name="slates_are_stored_once"),
 )
 

@@ -107,6 +107,7 @@ def test_slates_become_impressions_by_position(store: StateStore, target: Path) 
     }
     top = {"item_id": "a", "position": 0, "propensity": 0.75, "explored": False, "clicked": False}
     second = {"item_id": "b", "position": 1, "propensity": 0.1, "explored": True, "clicked": True}
+    top["came_as"], second["came_as"] = "relevant", None
     similar = {
         **top,
         "recommendation_id": "RID-3",
@@ -120,6 +121,20 @@ def test_slates_become_impressions_by_position(store: StateStore, target: Path) 
         "seed": 0,
     }
     assert rows(target, "impressions.parquet") == [of_first | top, of_first | second, similar]
+
+
+def test_each_place_says_what_brought_its_item_there(store: StateStore, target: Path) -> None:
+    places = slate(
+        item_ids=("a", "b", "c", "d"),
+        propensities=(0.75, 0.1, 0.8, 0.5),
+        explored=(1, 2, 3),
+        also_relevant=(2,),
+        nothing_relevant=(3,),
+    )
+    store.put_slates([places])
+    export_log(store.log, target)
+    came_as = [row["came_as"] for row in rows(target, "impressions.parquet")]
+    assert came_as == ["relevant", "explored", "both", "rest"]
 
 
 def test_a_later_export_has_the_later_events_and_all_slates(

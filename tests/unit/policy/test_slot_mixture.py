@@ -75,6 +75,22 @@ def test_propensities_are_those_of_the_formula_which_sums_to_one_at_each_place(
         assert propensity == pytest.approx(chances[shown[place]], rel=1e-9)
 
 
+@given(POOLS, RELEVANT, SEEDS, WEIGHTS)
+def test_every_place_says_whether_its_item_was_next_in_the_order_of_relevance(
+    logits: dict[int, float], relevant: list[int], seed: int, weight: float
+) -> None:
+    slate = mix(np.array(relevant, np.int64), seeded(logits, seed), 7, weight, coins(seed, 7))
+    shown = slate.keys.tolist()
+    left = [
+        [key for key in relevant if key not in shown[:place]] or [None]
+        for place in range(len(shown))
+    ]
+    assert slate.is_relevant.tolist() == [
+        key == one[0] for key, one in zip(shown, left, strict=True)
+    ]
+    assert slate.has_relevant.tolist() == [one[0] is not None for one in left]
+
+
 @given(POOLS, RELEVANT, SEEDS, WEIGHTS, st.lists(st.integers(0, 2), min_size=17, max_size=17))
 def test_a_pool_cut_into_shards_gives_the_same_list_and_propensities(
     logits: dict[int, float], relevant: list[int], seed: int, weight: float, shard_of: list[int]

@@ -210,6 +210,30 @@ def test_the_slate_holds_the_chance_of_every_place(tmp_path: Path) -> None:
     run(world, scenario)
 
 
+def test_the_slate_knows_which_drawn_items_were_relevant_too(tmp_path: Path) -> None:
+    # What is best for anna is fresh, and so is an item that she would not get so soon.
+    best = int(ANNAS[0][1:]) + 1
+    world = World(tmp_path, fresh=[best, 7], exploration_weight=0.5)
+
+    async def scenario() -> None:
+        answers = [await ask(world, k=3, seed=seed) for seed in range(30)]
+        remembered = await slates(world)
+        ways = set()
+        for answer in answers:
+            slate = remembered[answer.recommendation_id]
+            above: list[str] = []
+            for item_id, way in zip(slate.item_ids, slate.came_as(), strict=True):
+                following = next(item for item in ANNAS if item not in above)
+                drawn = item_id in explored(answer)
+                both = "both" if item_id == following else "explored"
+                assert way == (both if drawn else "relevant")
+                above.append(item_id)
+                ways.add(way)
+        assert ways == {"relevant", "explored", "both"}
+
+    run(world, scenario)
+
+
 def test_a_fresh_item_counts_as_shown_when_it_is_relevant_too(tmp_path: Path) -> None:
     numbers = [int(item_id[1:]) + 1 for item_id in ANNAS]
     world = World(tmp_path, fresh=numbers[:2], exploration_weight=1e-12)

@@ -47,6 +47,8 @@ def test_a_slate_comes_back_as_it_was_to_the_last_bit(store: StateStore) -> None
         explored=(),
         fresh_item_ids=(),
         is_degraded=True,
+        also_relevant=(1,),
+        nothing_relevant=(0,),
     )
     store.put_slates([whole, bare])
     ((first, second),) = store.log.slates(store.log.end())

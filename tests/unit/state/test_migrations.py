@@ -84,7 +84,7 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(
     store.put_events([event("b", 2)])
     store.put_users([User("ann", '{"a": 1}')])
     assert store.user_states(["ann"])["ann"].properties == '{"a": 1}'
-    store.put_slates([slate(fresh_item_ids=("b",))])
+    store.put_slates([slate(fresh_item_ids=("b",), also_relevant=(1,), nothing_relevant=())])
     assert store.changes(2) == Changes(3, [], [ItemCount("b", 1, 1)])
     store.close()
     connection.close()
@@ -108,6 +108,27 @@ def test_a_migrated_database_has_the_tables_of_a_new_one(
 
     assert names(tmp_path) == names(tmp_path / "new")
     assert ("index", "events_by_recommendation", "events") in names(tmp_path)
+
+
+def test_slates_of_an_older_raysys_stay_and_do_not_know_what_was_relevant(
+    tmp_path: Path,
+) -> None:
+    store = StateStore(sqlite_url(tmp_path), "films")
+    store.put_slates([slate("RID-1")])
+    store.close()
+    connection = sqlite3.connect(tmp_path / "state.db")
+    for name in ("also_relevant", "nothing_relevant"):
+        connection.execute(f"alter table slates drop column {name}")
+    connection.execute("update schema_version set version = 9")
+    connection.commit()
+    connection.close()
+    store = StateStore(sqlite_url(tmp_path), "films")
+    store.put_slates([slate("RID-2", also_relevant=(), nothing_relevant=())])
+    ((old, new),) = store.log.slates(store.log.end())
+    assert old.slate == slate("RID-1")
+    assert old.slate.came_as() == ["relevant", None]
+    assert new.slate.came_as() == ["relevant", "explored"]
+    store.close()
 
 
 def test_a_strangers_table_stops_the_migration_and_nothing_is_changed(
