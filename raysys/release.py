@@ -14,6 +14,7 @@
         interaction_types.npy    of which type each of them was, whatever models read of it; names
                                  in vocabulary/interaction_types.json
         popularity.npy           interactions by item number
+        ranking.npy              item numbers, best first; only where everybody gets the same list
         created_at.npy           when each item came to be, by item number, in microseconds
         cold_start/              from what is known of a new item to its vector
         model/, index/           weights; partitions of the index
@@ -52,6 +53,7 @@ ITEM_TABLE = "items.arrow"
 USER_TABLE = "users.arrow"
 HISTORIES = "histories.arrow"
 POPULARITY = "popularity.npy"
+RANKING = "ranking.npy"
 CREATED_AT = "created_at.npy"
 COLD_START_FEATURES = "cold_start/features.arrow"
 COLD_START_WEIGHTS = "cold_start/weights.npy"

@@ -87,7 +87,7 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
     return {
         "operationId": "GetRecommendations",
         "security": _security(),
-        "summary": "Recommend items to a user, or items like another item",
+        "summary": "Recommend items to a user, items like another item, or what is popular",
         "parameters": [
             _parameter(
                 WEIGHT.decode(),
@@ -106,7 +106,7 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
             "200": {
                 "description": "The items, best first",
                 "headers": {
-                    **_answer_headers("model", "popular", "similar-items"),
+                    **_answer_headers("model", "popular", "trending", "similar-items"),
                     "x-raysys-seed": _header("Of the draws; present when the list could explore"),
                     "x-raysys-items": _header(
                         "How many changes of the items it knows; present when the list could "
@@ -129,7 +129,7 @@ def _get_ranking(max_body_bytes: int) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The whole list, best first; what cannot be scored at its end",
-                "headers": _answer_headers("model", "popular"),
+                "headers": _answer_headers("model", "popular", "trending"),
                 "content": _json("RankingAnswer"),
             },
             **_errors(400, 403, 404, 405, 408, 413, 429, 500, 503, max_body_bytes=max_body_bytes),

@@ -75,7 +75,8 @@ class PromotionRequest(Struct, rename="camel"):
 
 
 class RecommendationsRequest(Struct, rename="camel"):
-    """What `POST /recommendations` takes: `userId`, `itemId` or both."""
+    """What `POST /recommendations` takes: `userId`, `itemId` or both; neither where the campaign's
+    recipe has one list for everybody."""
 
     campaign_arn: Id | None = None
     user_id: Id | None = None

@@ -58,11 +58,6 @@ def parse_recommendations(body: bytes) -> RecommendationsRequest:
         ResourceNotFoundError: it names a recommender, of which there are none.
     """
     request = _parsed(body, _RECOMMENDATIONS)
-    if request.user_id is None and request.item_id is None:
-        raise InvalidInputError(
-            "1 validation error detected: userId and itemId are both null; give userId for what a "
-            "user may like, or itemId for items like another one"
-        )
     _check_filter_is_named(request)
     if request.recommender_arn is not None:
         raise ResourceNotFoundError(

@@ -29,6 +29,7 @@ from raysys.commands.training_progress import training_shown
 from raysys.config import IndexConfig, PipelineConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table
+from raysys.dataset.popularity import best_first
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.evaluation.report import Report
 from raysys.index.build import build_partitions
@@ -49,6 +50,7 @@ from raysys.release import (
     METRICS,
     MODEL_DIRECTORY,
     POPULARITY,
+    RANKING,
     USER_VOCABULARY,
     Release,
     publishing,
@@ -162,6 +164,8 @@ def build_release(
             directory = draft.path / MODEL_DIRECTORY
             save_model(model, directory, num_users=len(users), vocabulary=items.hash)
         vectors = encode_catalogue(model)
+        if isinstance(model, Counted):
+            np.save(draft.path / RANKING, best_first(np.append(0, vectors[:, 0])))
         note = _write_index(draft.path, model, vectors, config.index)
         _write_cold_start(draft.path, model, vectors)
         storage.write_json(draft.path / CONFIG, config.model_dump(mode="json"))

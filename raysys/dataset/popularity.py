@@ -107,3 +107,13 @@ def trend_scores(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     scores += _TIE_BREAK * ever / (ever.max() + 1.0)
     scores[0] = 0.0
     return scores
+
+
+def best_first(scores: NDArray[np.number]) -> NDArray[np.int32]:
+    """Return every item number, (N,): highest score first, the lower number first among equals.
+
+    Args:
+        scores: (N + 1,) by item number, such as counts; that of no item in row 0 is left out.
+    """
+    order: NDArray[np.int64] = np.argsort(-scores[1:], kind="stable") + 1
+    return order.astype(np.int32)

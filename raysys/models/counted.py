@@ -15,7 +15,7 @@ from raysys.models.features import FeatureTower
 
 
 class Counted(TowerModel):
-    """An item's vector is its score, the query is 1: searched and served as every other model.
+    """An item's vector is its score, the query is 1: measured and indexed as every other model.
 
     Uncounted, and for items that nobody has met, the score is 0.
     """

@@ -51,6 +51,8 @@ class HistoryEncoder:
         """
         self.num_user_buckets = model.num_user_buckets
         self._users = model.features.users
+        # The table that gives anchors theirs; other models are asked about no item.
+        self._items = model.features.items if isinstance(model, ItemToItem) else None
         with torch.inference_mode(), one_thread():
             self._queries = _queries_of(model, device or torch.device("cpu"))
 
@@ -58,12 +60,17 @@ class HistoryEncoder:
         """Return what a request says of a user in one row of features; None: no model reads it."""
         return None if self._users is None else self._users.encoder.encode_properties([properties])
 
+    def features_of_item(self, properties: Properties) -> Bags | None:
+        """Return the same of an item that is asked about."""
+        return None if self._items is None else self._items.encoder.encode_properties([properties])
+
     def encode(
         self,
         histories: Histories,
         *,
         user_nums: NDArray[np.integer] | None = None,
         said: Mapping[int, Bags] = MappingProxyType({}),
+        about: Mapping[int, Bags] = MappingProxyType({}),
     ) -> NDArray[np.float32]:
         """Return one vector per history, (B, D) float32, divided by the model's temperature.
 
@@ -75,21 +82,23 @@ class HistoryEncoder:
         Args:
             user_nums: (B,) numbers of the users; None: all unknown.
             said: by row: `features_of_user`, which stand for those that the model knew.
+            about: by row: `features_of_item`, which stand for the newest item of the history.
         """
         if user_nums is None:
             user_nums = np.zeros(len(histories), dtype=np.int64)
-        return self._queries(histories, _Users(user_nums, said))
+        return self._queries(histories, _Beside(user_nums, said, about))
 
 
-class _Users(NamedTuple):
-    nums: NDArray[np.integer]
-    """(B,)"""
+class _Beside(NamedTuple):
+    """What is known of queries beside their histories; see `HistoryEncoder.encode`."""
+
+    user_nums: NDArray[np.integer]
     said: Mapping[int, Bags]
-    """By row."""
+    about: Mapping[int, Bags]
 
 
-_Queries = Callable[[Histories, _Users], NDArray[np.float32]]
-"""From B histories and their users to (B, D)."""
+_Queries = Callable[[Histories, _Beside], NDArray[np.float32]]
+"""From B histories, and what is known beside them, to (B, D)."""
 
 
 def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
@@ -102,11 +111,10 @@ def _queries_of(model: EmbeddingModel, device: torch.device) -> _Queries:
     if isinstance(model, TwoTower):
         return _in_context(_of_users(model), model)
     if isinstance(model, ItemToItem):
-        anchors = padded_width(model.anchor_tower.all_rows().cpu() / model.temperature).numpy()
-        return lambda histories, users: anchors[_newest_known(histories)]
+        return _of_anchors(model)
     if isinstance(model, Counted):
         one = padded_width(torch.ones(1, 1)).numpy()
-        return lambda histories, users: np.repeat(one, len(histories), axis=0)
+        return lambda histories, beside: np.repeat(one, len(histories), axis=0)
     if isinstance(model, Ensemble):
         return _of_members([(_queries_of(each, device), share) for each, share in model.each()])
     raise TypeError(f"A {type(model).__name__} cannot be encoded yet.")
@@ -120,13 +128,31 @@ def _of_users(model: TwoTower) -> _Queries:
     if tower.projection is not None:
         layers = [each.astype(np.float64) for each in tower.projection.as_arrays()]
 
-    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = rows[users.nums]
+    def queries(histories: Histories, beside: _Beside) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = rows[beside.user_nums]
         if layers is not None:
-            for row, features in users.said.items():
+            for row, features in beside.said.items():
                 # No copy of all ids, which may be millions: a server's model stays as it is.
-                own = padded_width(ids[int(users.nums[row])].cpu()).numpy()
+                own = padded_width(ids[int(beside.user_nums[row])].cpu()).numpy()
                 vectors[row] = (own + features.projected(layers)[0]) / model.temperature
+        return vectors
+
+    return queries
+
+
+def _of_anchors(model: ItemToItem) -> _Queries:
+    """Return the vectors of items that are asked about, by what is said of those without number."""
+    tower = model.anchor_tower
+    anchors = padded_width(tower.all_rows().cpu() / model.temperature).numpy()
+    layers = None
+    if tower.projection is not None:
+        layers = [each.astype(np.float64) for each in tower.projection.as_arrays()]
+
+    def queries(histories: Histories, beside: _Beside) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = anchors[_newest_known(histories)]
+        if layers is not None:
+            for row, features in beside.about.items():
+                vectors[row] = features.projected(layers)[0] / model.temperature
         return vectors
 
     return queries
@@ -141,8 +167,8 @@ def _in_context(own: _Queries, model: TowerModel) -> _Queries:
         for table in model.context.parameters()
     ]
 
-    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
-        vectors = own(histories, users)
+    def queries(histories: Histories, beside: _Beside) -> NDArray[np.float32]:
+        vectors = own(histories, beside)
         is_known = vectors.any(axis=1)
         codes = histories.asked_in
         if codes is None:
@@ -157,8 +183,8 @@ def _in_context(own: _Queries, model: TowerModel) -> _Queries:
 
 
 def _of_members(members: list[tuple[_Queries, float]]) -> _Queries:
-    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
-        vectors = [own(histories, users) * np.float32(share) for own, share in members]
+    def queries(histories: Histories, beside: _Beside) -> NDArray[np.float32]:
+        vectors = [own(histories, beside) * np.float32(share) for own, share in members]
         return np.concatenate(vectors, axis=1)
 
     return queries
@@ -174,7 +200,7 @@ def _newest_known(histories: Histories) -> NDArray[np.int32]:
 
 
 def _of_histories(encoder: GruEncoder | TransformerEncoder, length: int) -> _Queries:
-    def queries(histories: Histories, users: _Users) -> NDArray[np.float32]:
+    def queries(histories: Histories, beside: _Beside) -> NDArray[np.float32]:
         if (histories.item_nums == UNKNOWN_NUM).any():
             histories = histories.where(histories.item_nums != UNKNOWN_NUM)
         if histories.lengths.max(initial=0) > length:

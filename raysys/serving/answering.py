@@ -19,9 +19,12 @@ NO_POLICY = "none"
 SLOT_MIXTURE = "slot-mixture"
 
 
-def popular_list(asked: Asked, popular: NDArray[np.int32]) -> Ranked:
-    """Return the first of some popular items that the query may get."""
-    return Ranked(popular_without(popular, asked.banned, asked.query.num_results))
+def popular_list(asked: Asked, popular: NDArray[np.integer]) -> Ranked:
+    """Return the first of some popular items, by key, that the query may get."""
+    banned: NDArray[np.integer] = asked.banned
+    if len(asked.banned_keys):
+        banned = np.concatenate([banned, asked.banned_keys])
+    return Ranked(popular_without(popular, banned, asked.query.num_results))
 
 
 def answers_of(
@@ -71,7 +74,7 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
     return Slate(
         recommendation_id=answer.recommendation_id,
         user_id=asked.query.user_id,
-        item_id=asked.query.item_id if asked.query.user_id is None else None,
+        item_id=asked.query.item_id if _is_about_item(asked) else None,
         shown_at_us=now_us,
         release=answer.release,
         delta_version=answer.delta_version or 0,
@@ -89,6 +92,10 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
             place for place in explored if mixture and not mixture.has_relevant[place]
         ),
     )
+
+
+def _is_about_item(asked: Asked) -> bool:
+    return asked.query.user_id is None or asked.source == "similar-items"
 
 
 def _item_reasons(shown: Shown) -> list[str | None] | None:

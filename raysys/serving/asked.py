@@ -81,6 +81,8 @@ class Asked:
     seed: int = 0
     vector: NDArray[np.float32] | None = None
     """(D,) what to search with."""
+    by_cosine: bool = False
+    """Rank by the angle to it instead of by score."""
     history: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
     banned: NDArray[np.int32] = field(default_factory=lambda: NO_ITEMS)
     banned_keys: NDArray[np.int64] = field(default_factory=lambda: NO_KEYS)
@@ -96,6 +98,12 @@ class Asked:
     def to_show(self) -> Shown:
         """What is shown, as far as it is known by now."""
         return self.shown or Shown.as_ranked(self.ranked or Ranked(NO_ITEMS))
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether answers say the scores that a search ranked by: lists about an item have cosines
+        or, as those of Amazon Personalize, none."""
+        return self.source != "similar-items" or self.by_cosine
 
     def obey(self, demand: Demand) -> None:
         """Take what a filter demands: what it includes of the past may be shown though it was seen.

@@ -57,17 +57,23 @@ class CatalogueNow:
         self._table = table
         self._released = released
         self._all_popular = popular
-        self._popular: OrderedDict[Rule, NDArray[np.int32]] = OrderedDict()
+        self._popular: OrderedDict[Rule, NDArray[np.integer]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def kept_popular(self, demand: Demand) -> NDArray[np.int32] | None:
+    def kept_popular(self, demand: Demand) -> NDArray[np.integer] | None:
         """Return what `popular` does where that is known already."""
-        return None if len(demand.included_nums) else self._popular.get(demand.rule)
+        return None if _includes_past(demand) else self._popular.get(demand.rule)
 
-    def popular(self, demand: Demand) -> NDArray[np.int32]:
-        """Return the items that may be shown, the most popular first, (M,)."""
+    def popular(self, demand: Demand) -> NDArray[np.integer]:
+        """Return the items that may be shown by key, the most popular first, (M,).
+
+        After all of the release come those that it does not know, the newest first.
+        """
+        found: NDArray[np.integer]
         found = self._all_popular[self._mask(demand)[self._all_popular - 1]]
-        if not len(demand.included_nums):
+        if len(self._new):
+            found = np.concatenate([found, self._new[self._lets(demand, self._new)]])
+        if not _includes_past(demand):
             with self._lock:
                 self._popular[demand.rule] = found
                 while (
@@ -110,6 +116,13 @@ class CatalogueNow:
         return is_let | (is_past & np.isin(keys, others))
 
     @cached_property
+    def _new(self) -> NDArray[np.int64]:
+        """Keys of the items that the release does not know and that are not hidden."""
+        shown = [key for key in self.put.new if key not in self.put.hidden]
+        shown.sort(key=lambda key: (-(self.put.new[key].created_at_us or 0), key))
+        return np.array(shown, np.int64)
+
+    @cached_property
     def _masks(self) -> KeptMasks:
         known = np.array(sorted(self.put.known), np.int64)
         hidden = np.array(sorted(key for key in self.put.hidden if key > 0), np.int64)
@@ -117,3 +130,7 @@ class CatalogueNow:
             return self._released
         changed = self.put.table(known.tolist(), self._table)
         return KeptMasks(ChangedRows(self._released, known - 1, changed, hidden - 1))
+
+
+def _includes_past(demand: Demand) -> bool:
+    return bool(len(demand.included_nums) or len(demand.included_keys))

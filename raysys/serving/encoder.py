@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raysys.dataset.bags import Bags
+from raysys.dataset.features import Properties
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.models.device import usable_gpu
@@ -57,7 +58,13 @@ class ReleaseEncoder:
         user_nums = self._users.numbers(request.user_ids, num_buckets=num_buckets)
         said = {row: self._features(text) for row, text in request.properties.items()}
         known = {row: features for row, features in said.items() if features is not None}
-        return self._encoder.encode(histories, user_nums=user_nums, said=known)
+        about = {row: self._features_of_item(said) for row, said in request.items_said.items()}
+        return self._encoder.encode(
+            histories,
+            user_nums=user_nums,
+            said=known,
+            about={row: features for row, features in about.items() if features is not None},
+        )
 
     def _features(self, properties: str) -> Bags | None:
         """Return what the model reads of a user; None where it reads nothing."""
@@ -65,4 +72,12 @@ class ReleaseEncoder:
             return self._encoder.features_of_user(msgspec.json.decode(properties))
         except Exception:  # what one client put must not keep all others from their lists
             _LOG.exception("What was put of a user cannot be read, and counts as never put.")
+            return None
+
+    def _features_of_item(self, properties: Properties) -> Bags | None:
+        """Return what the model reads of an item that is asked about; None: it reads nothing."""
+        try:
+            return self._encoder.features_of_item(properties)
+        except Exception:
+            _LOG.exception("What was put of an item cannot be read, and counts as never put.")
             return None

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.dataset.features import Properties
 from raysys.filters.masks import Rule
 from raysys.index.fresh import FreshDraws
 
@@ -35,6 +36,8 @@ class EncodeRequest:
     """(B,) codes of the contexts that are asked in. A user may ask in several."""
     properties: Mapping[int, str] = field(default_factory=dict)
     """By row: what clients put of these users, JSON objects."""
+    items_said: Mapping[int, Properties] = field(default_factory=dict)
+    """By row: what clients put of the item that is asked about, where the release lacks it."""
 
 
 @dataclass(slots=True)

@@ -106,8 +106,8 @@ class GatewayFilters:
             return Demand(bound.rule)
         return self._with_past(bound, row, state)
 
-    async def popular(self, demand: Demand) -> NDArray[np.int32]:
-        """Return the items that may be shown, the most popular first, (M,)."""
+    async def popular(self, demand: Demand) -> NDArray[np.integer]:
+        """Return the items that may be shown by key, the most popular first, (M,)."""
         now = self._at_present()
         kept = now.kept_popular(demand)
         return await asyncio.to_thread(now.popular, demand) if kept is None else kept

@@ -8,8 +8,9 @@ from raysys.state.events import Event
 from raysys.state.items import Item
 from raysys.state.users import User
 
-Source = Literal["model", "popular", "similar-items"]
-"""What chose the items: the model for this user, the popular list, or likeness to an item."""
+Source = Literal["model", "popular", "trending", "similar-items"]
+"""What chose the items: the model for this user, the list of what is popular or trending, which is
+the same for everybody, or likeness to an item."""
 
 
 EXPLORATION, PROMOTED = "Exploration", "Promoted item"
@@ -37,9 +38,10 @@ class Promotion:
 
 @dataclass(slots=True)
 class Query:
-    """One request for recommendations, checked: `user_id` or `item_id` is set, both not empty.
+    """One request for recommendations, checked but for what depends on the release.
 
     Args:
+        user_id, item_id: not empty; both None asks for the list that everybody gets.
         num_results: the most items to answer with, 1 to 500.
         context: names and values that describe the moment, such as the device.
         exploration_weight: chance of each place to explore, 0 to 1; None for the server's own.

@@ -66,8 +66,8 @@ def merged_results(results: Sequence[SearchResult], request: SearchRequest) -> I
 
 
 def popular_without(
-    popular: NDArray[np.int32], banned: NDArray[np.int32], k: int
-) -> NDArray[np.int32]:
+    popular: NDArray[np.integer], banned: NDArray[np.integer], k: int
+) -> NDArray[np.integer]:
     """Return the first k of the popular items that are not banned."""
     first = popular[: k + len(banned)]  # enough, even if all that is banned stands at the top
     return first[~np.isin(first, banned)][:k]

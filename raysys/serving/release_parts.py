@@ -1,5 +1,6 @@
 """What the gateway maps of a release: ids, tables, histories, popularity. No torch, no FAISS."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raysys.config import FeedbackConfig
+from raysys.config import FeedbackConfig, ItemToItemConfig
 from raysys.dataset.context import ContextEncoder
 from raysys.dataset.event_types import EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.interaction_types import InteractionTypes
 from raysys.dataset.item_table import open_item_table
+from raysys.dataset.popularity import best_first
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
 from raysys.release import (
@@ -24,10 +26,15 @@ from raysys.release import (
     ITEM_TABLE,
     ITEM_VOCABULARY,
     POPULARITY,
+    RANKING,
     USER_TABLE,
     Release,
 )
 from raysys.serving.item_metadata import ItemMetadata
+from raysys.serving.messages import Source
+
+_FOR_EVERYBODY: Mapping[str, Source] = {"popularity_count": "popular", "trending_now": "trending"}
+"""What the lists of models are called that know no users."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +52,8 @@ class ReleaseParts:
     feedback: FeedbackConfig
     """Says it, of the events that come later too."""
     popular: NDArray[np.int32]
-    """(N,) every item number: most interactions first, then lowest number."""
+    """(N,) every item number in the order of the list that strangers get: most interactions first,
+    then lowest number; where everybody gets the same list, the order that evaluation ranks."""
     item_table: pa.Table
     """In the order of the item numbers. Of it are read what answers say of their items, and what
     filters need on a gateway: those of popular lists and those that ask for the current item."""
@@ -57,6 +65,10 @@ class ReleaseParts:
     embedding_dim: int
     history_length: int
     """The newest interactions that the query encoder reads."""
+    for_everybody: Source | None = None
+    """What `popular` is called where everybody gets it; None: each user has a list of their own."""
+    asks_by_item: bool = False
+    """The model has vectors of items that are asked about, apart from those that may be shown."""
 
     @cached_property
     def metadata(self) -> ItemMetadata:
@@ -91,22 +103,36 @@ class ReleaseParts:
                 f"Release {release.name} counts the interactions of {len(counts) - 1} items, but "
                 f"knows {len(items)}. Build the release again."
             )
-        manifest = release.manifest
+        manifest, settings = release.manifest, release.settings()
+        for_everybody = _FOR_EVERYBODY.get(manifest.model_kind)
         return cls(
             name=release.name,
             items=items,
             event_types=EventTypes.open(release.file(EVENT_TYPES)),
             context=ContextEncoder.open(release.file(CONTEXT)),
             histories=histories,
-            feedback=release.settings().feedback,
-            popular=by_popularity(counts),
+            feedback=settings.feedback,
+            popular=best_first(counts) if for_everybody is None else _ranking(release),
             item_table=open_item_table(release.file(ITEM_TABLE)),
             user_table=_user_table(release),
             interaction_types=_interaction_types(release, histories),
             num_partitions=manifest.num_partitions,
             embedding_dim=manifest.embedding_dim,
             history_length=manifest.history_length,
+            for_everybody=for_everybody,
+            asks_by_item=isinstance(settings.model, ItemToItemConfig),
         )
+
+
+def _ranking(release: Release) -> NDArray[np.int32]:
+    release.verify(RANKING)
+    ranking: NDArray[np.int32] = np.load(release.file(RANKING), mmap_mode="r", allow_pickle=False)
+    if ranking.shape != (release.manifest.num_items,):
+        raise DamagedReleaseError(
+            f"Release {release.name} ranks {len(ranking)} items, but knows "
+            f"{release.manifest.num_items}. Build the release again."
+        )
+    return ranking
 
 
 def _user_table(release: Release) -> pa.Table | None:
@@ -128,13 +154,3 @@ def _interaction_types(release: Release, histories: Histories) -> InteractionTyp
             f"{histories.num_interactions}. Build the release again."
         )
     return types
-
-
-def by_popularity(counts: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return every item number: highest count first, the lower number first among equals.
-
-    Args:
-        counts: (N + 1,) interactions by item number; the unknown item in row 0 is left out.
-    """
-    order: NDArray[np.int64] = np.argsort(-counts[1:], kind="stable") + 1
-    return order.astype(np.int32)

@@ -259,8 +259,6 @@ def test_refusals_arrive_as_the_classes_of_the_sdk_and_are_not_retried(
 ) -> None:
     with pytest.raises(runtime.exceptions.InvalidInputException, match="at 'numResults'"):
         runtime.get_recommendations(userId="ann", numResults=501)
-    with pytest.raises(runtime.exceptions.InvalidInputException, match="userId and itemId"):
-        runtime.get_recommendations(campaignArn=CAMPAIGN_ARN)
     with pytest.raises(runtime.exceptions.ResourceNotFoundException, match="'books'") as caught:
         runtime.get_recommendations(userId="ann", campaignArn="books")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.dataset.histories import Histories
+from raysys.dataset.popularity import best_first
 from raysys.evaluation.exclusion import ItemLists
 from raysys.evaluation.topk import TopK
 
@@ -20,11 +21,10 @@ class FixedRanking:
     """
 
     def __init__(self, scores: NDArray[np.integer] | NDArray[np.floating]) -> None:
-        nums = np.arange(1, len(scores), dtype=np.int32)
-        self._ranking = nums[np.lexsort((nums, -scores[1:]))]
+        self._ranking = best_first(scores)
         self._scores = scores[self._ranking].astype(np.float64)
-        self._places = np.full(len(scores), len(nums), dtype=np.int64)  # by item number
-        self._places[self._ranking] = np.arange(len(nums))
+        self._places = np.full(len(scores), len(self._ranking), dtype=np.int64)  # by item number
+        self._places[self._ranking] = np.arange(len(self._ranking))
 
     def top_k(self, histories: Histories, k: int, *, excluded: ItemLists | None) -> TopK:
         """Return the k first items for each history, but for its row of `excluded`."""

@@ -23,14 +23,12 @@ from raysys.dataset.popularity import popularity_counts, trend_scores, window_co
 from raysys.dataset.splits import split
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.evaluate import evaluate
-from raysys.index.shard import open_shard
 from raysys.models.encode import encode_catalogue
 from raysys.release import Release, open_release
-from raysys.serving.encoder import ReleaseEncoder
-from raysys.serving.exchange import EncodeRequest
-from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.messages import Query
 from tests.unit.commands.builders import release_trained, trained_in_this_process
 from tests.unit.dataset.builders import Row, write_dataset
+from tests.unit.serving.released_world import answers
 
 NUM_USERS, LENGTH = 20, 9
 MINUTE_US = 60_000_000
@@ -102,27 +100,23 @@ def test_measured_again_it_is_as_good_as_it_was(
     assert first["means"] == pytest.approx(release.manifest.metrics)
 
 
-def test_what_is_served_is_what_evaluation_ranks_strangers_included(release: Release) -> None:
-    model, parts = ReleasedModel(release), ReleaseParts.load(release)
-    assert parts.history_length == 0
+def test_what_is_served_is_what_evaluation_ranks_strangers_included(
+    release: Release, tmp_path: Path
+) -> None:
+    model = ReleasedModel(release)
+    num_items = len(model.items)
     ranked = model.ranked(model.histories, 5, max_seen_items=100)
-    seen = model.histories.newest_distinct(100)
-    user_ids = model.histories.user_ids.to_pylist()
-    nothing = np.zeros(0, np.int32)
-    request = EncodeRequest(
-        release.name,
-        user_ids,
-        np.zeros(NUM_USERS + 1, np.int64),
-        nothing,
-        nothing.astype(np.int64),
-        nothing.astype(np.int16),
-        np.zeros(NUM_USERS, np.int64),
-    )
-    queries = ReleaseEncoder.load(release).encode(request)
-    assert queries.any(axis=1).all()
-    top = open_shard(release, 0, 1).search(queries, 5, seen)
-    served = [model.items.ids_of(row[row > 0]) for row in top.item_nums]
-    assert served == ranked
+    users = [Query(user_id, None, 5) for user_id in model.histories.user_ids.to_pylist()]
+    everybody = [Query("a stranger", None, num_items), Query(None, None, num_items)]
+    *served, stranger, nobody = answers(release, tmp_path, [*users, *everybody])
+    assert [answer.item_ids for answer in served] == ranked
+    nothing = model.histories.take([0]).where(np.zeros(LENGTH, bool))
+    [expected] = model.ranked(nothing, num_items, max_seen_items=100)
+    assert stranger.item_ids == nobody.item_ids == expected
+    source = {"popularity_count": "popular", "trending_now": "trending"}
+    for answer in (*served, stranger, nobody):
+        assert answer.source == source[release.manifest.model_kind]
+        assert (answer.reason, answer.scores) == (None, None)
 
 
 def test_an_update_counts_anew_what_the_dataset_holds_now(

@@ -20,18 +20,17 @@ from raysys.config import (
     TrainingConfig,
     TwoTowerConfig,
 )
-from raysys.index.shard import open_shard
 from raysys.logs.avro import to_avro
 from raysys.logs.schema import Field, Kind, Schema, ValueType
 from raysys.models.encode import encode_catalogue, encode_histories
 from raysys.models.weights import load_model
 from raysys.release import MODEL_DIRECTORY, Release
-from raysys.serving.encoder import ReleaseEncoder
-from raysys.serving.exchange import EncodeRequest
-from raysys.serving.release_parts import ReleaseParts
+from raysys.serving.messages import Query
+from raysys.state.items import Item
 from tests.unit.commands.builders import release_trained, release_untrained
 from tests.unit.dataset.builders import Row, write_dataset
 from tests.unit.histories import histories_of
+from tests.unit.serving.released_world import answers
 
 WAR, LOVE = [f"w{n}" for n in range(6)], [f"l{n}" for n in range(6)]
 ITEM_SCHEMA = Schema(
@@ -157,23 +156,33 @@ def test_the_report_has_what_knows_as_much(release: Release) -> None:
     )
 
 
-def test_what_is_served_is_what_evaluation_ranks(release: Release) -> None:
-    model, parts = ReleasedModel(release), ReleaseParts.load(release)
-    ranked = model.ranked(model.histories, 4, max_seen_items=100)
-    newest = model.histories.last(parts.history_length)
-    request = EncodeRequest(
-        release.name,
-        newest.user_ids.to_pylist(),
-        newest.offsets,
-        newest.item_nums,
-        newest.occurred_at_us,
-        np.zeros(newest.num_interactions, np.int16),
-        np.zeros(len(newest), np.int64),
-    )
-    queries = ReleaseEncoder.load(release).encode(request)
-    seen = model.histories.newest_distinct(100)
-    top = open_shard(release, 0, 1).search(queries, 4, seen)
-    assert [model.items.ids_of(row[row > 0]) for row in top.item_nums] == ranked
+def test_what_is_served_is_what_evaluation_ranks_for_users_and_for_items(
+    release: Release, tmp_path: Path
+) -> None:
+    model = ReleasedModel(release)
+    users, items = model.histories.user_ids.to_pylist(), model.items.ids.to_pylist()
+    queries = [
+        *(Query(user, None, 4) for user in users),
+        *(Query(None, item, 11) for item in items),
+    ]
+    served = answers(release, tmp_path, queries)
+    of_users = model.ranked(model.histories, 4, max_seen_items=100)
+    alone = histories_of([[num] for num in range(1, len(items) + 1)])
+    of_items = model.ranked(alone, 11, max_seen_items=100)
+    assert [answer.item_ids for answer in served] == [*of_users, *of_items]
+    assert {answer.source for answer in served[len(users) :]} == {"similar-items"}
+
+
+def test_a_new_item_has_the_neighbors_of_its_genre_and_is_one(
+    release: Release, tmp_path: Path
+) -> None:
+    new = Item("new", '{"GENRE": "war"}')
+    asked = [Query(None, "new", 6), Query(None, "w0", 6), Query(None, "l0", 6)]
+    of_new, of_war, of_love = answers(release, tmp_path, asked, put=[new])
+    assert sorted(of_new.item_ids) == WAR
+    assert (of_new.source, of_new.reason, of_new.scores) == ("similar-items", None, None)
+    assert sorted(of_war.item_ids) == sorted(["new", *WAR[1:]])
+    assert sorted(of_love.item_ids[:5]) == LOVE[1:]
 
 
 def test_an_item_of_an_update_has_the_neighbors_of_its_genre(

@@ -3,6 +3,7 @@ import pytest
 
 from raysys.dataset.histories import Histories
 from raysys.dataset.popularity import (
+    best_first,
     decayed_counts,
     popularity_counts,
     trend_scores,
@@ -91,3 +92,8 @@ def test_where_nothing_happened_before_a_window_it_is_the_popular_list():
     assert trend_scores(np.zeros((3, 4), dtype=np.int64)).tolist() == [0, 0, 0, 0]
     rising = trend_scores(np.array([[0, 3, 1, 0], nothing, [0, 3, 1, 9]]))
     assert (-rising[1:]).argsort().tolist() == [0, 1, 2]
+
+
+def test_the_best_come_first_and_of_equals_the_lower_number() -> None:
+    counts = np.array([99, 5, 0, 7, 5])  # the unknown item's count in front does not matter
+    assert best_first(counts).tolist() == [3, 1, 4, 2]

@@ -5,7 +5,6 @@ import pytest
 
 from raysys.serving.exchange import SearchResult
 from raysys.serving.ranking import merged_results, popular_without, search_request
-from raysys.serving.release_parts import by_popularity
 
 LOG2, LOG3 = np.log(2), np.log(3)
 
@@ -56,11 +55,6 @@ def test_padding_is_no_item_and_each_query_gets_its_own_length() -> None:
     parts = [result([[7, 0], [1, 2], [0, 0]], [[1.0, inf], [2.0, 1.0], [inf, inf]], [0.0] * 3)]
     lists = [ranked.keys.tolist() for ranked in merged_results(parts, request([2, 1, 2]))]
     assert lists == [[7], [1], []]
-
-
-def test_popular_items_are_ordered_by_count_and_then_by_number() -> None:
-    counts = np.array([99, 5, 0, 7, 5])  # the unknown item's count in front does not matter
-    assert by_popularity(counts).tolist() == [3, 1, 4, 2]
 
 
 def test_the_popular_list_is_filled_up_from_below_what_is_banned() -> None:

@@ -15,7 +15,7 @@ from raysys.dataset.dataset import EVERYTHING
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.histories import Histories
 from raysys.dataset.interaction_types import InteractionTypes
-from raysys.dataset.popularity import popularity_counts
+from raysys.dataset.popularity import best_first, popularity_counts
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ReleaseMismatchError
 from raysys.evaluation.exclusion import Exclusions
@@ -28,10 +28,10 @@ from raysys.index.fresh import DAY_US, FreshPool, Home
 from raysys.index.shard import Shard, open_partitions
 from raysys.serving.engine import Engine
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
-from raysys.serving.messages import Answer, Query
+from raysys.serving.messages import Answer, Query, Source
 from raysys.serving.observer import Observer
 from raysys.serving.parts import Parts
-from raysys.serving.release_parts import ReleaseParts, by_popularity
+from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.served import Lane, ServedRelease
 from raysys.serving.shard import answer_search, answer_vectors
 from raysys.state.campaigns import CampaignVersion, Plan, Variant
@@ -83,6 +83,7 @@ class FakeEncoder:
         self.hangs = False
         self.release = RELEASE
         self.knows_nobody = False
+        self.reads_items = True
         self.for_strangers = encoded([])
 
     async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
@@ -94,6 +95,8 @@ class FakeEncoder:
             encoded(request.item_nums[start:end]) if end > start else self.for_strangers
             for start, end in spans
         ]
+        for row, said in request.items_said.items():
+            rows[row] = encoded([said["like"]] if self.reads_items else [])
         rows = [np.roll(*each) for each in zip(rows, request.contexts.tolist(), strict=True)]
         return np.stack(rows) * (0 if self.knows_nobody else 1)
 
@@ -192,6 +195,8 @@ class World:
         observer: Observer | None = None,
         feedback: FeedbackConfig = EVERYTHING,
         context: ContextEncoder = NO_CONTEXT,
+        for_everybody: Source | None = None,
+        asks_by_item: bool = False,
         **settings: object,
     ) -> None:
         vocabulary = Vocabulary.from_ids(ITEM_IDS)
@@ -214,13 +219,15 @@ class World:
             context=context,
             histories=histories,
             feedback=feedback,
-            popular=by_popularity(popularity_counts([histories], NUM_ITEMS)),
+            popular=best_first(popularity_counts([histories], NUM_ITEMS)),
             item_table=ITEM_TABLE,
             user_table=USER_TABLE,
             interaction_types=INTERACTION_TYPES,
             num_partitions=NUM_PARTITIONS,
             embedding_dim=DIM,
             history_length=4,
+            for_everybody=for_everybody,
+            asks_by_item=asks_by_item,
         )
         self.config = ServingConfig.model_validate(
             {
