@@ -14,7 +14,7 @@ from raysys.logs.event_export import (
     check_export_destination,
     export_log,
 )
-from raysys.logs.item_export import ITEMS_FILE
+from raysys.logs.put_export import ITEMS_FILE, USERS_FILE
 from raysys.state.store import StateStore
 
 
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     )
     if report.items:
         console.say(f"  {report.items:,} items that were put in {arguments.to / ITEMS_FILE}")
+    if report.users:
+        console.say(f"  {report.users:,} users that were put in {arguments.to / USERS_FILE}")
     result = {
         "directory": str(arguments.to),
         "dataset_group": arguments.dataset_group,

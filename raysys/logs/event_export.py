@@ -1,5 +1,5 @@
-"""The way back: events, slates and items leave the database as tables that the rooms on the right
-read.
+"""The way back: events, slates, items and users leave the database as tables that the rooms on the
+right read.
 
 All files appear together or not at all. Events and slates are of one moment: an event is a click in
 the one file if and only if it was stored when the other was read.
@@ -7,6 +7,7 @@ the one file if and only if it was stored when the other was read.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import pyarrow.parquet as pq
 
 from raysys import storage
 from raysys.errors import DatasetError, StateError
-from raysys.logs.item_export import ITEMS_FILE, write_items
 from raysys.logs.progress import OnProgress
+from raysys.logs.put_export import ITEMS_FILE, USERS_FILE, write_items, write_users
 from raysys.state.items import StoredItem
 from raysys.state.log_reader import LogEnd, LogReader, StoredEvent, StoredSlate
 from raysys.tables import EXPORTED_EVENTS, IMPRESSIONS
@@ -36,7 +37,7 @@ class ExportReport:
         last_event_num: of the newest event that was read; what a later export is to begin `after`.
         events_without_item: events, such as searches, that are no interactions and stay behind.
         impressions: positions of `slates`, of which `explored` and `clicked` are parts.
-        items: that clients put; without any there is no file of them.
+        items, users: that clients put; without any there is no file of them.
     """
 
     last_event_num: int
@@ -47,6 +48,7 @@ class ExportReport:
     explored: int = 0
     clicked: int = 0
     items: int = 0
+    users: int = 0
 
 
 def check_export_destination(destination: Path) -> None:
@@ -76,7 +78,8 @@ def export_log(
     items: Sequence[StoredItem] = (),
     on_progress: OnProgress | None = None,
 ) -> ExportReport:
-    """Write the events after number `after`, all slates and some items into a new directory.
+    """Write the events after number `after`, all slates, some items and all users that were put
+    into a new directory.
 
     All slates, since an event of today may be a click on a list of last week.
 
@@ -86,7 +89,8 @@ def export_log(
     """
     check_export_destination(destination)
     end = log.end()
-    if not items:
+    has_users = any(log.users(block_size=1))
+    if not items and not has_users:
         _refuse_nothing(log, end, after)
     try:
         staging = storage.staging_directory(destination)
@@ -94,6 +98,9 @@ def export_log(
             report = _write(log, end, staging, after, on_progress)
             if items:
                 report.items = write_items(items, staging / ITEMS_FILE)
+            if has_users:
+                users = chain.from_iterable(log.users())
+                report.users = write_users(users, staging / USERS_FILE)
             if destination.exists():
                 destination.rmdir()  # it was empty
             storage.publish_directory(staging, destination)

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
-
-_PROPERTIES = msgspec.json.Decoder(dict[str, Any])
+from raysys.state.properties import known_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +37,7 @@ class StoredItem:
     @property
     def known(self) -> dict[str, Any]:
         """What is known of the item: nothing where a text of a client defeats the parser."""
-        try:
-            return _PROPERTIES.decode(self.properties or "{}")
-        except (msgspec.DecodeError, RecursionError):
-            return {}
+        return known_of(self.properties)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Reads all events and slates of a dataset group, block by block, however many there are."""
+"""Reads all events, slates and put users of a dataset group, block by block, however many there
+are."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from raysys.state.database import Database
 from raysys.state.events import Event
 from raysys.state.slates import Slate
 from raysys.state.statements import LogStatements
+from raysys.state.users import User
 
 _IMPRESSION = msgspec.json.Decoder(tuple[str, ...])
 
@@ -44,7 +46,7 @@ class StoredSlate:
 
 
 class LogReader:
-    """The events and slates of one dataset group in the order in which they were stored.
+    """The events and slates of one dataset group in the order in which they were stored, and users.
 
     Each block is a statement of its own: nobody is held up, and memory holds one block.
     """
@@ -85,6 +87,22 @@ class LogReader:
         ):
             clicks = self._clicks([row["recommendation_id"] for row in rows], end.event_num)
             yield [_stored_slate(row, clicks) for row in rows]
+
+    def users(self, *, block_size: int = 20_000) -> Iterator[list[User]]:
+        """Yield all users that were put, as their newest put tells of them; no empty block.
+
+        Who is put meanwhile may be among them or not.
+        """
+        after = ""
+        while True:
+            rows = self._read(
+                self._statements.user_block,
+                {"dataset_group": self.dataset_group, "after": after, "num_rows": block_size},
+            )
+            if not rows:
+                return
+            yield [User(row["user_id"], row["properties"]) for row in rows]
+            after = rows[-1]["user_id"]
 
     def dataset_groups(self) -> list[str]:
         """Return the groups of which the database holds events or slates. Reads all of it."""

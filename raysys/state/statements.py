@@ -86,6 +86,17 @@ class LogStatements:
             events.c.is_click,
             events.c.event_num <= bindparam("up_to", type_=BigInteger),
         )
+        states = user_states.c
+        self.user_block: Executable = (
+            select(states.user_id, states.properties)
+            .where(
+                states.dataset_group == bindparam("dataset_group"),
+                states.user_id > bindparam("after"),
+                states.properties.is_not(None),
+            )
+            .order_by(states.user_id)
+            .limit(bindparam("num_rows"))
+        )
         # PostgreSQL gives out numbers before the commit, so a smaller one may appear after a larger
         # one was read. Nobody gets this lock while a writer is at work, and whoever writes after it
         # gets larger numbers. SQLite has one writer at a time.

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from raysys.state.properties import known_of
 
 NOTHING_SAID = "{}"
 """The properties of a user who was put without any."""
@@ -18,6 +21,11 @@ class User:
 
     user_id: str
     properties: str = NOTHING_SAID
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is known of the user: nothing where a text of a client defeats the parser."""
+        return known_of(self.properties)
 
 
 def newest(users: Iterable[User]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from raysys.cli import main
 from raysys.state.items import Item
 from raysys.state.store import StateStore
+from raysys.state.users import User
 from tests.unit.state.builders import event, slate, sqlite_url
 
 
@@ -38,6 +39,7 @@ def test_the_json_line_has_the_counts_and_where_to_go_on(tmp_path: Path, capsys)
         "explored": 1,
         "clicked": 1,
         "items": 0,
+        "users": 0,
     }
     assert {path.name for path in target.iterdir()} == {
         "interactions.parquet",
@@ -47,9 +49,10 @@ def test_the_json_line_has_the_counts_and_where_to_go_on(tmp_path: Path, capsys)
     assert (code, line["interactions"], line["last_event_num"]) == (0, 0, 2)
 
 
-def test_items_that_were_put_are_written_even_without_any_event(tmp_path: Path, capsys) -> None:
+def test_what_was_put_is_written_even_without_any_event(tmp_path: Path, capsys) -> None:
     store = StateStore(sqlite_url(tmp_path), "films")
     store.put_items([Item("a", '{"releaseYear": 1999}', 5_000_000), Item("b")])
+    store.put_users([User("ann", '{"AGE": 30}'), User("bob")])
     store.hide_items(["c"])
     store.close()
     target = tmp_path / "export"
@@ -58,6 +61,19 @@ def test_items_that_were_put_are_written_even_without_any_event(tmp_path: Path, 
     assert (code, line["items"], line["interactions"]) == (0, 2, 0)
     rows = [json.loads(row) for row in (target / "items.jsonl").read_text().splitlines()]
     assert rows == [{"item_id": "a", "release_year": 1999}, {"item_id": "b"}]
+    assert line["users"] == 2
+    rows = [json.loads(row) for row in (target / "users.jsonl").read_text().splitlines()]
+    assert rows == [{"user_id": "ann", "age": 30}, {"user_id": "bob"}]
+
+
+def test_users_alone_are_something_to_be_written(tmp_path: Path, capsys) -> None:
+    store = StateStore(sqlite_url(tmp_path), "films")
+    store.put_users([User("ann")])
+    store.close()
+    arguments = ["--database", sqlite_url(tmp_path), "--dataset-group", "films"]
+    code, line = result_of([*arguments, "--to", str(tmp_path / "export")], capsys)
+    assert (code, line["users"], line["items"]) == (0, 1, 0)
+    assert not (tmp_path / "export" / "items.jsonl").exists()
 
 
 def test_a_database_that_does_not_exist_is_not_made(tmp_path: Path, capsys) -> None:

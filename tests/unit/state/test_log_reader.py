@@ -10,6 +10,7 @@ from raysys.state.events import Event
 from raysys.state.log_reader import LogEnd, StoredEvent
 from raysys.state.store import StateStore
 from raysys.state.user_state import Interaction
+from raysys.state.users import User
 from tests.unit.state.builders import event, slate, sqlite_url
 
 
@@ -144,3 +145,20 @@ def test_a_database_that_must_exist_is_not_made(tmp_path: Path) -> None:
         StateStore(sqlite_url(tmp_path), "films", must_exist=True)
     StateStore(sqlite_url(tmp_path), "films").close()
     StateStore(sqlite_url(tmp_path), "films", must_exist=True).close()
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 100])
+def test_users_that_were_put_come_back_once_each_as_they_were_put_last(
+    store: StateStore, tmp_path: Path, block_size: int
+) -> None:
+    store.put_users([User("zoe", '{"a":1}'), User("\U0001f600"), User("Ann"), User("ann", "{}")])
+    store.put_users([User("zoe", '{"a":2}')])
+    store.put_events([event("a", 8, user_id="only events")])
+    other = StateStore(sqlite_url(tmp_path), "books")
+    other.put_users([User("of another group")])
+    other.close()
+    blocks = list(store.log.users(block_size=block_size))
+    assert all(0 < len(block) <= block_size for block in blocks)
+    users = {user.user_id: user.properties for block in blocks for user in block}
+    assert users == {"zoe": '{"a":2}', "\U0001f600": "{}", "Ann": "{}", "ann": "{}"}
+    assert sum(map(len, blocks)) == 4

@@ -7,9 +7,10 @@ import pytest
 
 from raysys.logs.catalogue import read_catalogue
 from raysys.logs.catalogue_merge import merged
-from raysys.logs.item_export import write_items
+from raysys.logs.put_export import write_items, write_users
 from raysys.state.items import StoredItem
-from tests.unit.logs.tools import ITEMS, table_at, write
+from raysys.state.users import User
+from tests.unit.logs.tools import ITEMS, USERS, table_at, write
 
 
 def put(item_id: str, properties: object) -> StoredItem:
@@ -69,3 +70,25 @@ def test_what_no_table_holds_is_left_out(tmp_path: Path, properties: object, row
     write_items([put("a", properties)], tmp_path / "items.jsonl")
     line = json.loads((tmp_path / "items.jsonl").read_text())
     assert line == {"item_id": "a", **row}
+
+
+def test_users_that_were_put_are_added_to_the_table_of_users(tmp_path: Path) -> None:
+    known = write(tmp_path / "users.csv", "user_id,age,home_town\nold,30,Rome\nkept,31,Oslo\n")
+    users = [
+        User("old", '{"AGE": "32"}'),
+        User("new", '{"homeTown": "Bern", "USER_ID": "x", "creationTimestamp": 5}'),
+        User("bare", "not json"),
+    ]
+    assert write_users(users, tmp_path / "users.jsonl") == 3
+    found = read_catalogue(table_at(tmp_path / "users.jsonl"), USERS)
+    assert (found.notices, found.num_unusable) == ([], 0)
+    base = read_catalogue(table_at(known), USERS).table
+    rows = {row.pop("user_id"): row for row in merged(base, found.table, "user_id").to_pylist()}
+    for row in rows.values():
+        row.pop("creation_timestamp", None)
+    assert rows == {
+        "old": {"age": "32", "home_town": None},
+        "kept": {"age": "31", "home_town": "Oslo"},
+        "new": {"age": None, "home_town": "Bern"},
+        "bare": {"age": None, "home_town": None},
+    }
