@@ -63,7 +63,7 @@ def judged(totals: WeightTotals, num_places: int | None = None) -> Judgement:
 def to_table(judgements: Sequence[Judgement]) -> Table:
     """Return the estimates, a line for each weight and estimator; refusals are not in it."""
     table = Table(title="clicks per answer", caption="in brackets: 95 % intervals, by user")
-    for name in ("weight", "estimate", "clicks", "", "more than logged", "", "answers, effective"):
+    for name in ("weight", "estimate", "clicks", "", "more than logged", "", "eff. answers"):
         table.add_column(name, justify="left" if name == "estimate" else "right", no_wrap=True)
     for judgement in judgements:
         if judgement.estimate is None:

@@ -6,9 +6,16 @@ import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from raysys.policy.candidates import FreshCandidates
+from raysys.policy.slot_mixture import mix
+from raysys.serving.answering import _slate_of
+from raysys.serving.asked import Asked
+from raysys.serving.exploring import _shown
 from raysys.serving.messages import Answer, Query
+from raysys.serving.ranking import Ranked
 from raysys.state.items import Item
 from raysys.state.slates import Slate
 from tests.unit.serving.test_engine import ranked, run
@@ -210,6 +217,20 @@ def test_the_slate_holds_the_chance_of_every_place(tmp_path: Path) -> None:
     run(world, scenario)
 
 
+@pytest.mark.parametrize(("days", "num_left"), [(1e-15, 0), (90.0, 2), (None, 2)])
+def test_lists_are_kept_for_as_long_as_it_is_set(
+    tmp_path: Path, days: float | None, num_left: int
+) -> None:
+    world = World(tmp_path, fresh=FRESH, slate_retention_days=days)
+
+    async def scenario() -> None:
+        await asyncio.gather(ask(world), ask(world))
+        await slates(world)  # all that was answered is stored by now
+        assert world.store.log.end().slate_num == num_left
+
+    run(world, scenario)
+
+
 def test_the_slate_knows_which_drawn_items_were_relevant_too(tmp_path: Path) -> None:
     # What is best for anna is fresh, and so is an item that she would not get so soon.
     best = int(ANNAS[0][1:]) + 1
@@ -232,6 +253,18 @@ def test_the_slate_knows_which_drawn_items_were_relevant_too(tmp_path: Path) -> 
         assert ways == {"relevant", "explored", "both"}
 
     run(world, scenario)
+
+
+def test_the_slate_knows_which_places_had_to_draw() -> None:
+    # 3 is relevant and fresh, 4 only fresh: once both relevant ones stand, nothing else is left.
+    fresh = FreshCandidates(np.array([3, 4]), np.zeros(2), np.array([2.0, 1.0]), log_rest=-math.inf)
+    slate = mix(np.array([3, 2]), fresh, 3, 0.5, np.array([0.1, 0.9, 0.9]))
+    asked = Asked(Query("anna", None, 3), ranked=Ranked(np.array([3, 2])), weight=0.5)
+    asked.shown = _shown(asked.ranked, slate)
+    answer = Answer(["i02", "i01", "i03"], None, "RID-1", "r-1", "model")
+    stored = _slate_of(asked, asked.shown.mixture, answer, 1)
+    assert stored.explored == (0, 2)
+    assert stored.came_as() == ["both", "relevant", "rest"]
 
 
 def test_a_fresh_item_counts_as_shown_when_it_is_relevant_too(tmp_path: Path) -> None:
