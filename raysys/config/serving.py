@@ -118,6 +118,8 @@ class ServingConfig(Config):
     record: bool = True
     """Store every list as it was shown, with its propensities. Without, no export has them, and
     what fresh items were shown is not counted, so exploration_weight has to be 0."""
+    slate_retention_days: float | None = Field(90.0, gt=0, allow_inf_nan=False)
+    """Lists that are older are removed from the database while others are stored. None: none."""
     exploration_weight: float = Field(0.3, ge=0, le=1)
     """Chance of each place of a list to explore a fresh item; requests may name another one."""
     exploration_item_age_cut_off: float = Field(30.0, gt=0)

@@ -25,6 +25,8 @@ from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.store import StateStore
 from raysys.state.users import User
 
+_DAY_S = 86_400.0
+
 
 class Engine:
     """One gateway's way from requests to answers. See `messages.Recommender`.
@@ -40,7 +42,12 @@ class Engine:
         self._observer = observer or NoObserver()
         self._committer = GroupCommitter(store, on_commit=self._observer.events)
         self._intake = Intake(store)
-        self._recorder = SlateRecorder(store, on_outcome=self._observer.slates)
+        days = config.slate_retention_days
+        self._recorder = SlateRecorder(
+            store,
+            retention_s=None if days is None else days * _DAY_S,
+            on_outcome=self._observer.slates,
+        )
         self._campaigns: Mapping[str, Campaign] = {}
         self._waiting: Mapping[str, str] = {}
         self._paces: dict[str, Pace] = {}

@@ -18,6 +18,7 @@ Outcome = Literal["recorded", "dropped"]
 _MAX_SLATES_PER_COMMIT = 1_000
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _SECONDS_BETWEEN_WARNINGS = 60.0
+_FEWEST_PRUNED, _PRUNED_PER_STORED = 100, 2
 
 
 class SlateRecorder:
@@ -31,8 +32,13 @@ class SlateRecorder:
     A fresh item costs each commit in which it was shown one change of a row, so few commits are
     cheaper than many.
 
+    After each commit the oldest slates are removed if they are too old: up to two for each that was
+    stored, and up to a hundred at least, so that it keeps up with any load and never holds the
+    database for long.
+
     Args:
         max_waiting: slates that may wait. One of ten items takes about 2 KB.
+        retention_s: how old a slate may grow. None: they are kept for ever.
         pace_s: seconds from the beginning of a commit to that of the next, at least.
         on_outcome: told, in any thread, what became of how many slates together. It must return at
             once and not raise.
@@ -43,11 +49,13 @@ class SlateRecorder:
         store: StateStore,
         *,
         max_waiting: int = 20_000,
+        retention_s: float | None = None,
         pace_s: float = 1.0,
         on_outcome: Callable[[Outcome, int], None] | None = None,
     ) -> None:
         self._store = store
         self._max_waiting = max_waiting
+        self._retention_s = retention_s
         self._pace_s = pace_s
         self._on_outcome = on_outcome
         self._changed = threading.Condition()  # guards the queue and the counters
@@ -102,10 +110,21 @@ class SlateRecorder:
             began = time.monotonic()
             if self._store_group(group):
                 pause_s = _SHORTEST_PAUSE_S
+                self._prune(len(group))
                 self._is_closing.wait(max(0.0, began + self._pace_s - time.monotonic()))
             else:  # the database is away, or refuses everything: leave it in peace for a while
                 self._is_over.wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _prune(self, num_stored: int) -> None:
+        if self._retention_s is None:
+            return
+        shown_before_us = time.time_ns() // 1000 - round(self._retention_s * 1e6)
+        at_most = max(_FEWEST_PRUNED, _PRUNED_PER_STORED * num_stored)
+        try:
+            self._store.prune_slates(shown_before_us, at_most=at_most)
+        except Exception as error:  # a later commit removes them
+            _LOG.info("Old slates stay for now: %s", error)
 
     def _next_group(self) -> list[Slate]:
         """Return the oldest slates, as soon as there are any; none when all is done."""

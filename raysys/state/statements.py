@@ -64,6 +64,21 @@ class Statements:
             .returning(slates.c.recommendation_id)
         )
 
+        # Looks at the oldest few alone, in the order of storing, which is nearly that of showing:
+        # where those are young, all are. Several gateways delete at once, each other rows.
+        oldest = (
+            select(slates.c.slate_num)
+            # Nothing is appended, so that no index on the group is used and all of it sorted.
+            .where(slates.c.dataset_group.concat("") == bindparam("dataset_group"))
+            .order_by(slates.c.slate_num)
+            .limit(bindparam("num_rows"))
+            .with_for_update(skip_locked=True)
+        )
+        self.delete_slates: Executable = slates.delete().where(
+            slates.c.slate_num.in_(oldest),
+            slates.c.shown_at_us < bindparam("shown_before_us", type_=BigInteger),
+        )
+
 
 def insert_of(dialect_name: str) -> Any:
     """Return the dialect's INSERT, which knows ON CONFLICT."""

@@ -152,6 +152,23 @@ class StateStore:
         with _refusal_of("A slate"):
             return self._database.write(lambda connection: self._put_slates(connection, distinct))
 
+    def prune_slates(self, shown_before_us: int, *, at_most: int) -> int:
+        """Remove old slates, the oldest first, and return how many were removed.
+
+        Only the oldest `at_most` are looked at, so a call costs the same however many there are.
+        What was counted of them stays counted, and events that name them stay.
+        """
+        parameters = {
+            "dataset_group": self._dataset_group,
+            "shown_before_us": shown_before_us,
+            "num_rows": at_most,
+        }
+        return self._database.write(
+            lambda connection: (
+                connection.execute(self._statements.delete_slates, parameters).rowcount
+            )
+        )
+
     def changes(self, since: int) -> Changes:
         """Return the items and counts that changed after the delta version `since`; 0 means all.
 

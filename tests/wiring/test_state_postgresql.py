@@ -165,6 +165,16 @@ def test_a_slate_that_the_server_refuses_is_lost_alone(store: StateStore) -> Non
     assert store.changes(0).counts == [ItemCount("b", 3, 0)]
 
 
+def test_old_slates_are_removed_by_two_at_once_and_no_young_one_is(store: StateStore) -> None:
+    old = [dataclasses.replace(slate(f"RID-{n}"), shown_at_us=n) for n in range(300)]
+    store.put_slates([*old, slate("RID-young")])
+    with ThreadPoolExecutor(2) as threads:
+        removed = list(threads.map(lambda _: store.prune_slates(300, at_most=100), range(6)))
+    assert sum(removed) == 300
+    ((left,),) = store.log.slates(store.log.end())
+    assert left.slate.recommendation_id == "RID-young"
+
+
 def test_stores_that_open_and_write_at_once_lose_nothing_and_repeat_nothing(url: str) -> None:
     """Eight stores, the same few users in another order each: conflicts of every kind."""
     users = [f"user-{number}" for number in range(5)]

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.dialects import sqlite
 
 from raysys.errors import StateError
 from raysys.state.events import Event
@@ -162,3 +164,40 @@ def test_users_that_were_put_come_back_once_each_as_they_were_put_last(
     users = {user.user_id: user.properties for block in blocks for user in block}
     assert users == {"zoe": '{"a":2}', "\U0001f600": "{}", "Ann": "{}", "ann": "{}"}
     assert sum(map(len, blocks)) == 4
+
+
+def test_old_slates_are_removed_a_few_at_a_time_and_nobody_elses(
+    store: StateStore, tmp_path: Path
+) -> None:
+    books = StateStore(sqlite_url(tmp_path), "books")
+    books.put_slates([slate("RID-book", shown_at_us=1)])
+    store.put_slates([slate(f"RID-{at}", shown_at_us=at) for at in range(1, 7)])
+    store.put_events([event("a", 1, recommendation_id="RID-1")])
+    counts = store.changes(0)
+    left = []
+    for _ in range(3):
+        removed = store.prune_slates(5, at_most=3)
+        read = [
+            each.slate.shown_at_us for block in store.log.slates(store.log.end()) for each in block
+        ]
+        left.append((removed, read))
+    assert left == [(3, [4, 5, 6]), (1, [5, 6]), (0, [5, 6])]
+    assert len([*books.log.slates(books.log.end())]) == 1
+    assert store.changes(0) == counts
+    assert [len(block) for block in store.log.events(store.log.end())] == [1]
+    books.close()
+
+
+def test_looking_for_old_slates_reads_only_the_oldest(store: StateStore) -> None:
+    store.put_slates([slate("RID-1", shown_at_us=9), slate("RID-2", shown_at_us=1)])
+    assert store.prune_slates(5, at_most=1) == 0
+    statement = store._statements.delete_slates.compile(dialect=sqlite.dialect())
+    values = {"dataset_group": "films", "num_rows": 9, "shown_before_us": 5}
+    bound = statement.construct_params(values)
+    query = text(
+        f"explain query plan {statement}".replace("?", "{}").format(
+            *(f":{name}" for name in statement.positiontup)
+        )
+    )
+    plan = str(store._database.read(lambda connection: connection.execute(query, bound).all()))
+    assert "TEMP B-TREE" not in plan

@@ -27,6 +27,8 @@ class FakeStore(StateStore):
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
+        self.pruned: list[tuple[int, int]] = []
+        self.is_pruning_refused = False
 
     def put_slates(self, slates: Sequence[Slate]) -> int:
         self.entered.release()
@@ -39,6 +41,12 @@ class FakeStore(StateStore):
                 raise self.refused[name]
         self.commits.append(names)
         return len(names)
+
+    def prune_slates(self, shown_before_us: int, *, at_most: int) -> int:
+        self.pruned.append((shown_before_us, at_most))
+        if self.is_pruning_refused:
+            raise StateUnavailableError("away")
+        return 0
 
     def wait_for_a_call(self) -> None:
         assert self.entered.acquire(timeout=10)
@@ -200,3 +208,38 @@ def test_who_wants_to_know_is_told_what_became_of_each_slate(store: FakeStore) -
     recorder.close()
     recorder.record(slates("e", "f"))  # too late
     assert told == {"recorded": 3, "dropped": 3}
+
+
+def test_each_commit_removes_what_is_too_old_by_now(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slate_recorder.time, "time_ns", lambda: 1_000_000_000_000)
+    monkeypatch.setattr(slate_recorder, "_FEWEST_PRUNED", 3)
+    recorder = SlateRecorder(store, retention_s=60.0)
+    store.gate.clear()
+    recorder.record(slates("a"))
+    store.wait_for_a_call()
+    recorder.record(slates("b", "c", "d"))
+    store.gate.set()
+    recorder.close()
+    # 60 s before the 1,000th second; two for each that was stored, and three at least.
+    assert store.pruned == [(940_000_000, 3), (940_000_000, 6)]
+
+
+def test_what_cannot_be_removed_now_holds_nothing_up(store: FakeStore) -> None:
+    store.is_pruning_refused = True
+    recorder = SlateRecorder(store, retention_s=60.0, pace_s=0)
+    for name in ("a", "b"):
+        recorder.record(slates(name))
+        store.wait_for_a_call()
+    recorder.close()
+    assert store.commits == [["a"], ["b"]]
+    assert recorder.dropped == 0
+    assert store.pruned
+
+
+def test_without_a_retention_nothing_is_removed(store: FakeStore) -> None:
+    recorder = SlateRecorder(store)
+    recorder.record(slates("a"))
+    recorder.close()
+    assert store.pruned == []
