@@ -90,7 +90,7 @@ class FiltersNow:
     def fresh(self, rule: Rule, pool: FreshPool) -> NDArray[np.bool_]:
         """Return which items of the pool a rule lets through, (n,).
 
-        Items that the release does not know go by what was put with them.
+        Items of the delta go by what was put with them.
         """
         keys = pool.items.keys
         if self._fresh_keys is not keys or len(self._fresh) >= _MOST_MASKS_OF_POOL:
@@ -98,7 +98,8 @@ class FiltersNow:
         found = self._fresh.get(rule)
         if found is None:
             places = self.delta.places_of(keys)
-            found = np.where(keys < 0, self.put.lets(rule, places), self.released.lets(rule, keys))
+            in_delta, in_index = self.put.lets(rule, places), self.released.lets(rule, keys)
+            found = np.where(places > 0, in_delta, in_index)
             self._fresh[rule] = found
         return found
 
@@ -134,6 +135,7 @@ class ShardFilters:
         put = delta.put
         known = np.array(sorted(put.known), np.int64)
         hidden = np.array(sorted(key for key in put.hidden if key > 0), np.int64)
+        hidden = np.union1d(hidden, delta.released_keys)  # they are found in the delta
 
         def masks() -> KeptMasks:
             if not len(known) and not len(hidden):

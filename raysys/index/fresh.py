@@ -12,7 +12,6 @@ Letters for shapes:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from raysys.errors import DamagedReleaseError
 from raysys.hashing import stable_hashes
 from raysys.index.delta import Delta
 from raysys.index.drawing import FreshItems, KeyLists, Settings, draw_candidates
-from raysys.index.home import Home, keys_of_new_items
+from raysys.index.home import Home, Unmet, VectorSource, keys_of_new_items
 from raysys.index.new_items import vectors_of_new_items
 from raysys.policy.candidates import FreshBatch
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release
@@ -32,15 +31,6 @@ from raysys.times import microseconds_of
 DAY_US = 86_400_000_000
 _NEVER_US = np.iinfo(np.int64).max
 _LONGEST_US = 1 << 62  # 146,000 years: a time plus this is still an int64
-
-
-class VectorSource(Protocol):
-    """The shard of the index that the pool belongs to."""
-
-    def vectors_of(
-        self, item_nums: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return those of the numbers that it holds, (M,), and their vectors, (M, D)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +91,7 @@ class FreshPool:
             shard=shard,
             num_shards=num_shards,
             age_cut_off_us=int(min(age_cut_off_days * DAY_US, _LONGEST_US)),
+            unmet=Unmet(interactions == 0, source),
         )
         watermark = release.manifest.watermark  # None of a release without interactions
         watermark_us = 0 if watermark is None else microseconds_of(watermark)
@@ -142,11 +133,13 @@ class FreshPool:
         """Return the pool after what changed in the database since `version`.
 
         Items of other shards do not enter, nor do those that are too old; what has grown too old is
-        dropped. An item of the release that is put again keeps its vector and its age.
+        dropped. An item of the release that is put again keeps its age, and its vector unless
+        nobody had interacted with it.
         """
         here = self.home.of_here(changes)
         pool = replace(self, delta=self.delta.with_changes(here, self.home))
         pool = pool._with_items(here.items, now_us)
+        pool = replace(pool, items=pool._with_put_vectors())
         return replace(pool, version=changes.version, items=pool._counted(changes.counts))
 
     def draw(
@@ -230,6 +223,15 @@ class FreshPool:
             impressions,
             clicks,
         )
+
+    def _with_put_vectors(self) -> FreshItems:
+        """Return the items, those of the release too by what was put, where their vector is."""
+        keys, vectors = self.delta.vectors_of(self.items.keys[self.items.keys > 0])
+        if not len(keys):
+            return self.items
+        moved = self.items.vectors.copy()
+        moved[self.items.columns_of(keys)] = vectors
+        return replace(self.items, vectors=moved)
 
     def _counted(self, counts: Sequence[ItemCount]) -> FreshItems:
         """Return the items with the new counts of those that the pool holds."""

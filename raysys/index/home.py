@@ -6,7 +6,7 @@ Letters for shapes:
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,34 @@ from raysys.hashing import stable_hashes
 from raysys.state.items import Changes, ItemHiding, StoredItem
 
 NamedT = TypeVar("NamedT", StoredItem, ItemHiding)
+
+
+class VectorSource(Protocol):
+    """The shard of the index that is at home here."""
+
+    def vectors_of(
+        self, item_nums: NDArray[np.integer]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return those of the numbers that it holds, (M,), and their vectors, (M, D)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unmet:
+    """The items of a release that nobody had interacted with: their vectors were made of what was
+    known of them, so a put gives them others, as it does to items that the release does not know.
+
+    Args:
+        is_unmet: (N + 1,) by item number.
+        index: where they lie.
+    """
+
+    is_unmet: NDArray[np.bool_]
+    index: VectorSource
+
+    def among(self, keys: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Return which of some items are among them, (M,)."""
+        found: NDArray[np.bool_] = self.is_unmet[np.maximum(keys, 0)] & (keys > 0)
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +58,19 @@ class Home:
     num_shards: int
     age_cut_off_us: int
     """Items of this age or older are not explored."""
+    unmet: Unmet | None = None
+    """None: there are none."""
+
+    def have_vectors_of_puts(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which of some items have a vector that is made of what was put of them, (M,)."""
+        is_new = keys < 0
+        return is_new if self.unmet is None else is_new | self.unmet.among(keys)
+
+    def released_vectors_of(self, keys: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return the vectors in the index of unmet items, (M, D); None where there are none."""
+        if self.unmet is None or not len(keys):
+            return None
+        return self.unmet.index.vectors_of(keys)[1]
 
     def keys_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the key of each item, (n,), known to the release or not."""

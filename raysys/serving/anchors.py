@@ -2,8 +2,8 @@
 
 A model of item pairs has vectors of items that are asked about, apart from those of items that may
 be shown: the query encoder gives the one, and shards rank the others by score, as evaluation does
-for somebody whose only item it is. Of other models, and of a new item of which such a model reads
-nothing, the item's own vector is asked with, and shards rank by cosine.
+for somebody whose only item it is. Of other models, and of an item that is known from a put alone
+of which such a model reads nothing, the item's own vector is asked with, and shards rank by cosine.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -68,7 +68,9 @@ class Anchors:
             known = {
                 item_id: key
                 for item_id, key in known.items()
-                if key < 0 and found[item_id].vector is None and found[item_id].away is None
+                if self._release.goes_by_put(key, put)
+                and found[item_id].vector is None
+                and found[item_id].away is None
             }
         if known:
             found |= await self._by_cosine(known)
@@ -84,16 +86,21 @@ class Anchors:
         }
 
     async def _encoded(self, known: Mapping[str, int], put: PutItems) -> dict[str, Anchor]:
-        missing = [key for key in known.values() if key not in self._cached]
+        moved = {key for key in known.values() if self._release.goes_by_put(key, put)}
+        missing = [key for key in known.values() if key in moved or key not in self._cached]
         new: dict[int, NDArray[np.float32]] = {}
         if missing:
-            said = {row: put.new[key].properties for row, key in enumerate(missing) if key < 0}
+            said = {
+                row: item.properties
+                for row, key in enumerate(missing)
+                if key in moved and (item := put.of(key)) is not None
+            }
             vectors = await self._parts.encode(_about(self._release.name, missing, said))
             if vectors is not None:
                 new = dict(zip(missing, vectors, strict=True))
                 if len(self._cached) + len(new) > _MAX_CACHED:
                     self._cached = {}
-                self._cached |= {key: vector for key, vector in new.items() if key > 0}
+                self._cached |= {key: vector for key, vector in new.items() if key not in moved}
         anchors = {}
         for item_id, key in known.items():
             vector = new.get(key, self._cached.get(key))

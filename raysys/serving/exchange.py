@@ -37,7 +37,7 @@ class EncodeRequest:
     properties: Mapping[int, str] = field(default_factory=dict)
     """By row: what clients put of these users, JSON objects."""
     items_said: Mapping[int, Properties] = field(default_factory=dict)
-    """By row: what clients put of the item that is asked about, where the release lacks it."""
+    """By row: what clients put of the item that is asked about, where its vector goes by that."""
 
 
 @dataclass(slots=True)

@@ -38,8 +38,10 @@ class ListMaker:
         self._config = config
         self._release = release
         self._parts = parts
-        self._item_vectors = ItemVectors(parts)
         self.put = PutFollower(release.items, parts.state.changed_items)
+        self._item_vectors = ItemVectors(
+            parts, lambda key: release.goes_by_put(key, self.put.items)
+        )
         self._filters = GatewayFilters(release, parts.state.filters, lambda: self.put.items)
         self._placing = Placing(
             config, release, parts, self._filters, self._item_vectors, lambda: self.put.items

@@ -17,6 +17,7 @@ from raysys.dataset.item_table import open_item_table
 from raysys.dataset.popularity import best_first
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
+from raysys.index.put_items import PutItems
 from raysys.release import (
     CONTEXT,
     EVENT_TYPES,
@@ -65,6 +66,8 @@ class ReleaseParts:
     embedding_dim: int
     history_length: int
     """The newest interactions that the query encoder reads."""
+    is_unmet: NDArray[np.bool_]
+    """(N + 1,) by item number: nobody had interacted with it."""
     for_everybody: Source | None = None
     """What `popular` is called where everybody gets it; None: each user has a list of their own."""
     asks_by_item: bool = False
@@ -74,6 +77,10 @@ class ReleaseParts:
     def metadata(self) -> ItemMetadata:
         """What is known of the items, for answers."""
         return ItemMetadata(self.item_table)
+
+    def goes_by_put(self, key: int, put: PutItems) -> bool:
+        """Return whether an item's vector is made of what was put of it, see `index.delta`."""
+        return key in put.new or (key in put.known and bool(self.is_unmet[key]))
 
     def popularity_rank(self, item_num: int) -> int:
         """Return the place of an item in `popular`, from 0."""
@@ -119,6 +126,7 @@ class ReleaseParts:
             num_partitions=manifest.num_partitions,
             embedding_dim=manifest.embedding_dim,
             history_length=manifest.history_length,
+            is_unmet=counts == 0,
             for_everybody=for_everybody,
             asks_by_item=isinstance(settings.model, ItemToItemConfig),
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import ServingConfig
-from raysys.dataset.histories import offsets_of
+from raysys.dataset.histories import offsets_of, rows_of_offsets
 from raysys.evaluation.topk import TopK, merge_top_k
 from raysys.filters.masks import Rule
 from raysys.index.delta import Delta
@@ -112,7 +112,7 @@ def answer_search(
         )
         keys, scores = both.item_nums, both.scores
         if totals is not None:
-            totals = np.logaddexp(totals, delta.log_sum_exp(request.queries))
+            totals = delta.totals_with(totals, request.queries)
     fresh = None
     if request.exploration is not None:
         fresh = _drawn(pool, masks, settings, request, request.exploration, keys)
@@ -123,8 +123,8 @@ def answer_vectors(
     shard: Shard, pool: FreshPool, keys: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return those of the keys that index and delta hold, (M,), and their vectors, (M, D)."""
-    nums, vectors = shard.vectors_of(keys[keys > 0])
-    put, put_vectors = pool.delta.vectors_of(keys[keys < 0])
+    put, put_vectors = pool.delta.vectors_of(keys)
+    nums, vectors = shard.vectors_of(keys[(keys > 0) & ~np.isin(keys, put)])
     return np.concatenate([nums.astype(np.int64), put]), np.concatenate([vectors, put_vectors])
 
 
@@ -132,17 +132,32 @@ def _of_delta(request: SearchRequest, delta: Delta) -> SearchRequest:
     """Return the request as the delta wants it: places in it are its item numbers."""
     filtering = request.filtering
     if filtering is not None:
-        filtering = replace(
-            filtering,
-            included_offsets=filtering.included_key_offsets,
-            included_nums=delta.places_of(filtering.included_keys),
+        offsets, places = _places(
+            delta,
+            (filtering.included_key_offsets, filtering.included_keys),
+            (filtering.included_offsets, filtering.included_nums),
         )
-    return replace(
-        request,
-        offsets=request.key_offsets,
-        item_nums=delta.places_of(request.keys),
-        filtering=filtering,
+        filtering = replace(filtering, included_offsets=offsets, included_nums=places)
+    offsets, places = _places(
+        delta, (request.key_offsets, request.keys), (request.offsets, request.item_nums)
     )
+    return replace(request, offsets=offsets, item_nums=places, filtering=filtering)
+
+
+_Lists = tuple[NDArray[np.int64], NDArray[np.integer]]
+"""(B + 1,) offsets, and what they lead to."""
+
+
+def _places(
+    delta: Delta, keys: _Lists, nums: _Lists
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the places in the delta of what B queries name by key or by number, as such lists."""
+    if not len(delta.replaced):  # nearly always; what is not here has place 0, which is no item's
+        return keys[0], delta.places_of(keys[1])
+    rows = np.concatenate([rows_of_offsets(keys[0]), rows_of_offsets(nums[0])])
+    places = np.concatenate([delta.places_of(keys[1]), delta.places_of(nums[1])])
+    order = np.argsort(rows, kind="stable")
+    return keys[0] + nums[0], places[order]
 
 
 def _drawn(

@@ -108,3 +108,20 @@ def test_without_the_encoder_the_popular_list_is_given_and_it_is_said(tmp_path: 
         assert (answer.source, answer.reason) == ("popular", "encoder-unavailable")
 
     run(world, scenario)
+
+
+def test_a_known_item_is_asked_about_by_its_put_where_nobody_had_met_it(tmp_path: Path) -> None:
+    world = World(tmp_path, asks_by_item=True, unmet=[10])
+
+    async def scenario() -> None:
+        for item_id, num in (("i09", 10), ("i19", 20)):
+            answer = await world.engine.recommend(about(item_id))
+            assert answer.item_ids == ranked([num], 10, [num])
+        world.put(*(Item(item_id, '{"like": 33}', OLD_US) for item_id in ("i09", "i19")))
+        moved, same = [await world.engine.recommend(about(each)) for each in ("i09", "i19")]
+        assert moved.item_ids == ranked([33], 10, [10])
+        assert [each for each in same.item_ids if each != "i09"][:8] == [
+            each for each in ranked([20], 10, [20]) if each != "i09"
+        ][:8]
+
+    run(world, scenario)

@@ -4,6 +4,7 @@ What is expected is worked out by brute force over the vectors of the release an
 """
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -299,5 +300,89 @@ def test_without_anything_put_answers_carry_no_key_and_no_version(tmp_path: Path
             result = await shard.search(request)
             assert result.keys.dtype == np.int32
             assert result.new_ids == {}
+
+    run(world, scenario)
+
+
+@pytest.mark.parametrize(("factory", "num_shards"), [("Flat", 2), ("HNSW16", 1)])
+def test_an_item_that_nobody_met_goes_by_what_was_put_of_it_in_every_list(
+    tmp_path: Path, factory: str, num_shards: int
+) -> None:
+    unmet = 1 + int(np.argmax(embeddings()[3:] @ encoded(HISTORIES["anna"]))) + 3
+    world = filtered_world(tmp_path, factory=factory, num_shards=num_shards, unmet=[unmet])
+    query = encoded(HISTORIES["anna"])
+    vectors = embeddings().copy()
+    met, twin = 17, 4
+
+    def expected(nums: Iterable[int], asked: NDArray[np.float32] = query) -> list[str]:
+        scores = vectors.astype(np.float64) @ asked.astype(np.float64)
+        return [ITEM_IDS[n - 1] for n in sorted(nums, key=lambda n: (-round(scores[n - 1], 9), n))]
+
+    unseen_nums = {*range(1, 61)} - {*HISTORIES["anna"]}
+
+    async def scenario() -> None:
+        before = await ask(world, "anna", 500)
+        assert before.item_ids == expected(unseen_nums)
+        assert before.item_ids[0] == ITEM_IDS[unmet - 1]  # so its share of the scores is large
+        await ask(world, None, 3, item_id=ITEM_IDS[unmet - 1])  # its vector is known from here on
+        # Both are put again; only the one that nobody met moves, and only its kind is another.
+        world.put(
+            Item(ITEM_IDS[met - 1], '{"like": 1, "kind": "even"}', OLD_US),
+            Item(ITEM_IDS[unmet - 1], f'{{"like": {twin}, "kind": "even"}}', OLD_US),
+        )
+        vectors[unmet - 1] = vectors[twin - 1]
+        after = await ask(world, "anna", 500)
+        assert after.item_ids == expected(unseen_nums)
+        if factory == "Flat":
+            exact = np.exp(vectors.astype(np.float64) @ query.astype(np.float64))
+            shares = {ITEM_IDS[n - 1]: exact[n - 1] / exact.sum() for n in range(1, 61)}
+            assert after.scores == pytest.approx([shares[each] for each in after.item_ids])
+        assert (await ask(world, "anna", 500, "even")).item_ids == expected(
+            {n for n in unseen_nums if ITEM_IDS[n - 1] in EVEN} | {met, unmet}
+        )
+        held = [await each.vectors_of(RELEASE, np.array([unmet])) for each in world.shards]
+        assert [vector.tolist() for _, vector in held if len(vector)] == [
+            [*vectors[[twin - 1]].tolist()]
+        ]
+        listed = [ITEM_IDS[unmet - 1], ITEM_IDS[met - 1], ITEM_IDS[30]]
+        answer = await world.engine.rank(RankQuery("anna", listed))
+        assert answer.item_ids == expected([unmet, met, 31])
+        like = await ask(world, None, 3, item_id=ITEM_IDS[unmet - 1])
+        assert like.item_ids[0] == ITEM_IDS[twin - 1]
+        assert ITEM_IDS[unmet - 1] not in like.item_ids
+        # Seen, it is not shown again; named by its past, it is back; hidden, it is nowhere.
+        await world.engine.put_events([click("bert", ITEM_IDS[unmet - 1])])
+        seen = await ask(world, "bert", 500)
+        assert ITEM_IDS[unmet - 1] not in seen.item_ids
+        past = await ask(world, "bert", 500, "again")
+        assert past.item_ids.count(ITEM_IDS[unmet - 1]) == 1
+        world.store.hide_items([ITEM_IDS[unmet - 1]])
+        world.follow()
+        assert ITEM_IDS[unmet - 1] not in (await ask(world, "anna", 500)).item_ids
+
+    run(world, scenario)
+
+
+def test_an_unmet_item_is_explored_by_its_newest_vector(tmp_path: Path) -> None:
+    world = filtered_world(tmp_path, unmet=[10], fresh=[10, 17])
+
+    def vectors() -> dict[int, list[float]]:
+        pools = [shard.pool.items for shard in world.shards]
+        return {
+            key: vector.tolist()
+            for items in pools
+            for key, vector in zip(items.keys.tolist(), items.vectors, strict=True)
+        }
+
+    async def scenario() -> None:
+        for like in (4, 9):
+            put = [
+                Item(ITEM_IDS[num - 1], f'{{"like": {like}, "kind": "round"}}') for num in (10, 17)
+            ]
+            world.put(*put)
+            assert vectors() == {10: embeddings()[like - 1].tolist(), 17: embeddings()[16].tolist()}
+        answer = await ask(world, "anna", 2, "none", exploration_weight=1.0)
+        assert set(answer.item_ids) == {ITEM_IDS[9], ITEM_IDS[16]}
+        assert answer.item_reasons == ["Exploration"] * 2
 
     run(world, scenario)

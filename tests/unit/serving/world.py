@@ -24,7 +24,8 @@ from raysys.hashing import stable_hash
 from raysys.index.build import build_partitions
 from raysys.index.drawing import Settings
 from raysys.index.filtered import ShardFilters
-from raysys.index.fresh import DAY_US, FreshPool, Home
+from raysys.index.fresh import DAY_US, FreshPool
+from raysys.index.home import Home, Unmet
 from raysys.index.shard import Shard, open_partitions
 from raysys.serving.engine import Engine
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
@@ -197,6 +198,7 @@ class World:
         context: ContextEncoder = NO_CONTEXT,
         for_everybody: Source | None = None,
         asks_by_item: bool = False,
+        unmet: Sequence[int] = (),
         **settings: object,
     ) -> None:
         vocabulary = Vocabulary.from_ids(ITEM_IDS)
@@ -226,6 +228,7 @@ class World:
             num_partitions=NUM_PARTITIONS,
             embedding_dim=DIM,
             history_length=4,
+            is_unmet=np.isin(np.arange(NUM_ITEMS + 1), unmet),
             for_everybody=for_everybody,
             asks_by_item=asks_by_item,
         )
@@ -246,7 +249,7 @@ class World:
             numbers = range(s, NUM_PARTITIONS, num_shards)
             shard = open_partitions(directory / "index", numbers, note)
             filters = ShardFilters(ITEM_TABLE, shard.nums)
-            pool = self._pool(fresh, s, num_shards)
+            pool = self._pool(fresh, s, num_shards, shard)
             self.shards.append(FakeShard(shard, filters, pool, draws))
         self.store = CountingStore(self.config.database, self.config.dataset_group)
         self.engine = Engine(self.config, self.store, observer=observer)
@@ -278,7 +281,7 @@ class World:
             shard.pool = shard.pool.with_changes(changes, time.time_ns() // 1000)
         self.served.lists.put.catch_up()
 
-    def _pool(self, fresh: Sequence[int], shard: int, num_shards: int) -> FreshPool:
+    def _pool(self, fresh: Sequence[int], shard: int, num_shards: int, index: Shard) -> FreshPool:
         home = Home(
             vocabulary=self.release.items,
             vectors_of=lambda known: (
@@ -290,6 +293,7 @@ class World:
             shard=shard,
             num_shards=num_shards,
             age_cut_off_us=30 * DAY_US,
+            unmet=Unmet(self.release.is_unmet, index),
         )
         nums = [num for num in sorted(fresh) if shard_of(ITEM_IDS[num - 1], num_shards) == shard]
         rows = np.array(nums, dtype=np.int32)
