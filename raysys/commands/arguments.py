@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import raysys
-from raysys.commands import declarations
+from raysys.commands.declarations import data, database, models, serving
 
 
 class Command(NamedTuple):
@@ -38,122 +38,122 @@ COMMANDS = {
     "simulate": Command(
         "raysys.commands.simulate",
         "write the log of a world whose truth is known, of any size",
-        declarations.declare_simulate,
+        data.declare_simulate,
         outputs=("to",),
     ),
     "import": Command(
         "raysys.commands.import_log",
         "read logs into a checked, sharded dataset",
-        declarations.declare_import,
+        data.declare_import,
         outputs=("to",),
     ),
     "check": Command(
         "raysys.commands.check",
         "say whether a dataset is fit to be trained on, with a hint for what is not",
-        declarations.declare_check,
+        data.declare_check,
         outputs=("html",),
     ),
     "forget": Command(
         "raysys.commands.forget",
         "take users out of a dataset, for good",
-        declarations.declare_forget,
+        data.declare_forget,
     ),
     "train": Command(
         "raysys.commands.train",
         "train on a dataset, evaluate, publish a release",
-        declarations.declare_train,
+        models.declare_train,
         outputs=("releases", "checkpoints", "tensorboard"),
     ),
     "tune": Command(
         "raysys.commands.tune",
         "search hyperparameters on a dataset, publish the best trial",
-        declarations.declare_tune,
+        models.declare_tune,
         outputs=("releases", "search"),
     ),
     "release": Command(
         "raysys.commands.release",
         "make a release without training: another index, or a search's best trial",
-        declarations.declare_release,
+        models.declare_release,
         outputs=("releases",),
     ),
     "combine": Command(
         "raysys.commands.combine",
         "let several releases rank together, publish them as one",
-        declarations.declare_combine,
+        models.declare_combine,
         outputs=("releases",),
     ),
     "update": Command(
         "raysys.commands.update",
         "let a release learn what is new in its dataset, publish another one",
-        declarations.declare_update,
+        models.declare_update,
         outputs=("releases",),
     ),
     "evaluate": Command(
         "raysys.commands.evaluate",
         "measure a release against the baselines",
-        declarations.declare_evaluate,
+        models.declare_evaluate,
     ),
     "deploy": Command(
         "raysys.commands.deploy",
         "deploy a release to the running cluster, and return when it answers",
-        declarations.declare_serve,
+        serving.declare_serve,
     ),
     "serve": Command(
         "raysys.commands.serve",
         "answer over HTTP from a release, on a Ray of its own",
-        declarations.declare_serve,
+        serving.declare_serve,
     ),
     "rollback": Command(
         "raysys.commands.rollback",
         "let a campaign answer from what it answered from before",
-        declarations.declare_rollback,
+        serving.declare_rollback,
     ),
     "campaign": Command(
         "raysys.commands.campaign",
         "say what campaigns answer from, and what became of each deployment",
-        declarations.declare_campaign,
+        database.declare_campaign,
     ),
     "filter": Command(
         "raysys.commands.filter",
         "create, list and delete the filters that requests may name",
-        declarations.declare_filter,
+        database.declare_filter,
     ),
     "items": Command(
         "raysys.commands.items",
         "hide items from everybody, show them again, and say which are hidden",
-        declarations.declare_items,
+        database.declare_items,
     ),
     "keys": Command(
         "raysys.commands.keys",
         "create, list and revoke the keys with which clients ask",
-        declarations.declare_keys,
+        database.declare_keys,
         outputs=("database",),
     ),
     "export-events": Command(
         "raysys.commands.export_events",
         "write events, and what was shown, as Parquet files",
-        declarations.declare_export_events,
+        database.declare_export_events,
         outputs=("database", "to"),
     ),
     "off-policy": Command(
         "raysys.commands.off_policy",
         "say what another exploration weight would have earned on the logged traffic",
-        declarations.declare_off_policy,
+        database.declare_off_policy,
     ),
     "schema": Command(
         "raysys.commands.schema",
         "write schemas of logs and tables, to be edited",
-        declarations.declare_schema,
+        data.declare_schema,
         outputs=("to",),
     ),
     "recommend": Command(
         "raysys.commands.recommend",
         "rank for users without a server",
-        declarations.declare_recommend,
+        serving.declare_recommend,
     ),
     "demo": Command(
         "raysys.commands.demo",
         "from MovieLens to a served answer, in one go",
-        declarations.declare_demo,
+        serving.declare_demo,
     ),
 }
