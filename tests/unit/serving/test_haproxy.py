@@ -1,0 +1,123 @@
+"""The real HAProxy, started as Serve starts it, before a server of ours: clients that misbehave."""
+
+import http.server
+import resource
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from raysys.serving.cluster import free_port
+from raysys.serving.haproxy import max_connections, write_wrapper
+
+# As Serve's own, in what matters for the number of files that HAProxy opens and for its patience.
+CONFIG = """global
+    maxconn {connections}
+defaults
+    mode http
+    option splice-request
+    option splice-response
+    timeout connect 5s
+    timeout client 300ms
+    timeout server 5s
+    timeout http-keep-alive 5s
+frontend http_frontend
+    bind 127.0.0.1:{port}
+    default_backend app
+backend app
+    server one 127.0.0.1:{server_port}
+"""
+NUM_SLOW = 300
+SLOWER_THAN_CLIENTS_MAY_BE_S = 0.6
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        time.sleep(SLOWER_THAN_CLIENTS_MAY_BE_S)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """That of an HAProxy with 300 ms of patience where it has seconds."""
+    directory, port = tmp_path_factory.mktemp("haproxy"), free_port()
+    wrapper = write_wrapper(directory)
+    text = wrapper.read_text()
+    assert "timeout http-request 10s" in text
+    wrapper.write_text(text.replace("timeout http-request 10s", "timeout http-request 300ms"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever).start()
+    config = directory / "haproxy.cfg"
+    numbers = {"connections": max_connections(), "server_port": server.server_port}
+    config.write_text(CONFIG.format(port=port, **numbers))
+    with subprocess.Popen([str(wrapper), "-db", "-f", str(config)]) as proxy:
+        try:
+            wait_for(port)
+            yield port
+        finally:
+            proxy.terminate()
+            server.shutdown()
+            server.server_close()
+
+
+def connection(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            connection(port).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        else:
+            return
+
+
+def refused_with(client: socket.socket) -> bytes:
+    """Return the status line of what a client gets before its connection ends."""
+    received = b""
+    while chunk := client.recv(65536):
+        received += chunk
+    return received.partition(b"\r\n")[0]
+
+
+def test_who_sends_the_head_of_a_request_slowly_is_refused_and_others_are_served(port: int) -> None:
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connection(port)) for _ in range(NUM_SLOW)]
+        for client in slow:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: raysys\r\nX-Slow: ")
+        reply = httpx.get(f"http://127.0.0.1:{port}/", timeout=20, trust_env=False)
+        assert (reply.status_code, reply.json()) == (200, {})
+        for client in slow:
+            assert refused_with(client) == b"HTTP/1.1 408 Request Time-out"
+
+
+def test_a_giant_head_is_refused(port: int) -> None:
+    with connection(port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: raysys\r\nX-Giant: " + b"g" * 20_000)
+        assert refused_with(client) == b"HTTP/1.1 400 Bad request"
+
+
+@pytest.mark.parametrize(
+    ("most_files", "connections"),
+    [(resource.RLIM_INFINITY, 10_000), (1 << 20, 10_000), (20_000, 7_600), (1_024, 100)],
+)
+def test_haproxy_has_no_more_clients_than_it_may_open_files_for(
+    most_files: int, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (most_files, most_files))
+    assert max_connections() == connections
