@@ -12,7 +12,8 @@ from raysys.commands.console import Console
 from raysys.config import check_dataset_group_name
 from raysys.dataset.item_table import open_item_table
 from raysys.errors import ConfigError
-from raysys.filters.expression import CurrentItem, Expression
+from raysys.filters.expression import Expression
+from raysys.filters.fields import check_fields
 from raysys.filters.grammar import parse_expression
 from raysys.filters.masks import Table
 from raysys.release import ITEM_TABLE, USER_TABLE, open_release
@@ -60,25 +61,11 @@ def _named(arguments: argparse.Namespace) -> NamedFilter:
 def _check_columns(expression: Expression, path: Path) -> None:
     """Raise InvalidInputError for a field of which a release knows nothing."""
     release = open_release(path)
-    names = {"Items": ITEM_TABLE, "CurrentUser": USER_TABLE}
-    tables = {
-        dataset: Table(open_item_table(release.file(name)))
-        for dataset, name in names.items()
-        if name in release.manifest.files
-    }
-    for condition in expression.conditions():
-        if condition.dataset == "Interactions":
-            continue
-        if condition.dataset not in tables:
-            raise ConfigError(
-                f"The filter asks for {condition.dataset}.{condition.field}, but release "
-                f"{release.name} was made of a dataset without a table of users. Import one "
-                f"(`raysys import --users`)."
-            )
-        tables[condition.dataset].name_of(condition.field)
-        for value in condition.values:
-            if isinstance(value, CurrentItem):
-                tables["Items"].name_of(value.field)
+    users = None
+    if USER_TABLE in release.manifest.files:
+        users = Table(open_item_table(release.file(USER_TABLE)))
+    items = Table(open_item_table(release.file(ITEM_TABLE)))
+    check_fields(expression, items, users, release=release.name)
 
 
 def _list(filters: FilterTable, console: Console) -> dict[str, Any]:

@@ -83,19 +83,13 @@ class Delta:
         k: int,
         excluded: ItemLists | None = None,
         allowed: NDArray[np.bool_] | None = None,
+        *,
+        by_cosine: bool = False,
     ) -> TopK:
         """Return, by places, the k best items for each query, as `Shard.search` does."""
+        if by_cosine:
+            return self.partition.search_by_cosine(of_length_one(queries), k, excluded, allowed)
         return self.partition.search_exactly(queries, k, excluded, allowed)
-
-    def search_by_cosine(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        excluded: ItemLists | None = None,
-        allowed: NDArray[np.bool_] | None = None,
-    ) -> TopK:
-        """Return, by places, the nearest items, as `Shard.search_by_cosine` does."""
-        return self.partition.search_by_cosine(of_length_one(queries), k, excluded, allowed)
 
     def rank(
         self, queries: NDArray[np.float32], k: int, items: ItemLists, *, by_cosine: bool

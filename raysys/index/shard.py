@@ -63,6 +63,8 @@ class Shard:
         k: int,
         excluded: ItemLists | None = None,
         allowed: NDArray[np.bool_] | None = None,
+        *,
+        by_cosine: bool = False,
     ) -> TopK:
         """Return the k best items of this shard for each query, but for its row of `excluded`.
 
@@ -71,9 +73,17 @@ class Shard:
         Args:
             queries: (B, D) float32.
             allowed: (N,) the rows, as `nums` has them, that may be found. None: all.
+            by_cosine: rank by angle instead of by score: always exactly, whatever the kind, since
+                an index for inner products cannot order by angle.
         """
         masks = self._by_partition(allowed)
-        if self.on_gpu:
+        if by_cosine:
+            directions = of_length_one(queries)
+            parts = [
+                part.search_by_cosine(directions, k, excluded, mask)
+                for part, mask in zip(self.partitions, masks, strict=True)
+            ]
+        elif self.on_gpu:
             parts = [
                 part.top_k(queries, k, excluded, mask)
                 for part, mask in zip(self.on_gpu, masks, strict=True)
@@ -110,31 +120,13 @@ class Shard:
             top.item_nums[short], top.scores[short] = some.item_nums, some.scores
         return top
 
-    def search_by_cosine(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        excluded: ItemLists | None = None,
-        allowed: NDArray[np.bool_] | None = None,
-    ) -> TopK:
-        """Return the k items whose vectors point most nearly where each query points.
-
-        Always exact, whatever the kind: an index for inner products cannot order by angle.
-        """
-        directions = of_length_one(queries)
-        parts = [
-            part.search_by_cosine(directions, k, excluded, mask)
-            for part, mask in zip(self.partitions, self._by_partition(allowed), strict=True)
-        ]
-        return merged(parts, k)
-
     def rank(
         self, queries: NDArray[np.float32], k: int, items: ItemLists, *, by_cosine: bool
     ) -> TopK:
         """Return the k best of the items, distinct, that each query names, of those held here.
 
         Args:
-            by_cosine: rank as `search_by_cosine` does instead of as `search` does.
+            by_cosine: rank by angle instead of by score.
         """
         if by_cosine:
             queries = of_length_one(queries)

@@ -16,6 +16,7 @@ from raysys.dataset.histories import offsets_of
 from raysys.errors import InvalidInputError
 from raysys.filters.binding import Bound, bind
 from raysys.filters.expression import Condition, Constant, CurrentItem, Expression
+from raysys.filters.fields import check_fields, known_users
 from raysys.filters.masks import EVERYTHING, KeptMasks, Rule, Table
 from raysys.filters.values import Values, parse_values
 from raysys.index.home import keys_of_items
@@ -128,38 +129,25 @@ class GatewayFilters:
 
     def _check(self, expression: Expression, query: Query) -> None:
         """Refuse now what would later fail together with the rest of its batch."""
+        release = self._release
         for condition in expression.conditions():
             if condition.dataset != "Items" and query.user_id is None:
                 raise InvalidInputError(
                     f"The filter asks for {condition.dataset}.{condition.field}, so the request "
                     f"needs a userId."
                 )
-            if condition.dataset == "CurrentUser":
-                self._known_users().name_of(condition.field)
-            elif condition.dataset == "Items":
-                self._items.name_of(condition.field)
-            elif self._release.interaction_types is None:
+            if condition.dataset == "Interactions" and release.interaction_types is None:
                 raise InvalidInputError(
-                    f"The filter asks for types of interactions, which release "
-                    f"{self._release.name} does not keep: it was made by an earlier raysys. Build "
-                    f"it again."
+                    f"The filter asks for types of interactions, which release {release.name} does "
+                    f"not keep: it was made by an earlier raysys. Build it again."
                 )
             for value in condition.values:
-                if isinstance(value, CurrentItem):
-                    self._items.name_of(value.field)
-                    if query.item_id is None:
-                        raise InvalidInputError(
-                            f"The filter asks for CurrentItem.{value.field}, so the request needs "
-                            f"an itemId."
-                        )
-
-    def _known_users(self) -> Table:
-        if self._users is None:
-            raise InvalidInputError(
-                f"The filter asks for CurrentUser, but release {self._release.name} was made of a "
-                f"dataset without a table of users. Import one (`raysys import --users`)."
-            )
-        return self._users
+                if isinstance(value, CurrentItem) and query.item_id is None:
+                    raise InvalidInputError(
+                        f"The filter asks for CurrentItem.{value.field}, so the request needs an "
+                        f"itemId."
+                    )
+        check_fields(expression, self._items, self._users, release=release.name)
 
     def _user_meets(
         self, row: int, properties: str | None, conditions: tuple[Condition, ...]
@@ -170,7 +158,7 @@ class GatewayFilters:
         if found is None:
             if len(self._answers) >= _MOST_KEPT:
                 self._answers.clear()
-            users = self._known_users()
+            users = known_users(self._users, release=self._release.name)
             if properties is not None:
                 one = users.of_properties([""], [msgspec.json.decode(properties)])
             else:

@@ -3,15 +3,17 @@
 Letters for shapes: as in `exchange`.
 """
 
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.evaluation.exclusion import Exclusions, ItemLists
+from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.topk import TopK, merge_top_k
 from raysys.filters.masks import EVERYTHING
+from raysys.index.delta import Delta
 from raysys.index.filtered import RowFilters
+from raysys.index.shard import Shard
 from raysys.serving.exchange import Filtering, SearchRequest
 
 _K_BUCKETS = (32, 128, 512)
@@ -22,28 +24,8 @@ NO_RULE = -1
 """The place of no rule, see `Filtering.rule_of`."""
 
 
-class Searched(Protocol):
-    """An index, or the delta beside it. See `index.shard.Shard`."""
-
-    def search(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        excluded: ItemLists | None = None,
-        allowed: NDArray[np.bool_] | None = None,
-    ) -> TopK: ...
-
-    def search_by_cosine(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        excluded: ItemLists | None = None,
-        allowed: NDArray[np.bool_] | None = None,
-    ) -> TopK: ...
-
-    def rank(
-        self, queries: NDArray[np.float32], k: int, items: ItemLists, *, by_cosine: bool
-    ) -> TopK: ...
+Searched: TypeAlias = Shard | Delta
+"""An index, or the delta beside it: both are searched alike."""
 
 
 def search_in_groups(searched: Searched, filters: RowFilters, request: SearchRequest) -> TopK:
@@ -92,7 +74,6 @@ def _search(
     k: int,
 ) -> TopK:
     """Search for some queries, all of them by score or all by cosine, and all of one filter."""
-    search = searched.search_by_cosine if request.by_cosine[rows][0] else searched.search
     excluded = request if isinstance(rows, slice) else Exclusions.of_rows(request, rows)
     rule = EVERYTHING
     if request.filtering is not None and request.filtering.rule_of[rows][0] != NO_RULE:
@@ -102,7 +83,8 @@ def _search(
         allowed = filters.rows(rule)
         if allowed.all():
             allowed = None
-    return search(request.queries[rows], k, excluded, allowed)
+    by_cosine = bool(request.by_cosine[rows][0])
+    return searched.search(request.queries[rows], k, excluded, allowed, by_cosine=by_cosine)
 
 
 def _with_included(

@@ -72,8 +72,7 @@ def test_the_best_of_what_was_put_are_found_without_those_excluded(by_cosine: bo
     banned = delta.places_of(np.array([key_of("n3"), key_of("n7"), 2, key_of("who")]))
     assert banned[2:].tolist() == [0, 0]
     excluded = Exclusions.from_lists([banned, []])
-    search = delta.search_by_cosine if by_cosine else delta.search
-    top = search(queries, 5, excluded)
+    top = delta.search(queries, 5, excluded, by_cosine=by_cosine)
     for row, hidden in enumerate(({"n3", "n7"}, set[str]())):
         scores = {}
         for number in range(20):

@@ -196,7 +196,7 @@ def test_similar_items_are_exact_under_a_filter_whatever_the_kind(shard: Shard) 
     filters = filters_of(shard.nums)
     queries, none = vectors(2, seed=3), Exclusions.from_lists([[], []])
     for rule, shown in map(random_filter, range(20)):
-        top = shard.search_by_cosine(queries, 10, none, filters.rows(rule))
+        top = shard.search(queries, 10, none, filters.rows(rule), by_cosine=True)
         rows = np.array(shown, dtype=np.int64) - 1
         best = exact_top_k(
             of_length_one(queries), of_length_one(vectors(NUM_ITEMS))[rows], NUMS[rows], 10, none

@@ -183,8 +183,8 @@ def test_cosine_looks_at_the_direction_and_not_at_the_length(tmp_path: Path, fac
     embeddings[9] = 0
     config = IndexConfig(factory=factory, num_partitions=2, min_recall=0)
     note = build_partitions(tmp_path, embeddings, ITEM_IDS, config, "hash", queries=QUERIES)
-    top = opened(tmp_path, note).search_by_cosine(
-        embeddings[[6]], NUM_ITEMS, Exclusions.from_lists([[7]])
+    top = opened(tmp_path, note).search(
+        embeddings[[6]], NUM_ITEMS, Exclusions.from_lists([[7]]), by_cosine=True
     )
     assert top.item_nums[0, 0] == 9  # item number 9 is row 8
     assert top.scores[0, 0] == pytest.approx(1)
