@@ -76,26 +76,45 @@ def longest_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def near_the_best(
-    scores: NDArray[np.floating], k: int, errors: NDArray[np.float64]
+    scores: NDArray[np.floating], k: int | NDArray[np.integer], errors: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (row, column) of every score that may belong to the k best; -inf never does.
 
     With t the k-th best score of a row and e its error: k exact scores are at least t - e, so the
     k-th best exact score is too, and who has it scores at least t - 2e here.
+
+    Args:
+        scores: (B, N).
+        k: of all rows, or of each, (B,).
+        errors: (B,).
     """
     num_candidates = scores.shape[1]
     lowest = np.finfo(scores.dtype).min
-    if k < num_candidates:
-        kth = np.partition(scores, num_candidates - k, axis=1)[:, num_candidates - k]
-        borders = np.maximum(kth - 2 * errors, lowest)
-        # Rounding the border to the scores' own type must not raise it.
-        borders = np.where(errors > 0, np.nextafter(borders.astype(scores.dtype), lowest), borders)
-    else:
-        borders = np.full(len(scores), lowest)
+    borders = np.maximum(_kth_best(scores, k) - 2 * errors, lowest)
+    # Rounding the border to the scores' own type must not raise it.
+    borders = np.where(errors > 0, np.nextafter(borders.astype(scores.dtype), lowest), borders)
     is_near = scores >= borders.astype(scores.dtype)[:, None]
     places = np.flatnonzero(is_near)  # of the flat matrix: four times as fast as both coordinates
     rows = places // max(num_candidates, 1)
     return rows, places - rows * num_candidates
+
+
+def _kth_best(scores: NDArray[np.floating], k: int | NDArray[np.integer]) -> NDArray[np.floating]:
+    """Return the k-th best of each row, (B,); -inf where there are fewer, inf where k is 0."""
+    num_rows, num_candidates = scores.shape
+    if not isinstance(k, np.ndarray):
+        if k >= num_candidates:
+            return np.full(num_rows, -np.inf)
+        return np.partition(scores, num_candidates - k, axis=1)[:, num_candidates - k]
+    widest = min(int(k.max(initial=0)), num_candidates)
+    best = scores
+    if 0 < widest < num_candidates:
+        best = np.partition(scores, num_candidates - widest, axis=1)
+    best = np.sort(best[:, num_candidates - widest :], axis=1)
+    ends = [np.full((num_rows, 1), end) for end in (-np.inf, np.inf)]
+    framed = np.concatenate([ends[0], best, ends[1]], axis=1)
+    kth: NDArray[np.floating] = framed[np.arange(num_rows), np.maximum(widest + 1 - k, 0)]
+    return kth
 
 
 def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -184,7 +184,8 @@ def catalogue_log_sum_exp(
         for columns in blocks(len(candidates), _CANDIDATE_BLOCK):
             scores = queries[rows] @ candidates[columns].T  # (B, N)
             highest = scores.max(axis=1, keepdims=True)
-            sums = np.exp(scores - highest).sum(axis=1, dtype=np.float64)
+            scores -= highest
+            sums = np.exp(scores, out=scores).sum(axis=1, dtype=np.float64)
             totals[rows] = np.logaddexp(totals[rows], highest[:, 0] + np.log(sums))
     return totals
 

@@ -1,8 +1,7 @@
 """The draw of fresh items for a batch of queries: arrays in, candidates of the slot mixture out.
 
 A matrix product preselects and exact scores decide, as in `evaluation.topk`, so that one seed gives
-one list, whatever else is in the batch or the pool. 64 queries of width 160 for 25 places each cost
-8 ms among 1,000 items and 36 ms among 10,000 (processor time of one core, beside other work).
+one list, whatever else is in the batch or the pool.
 
 Letters for shapes:
     B  queries    n  items    D  width of an embedding    M  pairs of a query and an item
@@ -104,7 +103,7 @@ def draw_candidates(
     queries: NDArray[np.float32],
     *,
     seeds: NDArray[np.integer],
-    ks: NDArray[np.integer],
+    counts: NDArray[np.integer],
     banned: KeyLists,
     relevant: KeyLists,
     settings: Settings,
@@ -118,7 +117,7 @@ def draw_candidates(
             items,
             queries[rows],
             seeds[rows],
-            ks[rows],
+            counts[rows],
             errors[rows],
             _within(banned_pairs, rows),
             _within(relevant_pairs, rows),
@@ -145,7 +144,7 @@ def _block(
     items: FreshItems,
     queries: NDArray[np.float32],
     seeds: NDArray[np.integer],
-    ks: NDArray[np.integer],
+    counts: NDArray[np.integer],
     errors: NDArray[np.float64],
     banned: _Pairs,
     relevant: _Pairs,
@@ -154,29 +153,35 @@ def _block(
     noise = gumbel_noise(seeds, items.hashes)  # (B, n)
     logits = _logits(queries @ items.vectors.T, items, slice(None), settings)  # (B, n)
     logits[banned] = -np.inf
-    logits[ks == 0] = -np.inf
-    near = near_the_best(logits + noise, max(1, int(ks.max())), errors)
+    perturbed = logits + noise
+    perturbed[relevant] = -np.inf
+    near = near_the_best(perturbed, counts, errors)
     is_wanted = logits[relevant] > -np.inf
-    pairs = [np.ravel_multi_index(some, logits.shape) for some in (near, relevant)]
-    pairs[1] = pairs[1][is_wanted]
-    places = np.union1d(*pairs)
-    rows, columns = np.unravel_index(places, logits.shape)
+    rows, columns = (
+        np.concatenate([some, others[is_wanted]])
+        for some, others in zip(near, relevant, strict=True)
+    )
     scores = exact_scores(queries, items.vectors, rows, columns)
     exact = _logits(scores, items, columns, settings)
-    perturbed = exact + noise[rows, columns]
-    order = np.lexsort((items.keys[columns], -perturbed, rows))
-    starts = np.searchsorted(rows, np.arange(len(queries)))
-    is_kept = np.isin(places[order], pairs[1])
-    is_kept |= np.arange(len(order)) - starts[rows] < ks[rows]  # rows are in order already
-    kept = order[is_kept]
+    exactly_perturbed = exact + noise[rows, columns]
+    order = np.lexsort((items.keys[columns], -exactly_perturbed, rows))
+    is_relevant = order >= len(near[0])
+    kept = order[is_relevant | (_ranks(rows[order], ~is_relevant) < counts[rows[order]])]
     logits[rows[kept], columns[kept]] = -np.inf
     return FreshBatch(
         offsets_of(np.bincount(rows[kept], minlength=len(queries))),
         items.keys[columns[kept]],
         exact[kept],
-        perturbed[kept],
+        exactly_perturbed[kept],
         _log_sum_exp(logits),
     )
+
+
+def _ranks(rows: NDArray[np.int64], counts: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how many before each place of the same row count, (M,); rows never fall."""
+    before: NDArray[np.int64] = np.cumsum(counts) - counts
+    ranks: NDArray[np.int64] = before - before[np.searchsorted(rows, rows)]
+    return ranks
 
 
 def _pairs(items: FreshItems, lists: KeyLists) -> _Pairs:

@@ -147,7 +147,7 @@ class FreshPool:
         queries: NDArray[np.float32],
         *,
         seeds: NDArray[np.integer],
-        ks: NDArray[np.integer],
+        counts: NDArray[np.integer],
         now_us: int,
         banned: KeyLists,
         relevant: KeyLists,
@@ -155,7 +155,7 @@ class FreshPool:
         bonus: float,
         allowed: NDArray[np.bool_] | None = None,
     ) -> FreshDraws:
-        """Draw for lists of `ks` places; `policy.slot_mixture` says what becomes of it.
+        """Draw for lists of several places; `policy.slot_mixture` says what becomes of it.
 
         Keys, logits and perturbed logits are the same, bit for bit, whatever else is in the batch,
         the pool or the shard; `log_rest` may differ in its last digits.
@@ -163,7 +163,8 @@ class FreshPool:
         Args:
             queries: (B, D) float32; zeros in the row of a user without a vector.
             seeds: (B,).
-            ks: (B,) places of each list; at 0 the query draws nothing.
+            counts: (B,) of the items that are not relevant, so many of highest perturbed logit are
+                wanted, and the sum over the others.
             now_us: microseconds since 1970 UTC, by which new items age.
             banned: keys that a query must not get.
             relevant: keys that a query may be shown without exploring, as far as this shard knows;
@@ -177,7 +178,7 @@ class FreshPool:
             self.items if is_eligible.all() else self.items.take(is_eligible),
             queries,
             seeds=seeds,
-            ks=ks,
+            counts=counts,
             banned=banned,
             relevant=relevant,
             settings=Settings(temperature, bonus),

@@ -17,8 +17,9 @@ from raysys.dataset.histories import offsets_of, rows_of_offsets
 class FreshCandidates:
     """The fresh items that one query may explore, distinct, in any order.
 
-    For a list of k places they hold the k of highest perturbed logit, or all there are, and every
-    fresh item that is relevant too; of all others only the sum counts.
+    They hold every one that is relevant too. Of the others they hold those of highest perturbed
+    logit, as many as the list has places that may draw (see `slot_mixture.num_draws`), or all there
+    are; of what is left only the sum counts.
     """
 
     keys: NDArray[np.int64]

@@ -28,7 +28,6 @@ from raysys.dataset.histories import rows_of_offsets
 from raysys.policy.candidates import FreshBatch, FreshCandidates
 
 _NONE = 0  # no item has this key
-_NO_MORE = (_NONE,)
 _CLICK_GAIN = 3.0
 """How many impressions without a click one click outweighs in an item's bonus."""
 
@@ -86,7 +85,7 @@ def mix_all(
         weights: (B,)
         coins: (B, K), K at least the largest k.
     """
-    _check(fresh, ks, weights, coins)
+    _check(relevant, fresh, ks, weights, coins)
     order = np.lexsort((fresh.keys, -fresh.perturbed, rows_of_offsets(fresh.offsets)))
     keys, logits = fresh.keys[order].tolist(), fresh.logits[order]
     offsets = fresh.offsets.tolist()
@@ -117,6 +116,23 @@ def mix_all(
     ]
 
 
+def num_draws(
+    ks: NDArray[np.integer], weights: NDArray[np.float64], coins: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return how many places of each list draw a fresh item, (B,), while relevant ones are left.
+
+    With R relevant items, fewer than k, at most k - R of those drawn are not relevant too.
+
+    Args:
+        ks: (B,)
+        weights: (B,)
+        coins: (B, K), K at least the largest k.
+    """
+    is_place = np.arange(coins.shape[1]) < ks[:, None]
+    draws: NDArray[np.int64] = np.count_nonzero((coins < weights[:, None]) & is_place, axis=1)
+    return draws
+
+
 @dataclass(slots=True)
 class _Slates:
     """Lists of several queries, laid end to end, from the top to the bottom."""
@@ -135,30 +151,37 @@ class _Slates:
 
         Plain Python: what stands at a place depends on every place above it.
         """
-        row_of = dict(zip(ranked, range(start, start + len(ranked)), strict=True))
-        of_relevant, of_fresh = (
-            itertools.chain(relevant, _NO_MORE),
-            itertools.chain(ranked, _NO_MORE),
-        )
-        next_relevant, next_fresh = next(of_relevant), next(of_fresh)
-        placed: dict[int, int] = {}
+        end = start + len(ranked)
+        row_of = dict(zip(ranked, range(start, end), strict=True))
+        # Only what is both relevant and fresh can have been placed when its turn comes.
+        waiting = [(key, row_of.get(key, -1)) for key in relevant]
+        waiting.append((_NONE, -1))
+        place, row = 0, start
+        placed: set[int] = set()  # rows
         for explores in wants_to_explore:
-            while next_relevant in placed:
-                next_relevant = next(of_relevant)
-            while next_fresh in placed:
-                next_fresh = next(of_fresh)
-            if next_fresh == _NONE:
+            while waiting[place][1] in placed:
+                place += 1
+            while row in placed:
+                row += 1
+            next_relevant, its_row = waiting[place]
+            if row == end:
                 if next_relevant == _NONE:
                     break
                 explores = False
             elif next_relevant == _NONE:
                 explores = True
-            key = next_fresh if explores else next_relevant
-            placed[key] = row_of.get(key, -1)
+            if explores:
+                key, its_row = ranked[row - start], row
+                row += 1
+            else:
+                key = next_relevant
+                place += 1
+            if its_row >= 0:
+                placed.add(its_row)
+            self.keys.append(key)
+            self.fresh_rows.append(its_row)
             self.is_explored.append(explores)
             self.next_relevant.append(next_relevant)
-        self.keys.extend(placed)
-        self.fresh_rows.extend(placed.values())
 
 
 def _propensities(
@@ -237,6 +260,7 @@ def exploration_logits(
 
 
 def _check(
+    relevant: Sequence[NDArray[np.integer]],
     fresh: FreshBatch,
     ks: Sequence[int],
     weights: NDArray[np.float64],
@@ -248,11 +272,12 @@ def _check(
     wanted = np.asarray(ks, np.int64)
     if coins.shape[1] < wanted.max(initial=0):
         raise ValueError(f"{wanted.max()} places need as many coins, but got {coins.shape[1]}.")
+    draws = num_draws(wanted, weights, coins)
+    np.maximum(draws, wanted - [len(keys) for keys in relevant], out=draws)
     found = np.diff(fresh.offsets)
-    short = np.flatnonzero((found < wanted) & (fresh.log_rest > -np.inf) & (weights > 0))
+    short = np.flatnonzero((found < draws) & (fresh.log_rest > -np.inf) & (weights > 0))
     if len(short):
         raise ValueError(
-            f"A list of {wanted[short[0]]} places may draw as many fresh items, but got "
-            f"{found[short[0]]} candidates and a sum over others. Ask the pool for those of "
-            f"highest perturbed logit."
+            f"{draws[short[0]]} places of a list draw fresh items, but got {found[short[0]]} "
+            f"candidates and a sum over others. Ask the pool for those of highest perturbed logit."
         )

@@ -48,6 +48,8 @@ class Exploration:
     """(X,) which of the B queries, ascending."""
     ks: NDArray[np.int64]
     """(X,) places of each list."""
+    num_draws: NDArray[np.int64]
+    """(X,) those of them that draw a fresh item where there is one."""
     seeds: NDArray[np.int64]
     """(X,)"""
     now_us: int

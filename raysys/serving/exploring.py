@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysys.dataset.histories import offsets_of
 from raysys.policy.candidates import FreshBatch, joined_batches
 from raysys.policy.noise import coins
-from raysys.policy.slot_mixture import MixedSlate, mix_all
+from raysys.policy.slot_mixture import MixedSlate, mix_all, num_draws
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.exchange import Exploration
 from raysys.serving.ranking import Ranked
@@ -37,10 +38,12 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
         asked.ranked.keys if asked.vector is None and asked.ranked else NO_ITEMS
         for asked in exploring
     ]
+    ks = np.array([asked.query.num_results for asked in exploring], dtype=np.int64)
     return Exploration(
         rows=np.array(rows, dtype=np.int64),
-        ks=np.array([asked.query.num_results for asked in exploring], dtype=np.int64),
-        seeds=np.array([asked.seed for asked in exploring], dtype=np.int64),
+        ks=ks,
+        num_draws=num_draws(ks, _weights(exploring), _coins(exploring)),
+        seeds=_seeds(exploring),
         now_us=now_us,
         relevant_offsets=offsets_of([len(nums) for nums in known]),
         relevant_nums=np.concatenate(known),
@@ -65,13 +68,8 @@ def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshBatch]) -> Iterator[
 def _mix(batch: Sequence[Asked], fresh: FreshBatch) -> None:
     ranked = [asked.ranked or Ranked(NO_ITEMS) for asked in batch]
     ks = [asked.query.num_results for asked in batch]
-    slates = mix_all(
-        [one.keys for one in ranked],
-        fresh,
-        ks,
-        np.array([asked.weight for asked in batch], dtype=np.float64),
-        coins(np.array([asked.seed for asked in batch], dtype=np.int64), max(ks)),
-    )
+    keys = [one.keys for one in ranked]
+    slates = mix_all(keys, fresh, ks, _weights(batch), _coins(batch))
     for asked, one, slate in zip(batch, ranked, slates, strict=True):
         asked.shown = _shown(one, slate)
 
@@ -93,6 +91,18 @@ def _shown(ranked: Ranked, slate: MixedSlate) -> Shown:
         slate.has_relevant.tolist(),
     )
     return Shown(slate.keys, scores, mixture)
+
+
+def _seeds(batch: Sequence[Asked]) -> NDArray[np.int64]:
+    return np.array([asked.seed for asked in batch], dtype=np.int64)
+
+
+def _weights(batch: Sequence[Asked]) -> NDArray[np.float64]:
+    return np.array([asked.weight for asked in batch], dtype=np.float64)
+
+
+def _coins(batch: Sequence[Asked]) -> NDArray[np.float64]:
+    return coins(_seeds(batch), max(asked.query.num_results for asked in batch))
 
 
 def _rows(fresh: FreshBatch, some: slice) -> FreshBatch:

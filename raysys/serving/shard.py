@@ -189,12 +189,16 @@ def _drawn(
         else exploration.relevant_nums[span_of(exploration.relevant_offsets, place)]
         for place, row in enumerate(rows)
     ]
+    # With fewer relevant items than places, places draw whatever their coins say. Other shards can
+    # only have more relevant ones.
+    num_found = np.array([np.count_nonzero(keys) for keys in relevant])
+    counts = np.maximum(exploration.num_draws, exploration.ks - num_found)
 
     def draw(places: Sequence[int], rule: Rule | None) -> FreshDraws:
         return pool.draw(
             request.queries[exploration.rows[places]],
             seeds=exploration.seeds[places],
-            ks=exploration.ks[places],
+            counts=counts[places],
             now_us=exploration.now_us,
             banned=_Keys.from_lists([banned[place] for place in places]),
             relevant=_Keys.from_lists([relevant[place] for place in places]),

@@ -142,6 +142,17 @@ def test_without_an_error_only_ties_with_the_kth_best_are_near():
     ]
 
 
+def test_rows_that_want_different_numbers_get_what_each_gets_alone():
+    scores = np.random.default_rng(0).integers(0, 9, (6, 12)).astype(np.float32)
+    scores[2, 3:] = -np.inf
+    ks, errors = np.array([0, 1, 5, 12, 20, 3]), np.array([0.0, 0.5, 0.0, 1.0, 0.0, 0.3])
+    rows, columns = near_the_best(scores, ks, errors)
+    for row in range(6):
+        found = columns[rows == row].tolist()
+        alone = near_the_best(scores[[row]], max(1, int(ks[row])), errors[[row]])[1].tolist()
+        assert found == (alone if ks[row] else [])
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 9])
 @pytest.mark.parametrize("error", [0.0, 1.0])
 def test_what_is_masked_is_never_near(k: int, error: float):

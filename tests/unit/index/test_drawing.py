@@ -39,7 +39,7 @@ def queries(count: int, seed: int = 1) -> np.ndarray:
 def draw(
     pool: FreshItems,
     asked: np.ndarray,
-    ks: list[int],
+    counts: list[int],
     banned: KeyLists | None = None,
     relevant: KeyLists | None = None,
 ) -> FreshBatch:
@@ -48,7 +48,7 @@ def draw(
         pool,
         asked,
         seeds=np.arange(len(asked)) + 5,
-        ks=np.array(ks),
+        counts=np.array(counts),
         banned=banned or none,
         relevant=relevant or none,
         settings=SETTINGS,
@@ -58,22 +58,21 @@ def draw(
 def oracle(
     pool: FreshItems,
     asked: np.ndarray,
-    ks: list[int],
+    counts: list[int],
     banned: list[set[int]],
     relevant: list[set[int]],
 ) -> list[tuple[list[int], float]]:
     """Return for each query the keys, in order of their perturbed logits, and the rest's sum."""
     wide = asked.astype(float) @ pool.vectors.T.astype(float)
-    counts = pool.impressions, pool.clicks, pool.interactions
-    logits = exploration_logits(wide, *counts, temperature=0.7, bonus=2.0)
+    known = pool.impressions, pool.clicks, pool.interactions
+    logits = exploration_logits(wide, *known, temperature=0.7, bonus=2.0)
     perturbed = logits + gumbel_noise(np.arange(len(asked)) + 5, pool.hashes)
     answers = []
-    for row, k in enumerate(ks):
+    for row, count in enumerate(counts):
         allowed = [at for at, key in enumerate(pool.keys.tolist()) if key not in banned[row]]
-        order = sorted(allowed, key=lambda at, row=row: -perturbed[row, at]) if k else []
-        kept = [
-            at for place, at in enumerate(order) if place < k or int(pool.keys[at]) in relevant[row]
-        ]
+        order = sorted(allowed, key=lambda at, row=row: -perturbed[row, at])
+        others = [at for at in order if int(pool.keys[at]) not in relevant[row]]
+        kept = [at for at in order if at not in others[count:]]
         rest = [math.exp(logits[row, at]) for at in order if at not in kept]
         log_rest = math.log(sum(rest)) if rest else -math.inf
         answers.append((pool.keys[kept].tolist(), log_rest))
@@ -82,15 +81,15 @@ def oracle(
 
 @given(st.integers(0, 40), st.integers(0, 2**32 - 1), st.lists(st.integers(0, 9), max_size=5))
 def test_a_draw_is_what_sorting_all_perturbed_logits_gives(
-    count: int, seed: int, ks: list[int]
+    num_items: int, seed: int, counts: list[int]
 ) -> None:
     rng = np.random.default_rng(seed)
-    pool, asked = items(count, seed), queries(len(ks), seed)
-    banned = [{*rng.integers(-60, 60, 30).tolist()} for _ in ks]
-    relevant = [{*rng.integers(-60, 60, 30).tolist()} - banned[row] for row in range(len(ks))]
-    found = draw(pool, asked, ks, Lists.of(banned), Lists.of(relevant))
-    assert len(found.offsets) == len(ks) + 1
-    for row, (keys, log_rest) in enumerate(oracle(pool, asked, ks, banned, relevant)):
+    pool, asked = items(num_items, seed), queries(len(counts), seed)
+    banned = [{*rng.integers(-60, 60, 30).tolist()} for _ in counts]
+    relevant = [{*rng.integers(-60, 60, 30).tolist()} - banned[row] for row in range(len(counts))]
+    found = draw(pool, asked, counts, Lists.of(banned), Lists.of(relevant))
+    assert len(found.offsets) == len(counts) + 1
+    for row, (keys, log_rest) in enumerate(oracle(pool, asked, counts, banned, relevant)):
         assert found.of(row).keys.tolist() == keys
         assert found.of(row).log_rest == pytest.approx(log_rest, rel=1e-5, abs=1e-5)  # float32
 
@@ -122,7 +121,7 @@ def test_a_query_draws_the_same_alone_and_in_any_batch() -> None:
             pool,
             asked[row : row + 1],
             seeds=np.array([row + 5]),
-            ks=np.array([7]),
+            counts=np.array([7]),
             banned=Lists.of([[]]),
             relevant=Lists.of([[]]),
             settings=SETTINGS,

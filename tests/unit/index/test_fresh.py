@@ -109,7 +109,7 @@ def drawn(
     return pool.draw(
         np.zeros((1, DIM), np.float32),
         seeds=np.array([7]),
-        ks=np.array([k]),
+        counts=np.array([k]),
         now_us=now_us,
         banned=Lists.of([banned]),
         relevant=Lists.of([relevant]),

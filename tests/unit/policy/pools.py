@@ -15,11 +15,12 @@ def candidates(logits: dict[int, float], rest: float = -math.inf) -> FreshCandid
 
 
 def as_a_shard_answers(
-    pool: FreshCandidates, members: list[int], relevant: list[int], k: int
+    pool: FreshCandidates, members: list[int], relevant: list[int], num_draws: int
 ) -> FreshCandidates:
-    """Return what the shard that holds `members` says of the pool for a list of k places."""
+    """Return what the shard that holds `members` says of the pool for so many draws."""
     rows = [row for row, key in enumerate(pool.keys.tolist()) if key in members]
-    best = sorted(rows, key=lambda row: -pool.perturbed[row])[:k]
+    others = [row for row in rows if pool.keys[row] not in relevant]
+    best = sorted(others, key=lambda row: -pool.perturbed[row])[:num_draws]
     kept = [row for row in rows if row in best or pool.keys[row] in relevant]
     others = [math.exp(pool.logits[row]) for row in rows if row not in kept]
     rest = math.log(sum(others)) if others else -math.inf

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raysys.hashing import stable_hashes
 from raysys.policy.candidates import FreshBatch, FreshCandidates, joined_batches
 from raysys.policy.noise import coins, gumbel_noise
-from raysys.policy.slot_mixture import exploration_logits, mix, mix_all
+from raysys.policy.slot_mixture import exploration_logits, mix, mix_all, num_draws
 from tests.unit.policy.pools import as_a_shard_answers, candidates, probabilities
 
 WEIGHTS = st.floats(0, 1)
@@ -97,8 +97,12 @@ def test_a_pool_cut_into_shards_gives_the_same_list_and_propensities(
 ) -> None:
     k = 4
     pool = seeded(logits, seed)
+    draws = int(num_draws(np.array([k]), np.array([weight]), coins(seed, k)[None, :])[0])
+    draws = max(draws, k - len(relevant))
     answers = [
-        as_a_shard_answers(pool, [key for key in logits if shard_of[key + 8] == shard], relevant, k)
+        as_a_shard_answers(
+            pool, [key for key in logits if shard_of[key + 8] == shard], relevant, draws
+        )
         for shard in range(3)
     ]
     whole = mix(np.array(relevant, np.int64), pool, k, weight, coins(seed, k))
@@ -210,6 +214,12 @@ def test_batches_of_several_shards_are_joined_query_by_query() -> None:
 def test_a_weight_that_is_no_chance_is_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="is a chance, in"):
         mix(np.array([1]), candidates({}), 1, weight, np.zeros(1))
+
+
+def test_places_beyond_the_list_do_not_draw() -> None:
+    tossed = np.array([[0.1, 0.4, 0.1], [0.1, 0.1, 0.9], [0.0, 0.9, 0.9]])
+    found = num_draws(np.array([2, 3, 1]), np.array([0.3, 0.3, 0.0]), tossed)
+    assert found.tolist() == [1, 2, 0]
 
 
 def test_too_few_candidates_or_coins_are_refused() -> None:
