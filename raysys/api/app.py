@@ -88,18 +88,19 @@ class _Operations:
     async def get_recommendations(self, body: bytes, headers: Headers) -> Response:
         request = parse_recommendations(body)
         num_results = request.num_results or DEFAULT_NUM_RESULTS
-        weight, seed = parse_exploration(headers)
+        wishes = parse_exploration(headers)
         query = Query(
             request.user_id,
             request.item_id,
             num_results,
             request.context or {},
-            weight,
-            seed,
+            wishes.weight,
+            wishes.seed,
             **_filter_of(request),
             metadata_columns=_columns_of(request),
             promotion=_promotion_of(request),
             campaign=_campaign_of(request.campaign_arn),
+            exploration_policy=wishes.policy,
         )
         return self._response(await self._engine.recommend(query), encode_answer)
 

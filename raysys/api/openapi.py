@@ -1,12 +1,12 @@
 """The OpenAPI 3.1 document; its schemas come from the shapes that requests are checked with."""
 
 import functools
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 import raysys
-from raysys.api.exploration_headers import LARGEST_SEED, SEED, WEIGHT
+from raysys.api.exploration_headers import LARGEST_SEED, POLICY, SEED, WEIGHT
 from raysys.api.shapes import (
     ErrorAnswer,
     EventsRequest,
@@ -17,6 +17,7 @@ from raysys.api.shapes import (
     RecommendationsRequest,
     UsersRequest,
 )
+from raysys.config import ExplorationPolicy
 
 _COMPONENTS = "#/components/schemas/{name}"
 
@@ -94,6 +95,12 @@ def _get_recommendations(max_body_bytes: int) -> dict[str, Any]:
                 "Chance of each place of a user's list to explore a fresh item, instead of the "
                 "server's own; 0 is the relevance order",
                 {"type": "number", "minimum": 0, "maximum": 1},
+            ),
+            _parameter(
+                POLICY.decode(),
+                "What a place that explores draws, instead of the server's own: what the model "
+                "likes and what is little known, any fresh item, or nothing",
+                {"type": "string", "enum": list(get_args(ExplorationPolicy))},
             ),
             _parameter(
                 SEED.decode(),

@@ -63,5 +63,6 @@ def _back_to(campaign: str, versions: list[CampaignVersion]) -> CampaignConfig:
     return CampaignConfig(
         variants=variants,
         exploration_weight=kept.plan.exploration_weight,
+        exploration_policy=kept.plan.exploration_policy,
         deployed_at=datetime.now(UTC).isoformat(),
     )

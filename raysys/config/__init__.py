@@ -9,6 +9,7 @@ from raysys.config.base import (
     DEFAULT_CAMPAIGN,
     DEFAULT_DATASET_GROUP,
     Config,
+    ExplorationPolicy,
     ResourceName,
     check_dataset_group_name,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "EnsembleConfig",
     "EvaluationConfig",
     "EventType",
+    "ExplorationPolicy",
     "FeedbackConfig",
     "GruConfig",
     "IndexConfig",

@@ -1,6 +1,6 @@
 """What every settings model is made of, and the kinds of value that several of them have."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -10,6 +10,9 @@ DEFAULT_DATASET_GROUP = "default"
 DEFAULT_APPLICATION = "default"
 DEFAULT_CAMPAIGN = "default"
 ResourceName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")]
+
+ExplorationPolicy = Literal["slot-mixture", "epsilon-greedy", "none"]
+"""What a place of a list that explores draws; `raysys.policy.policies` says what each means."""
 
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 LabelSelector = Annotated[

@@ -9,6 +9,7 @@ from raysys.config.base import (
     DEFAULT_CAMPAIGN,
     DEFAULT_DATASET_GROUP,
     Config,
+    ExplorationPolicy,
     LabelSelector,
     NumGpus,
     ResourceName,
@@ -41,6 +42,8 @@ class CampaignConfig(Config):
     """A user gets the answers of one of them: by a hash of their id, so always of the same."""
     exploration_weight: float | None = Field(None, ge=0, le=1)
     """Chance of each place of a list to explore a fresh item; None: that of the server."""
+    exploration_policy: ExplorationPolicy | None = None
+    """What a place that explores draws; None: as the server has it."""
     deployed_at: str = Field("", max_length=64)
     """Who deploys the same once more says so by another text here: what is the same in every member
     as what was deployed last changes nothing, not even after a roll-back or a failure."""
@@ -122,6 +125,9 @@ class ServingConfig(Config):
     """Lists that are older are removed from the database while others are stored. None: none."""
     exploration_weight: float = Field(0.3, ge=0, le=1)
     """Chance of each place of a list to explore a fresh item; requests may name another one."""
+    exploration_policy: ExplorationPolicy = "slot-mixture"
+    """What a place that explores draws. "slot-mixture": what the model likes, and what is little
+    known; "epsilon-greedy": any fresh item, all alike; "none": no place explores."""
     exploration_item_age_cut_off: float = Field(30.0, gt=0)
     """In days: items of that age or older are not explored."""
     exploration_temperature: float = Field(1.0, gt=0)

@@ -24,7 +24,7 @@ from raysys.evaluation.scoring import (
 )
 from raysys.policy.candidates import FreshBatch
 from raysys.policy.noise import gumbel_noise
-from raysys.policy.slot_mixture import exploration_logits
+from raysys.policy.policies import DrawPolicy
 
 _BLOCK_PAIRS = 1 << 17  # 1 MiB of float64: what a pass writes, the next one finds in the cache
 
@@ -90,14 +90,6 @@ class FreshItems:
         return np.where(self.keys[places] == keys, places, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """See `policy.slot_mixture.exploration_logits`."""
-
-    temperature: float
-    bonus: float
-
-
 def draw_candidates(
     items: FreshItems,
     queries: NDArray[np.float32],
@@ -106,11 +98,11 @@ def draw_candidates(
     counts: NDArray[np.integer],
     banned: KeyLists,
     relevant: KeyLists,
-    settings: Settings,
+    policy: DrawPolicy,
 ) -> FreshBatch:
     """Return what `FreshPool.draw` promises, for items that are all young enough."""
     banned_pairs, relevant_pairs = _pairs(items, banned), _pairs(items, relevant)
-    errors = score_error_bound(queries, items.longest) / settings.temperature
+    errors = policy.logit_errors(score_error_bound(queries, items.longest))
     size = max(1, _BLOCK_PAIRS // max(1, len(items)))
     parts = [
         _block(
@@ -121,7 +113,7 @@ def draw_candidates(
             errors[rows],
             _within(banned_pairs, rows),
             _within(relevant_pairs, rows),
-            settings,
+            policy,
         )
         for rows in blocks(len(queries), size)
     ]
@@ -148,10 +140,10 @@ def _block(
     errors: NDArray[np.float64],
     banned: _Pairs,
     relevant: _Pairs,
-    settings: Settings,
+    policy: DrawPolicy,
 ) -> FreshBatch:
     noise = gumbel_noise(seeds, items.hashes)  # (B, n)
-    logits = _logits(queries @ items.vectors.T, items, slice(None), settings)  # (B, n)
+    logits = _logits(queries @ items.vectors.T, items, slice(None), policy)  # (B, n)
     logits[banned] = -np.inf
     perturbed = logits + noise
     perturbed[relevant] = -np.inf
@@ -162,7 +154,7 @@ def _block(
         for some, others in zip(near, relevant, strict=True)
     )
     scores = exact_scores(queries, items.vectors, rows, columns)
-    exact = _logits(scores, items, columns, settings)
+    exact = _logits(scores, items, columns, policy)
     exactly_perturbed = exact + noise[rows, columns]
     order = np.lexsort((items.keys[columns], -exactly_perturbed, rows))
     is_relevant = order >= len(near[0])
@@ -199,15 +191,10 @@ def _logits(
     scores: NDArray[np.floating],
     items: FreshItems,
     columns: slice | NDArray[np.integer],
-    settings: Settings,
+    policy: DrawPolicy,
 ) -> NDArray[np.float64]:
-    return exploration_logits(
-        scores,
-        items.impressions[columns],
-        items.clicks[columns],
-        items.interactions[columns],
-        temperature=settings.temperature,
-        bonus=settings.bonus,
+    return policy.logits(
+        scores, items.impressions[columns], items.clicks[columns], items.interactions[columns]
     )
 
 

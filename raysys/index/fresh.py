@@ -20,10 +20,11 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import DamagedReleaseError
 from raysys.hashing import stable_hashes
 from raysys.index.delta import Delta
-from raysys.index.drawing import FreshItems, KeyLists, Settings, draw_candidates
+from raysys.index.drawing import FreshItems, KeyLists, draw_candidates
 from raysys.index.home import Home, Unmet, VectorSource, keys_of_new_items
 from raysys.index.new_items import vectors_of_new_items
 from raysys.policy.candidates import FreshBatch
+from raysys.policy.policies import DrawPolicy
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release
 from raysys.state.items import Changes, ItemCount, StoredItem
 from raysys.times import microseconds_of
@@ -151,8 +152,7 @@ class FreshPool:
         now_us: int,
         banned: KeyLists,
         relevant: KeyLists,
-        temperature: float,
-        bonus: float,
+        policy: DrawPolicy,
         allowed: NDArray[np.bool_] | None = None,
     ) -> FreshDraws:
         """Draw for lists of several places; `policy.slot_mixture` says what becomes of it.
@@ -181,7 +181,7 @@ class FreshPool:
             counts=counts,
             banned=banned,
             relevant=relevant,
-            settings=Settings(temperature, bonus),
+            policy=policy,
         )
         return FreshDraws(candidates, self.delta.put.ids_of(candidates.keys))
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.index.put_items import NOTHING_PUT, PutItems
+from raysys.policy.policies import NO_POLICY
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.item_metadata import BECAUSE_OF
 from raysys.serving.messages import EXPLORATION, PROMOTED, Answer
@@ -14,9 +15,6 @@ from raysys.serving.ranking import Ranked, popular_without
 from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.unique import new_uuid
 from raysys.state.slates import Slate
-
-NO_POLICY = "none"
-SLOT_MIXTURE = "slot-mixture"
 
 
 def popular_list(asked: Asked, popular: NDArray[np.integer]) -> Ranked:
@@ -79,7 +77,7 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
         release=answer.release,
         delta_version=answer.delta_version or 0,
         source=answer.source,
-        policy=SLOT_MIXTURE if mixture else NO_POLICY,
+        policy=asked.policy if mixture else NO_POLICY,
         exploration_weight=asked.weight if mixture else 0.0,
         seed=asked.seed if mixture else 0,
         item_ids=item_ids,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.config import ExplorationPolicy
+from raysys.policy.policies import NO_POLICY
 from raysys.serving.catalogue_now import Demand
 from raysys.serving.filtering import Applied
 from raysys.serving.messages import Query, Source
@@ -62,6 +64,7 @@ class Asked:
         applied: the filter that the query names.
         demand: what it demands; None where it names none.
         promoted: what asks for the promoted items of the list; None where it has no promotion.
+        policy: what decides what a place that explores draws.
         weight: chance of each place to explore; 0 gives the relevance order.
         seed: of the draws, where there are some.
         banned: item numbers that the query must not get.
@@ -77,6 +80,7 @@ class Asked:
     applied: Applied | None = None
     demand: Demand | None = None
     promoted: "Asked | None" = None
+    policy: ExplorationPolicy = NO_POLICY
     weight: float = 0.0
     seed: int = 0
     vector: NDArray[np.float32] | None = None

@@ -7,7 +7,7 @@ nothing that is in service depends on this process: without it, nothing changes.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,8 +161,12 @@ def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:
         given = [
             Variant(each.release, Path(each.release).name, each.share) for each in asked.variants
         ]
-        return Wish(asked.words, Plan(tuple(given), asked.exploration_weight), str(error))
-    return Wish(asked.words, Plan(tuple(variants), asked.exploration_weight))
+        return Wish(asked.words, _plan(asked, given), str(error))
+    return Wish(asked.words, _plan(asked, variants))
+
+
+def _plan(asked: CampaignConfig, variants: Sequence[Variant]) -> Plan:
+    return Plan(tuple(variants), asked.exploration_weight, asked.exploration_policy)
 
 
 def check_servable(release: Release, config: ServingConfig) -> None:

@@ -69,16 +69,16 @@ class Engine:
         """
 
         def lane_of(version: CampaignVersion, release: str) -> Lane:
-            name, weight = version.campaign, version.plan.exploration_weight
+            name, plan = version.campaign, version.plan
             served, before = find(release), self._campaigns.get(name)
             assert served is not None
-            if before is not None and before.version.plan.exploration_weight == weight:
+            if before is not None and before.version.plan.explores_like(plan):
                 lane = before.lane_named(release)
                 if lane is not None and lane.served is served:
                     return lane  # its queue goes on
             observer = self._observer.of_campaign(name)
             return Lane(
-                name, self.config, served, weight, self._pace_of(name), self._recorder, observer
+                name, self.config, served, plan, self._pace_of(name), self._recorder, observer
             )
 
         self._campaigns = {

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.config import ExplorationPolicy
 from raysys.dataset.features import Properties
 from raysys.filters.masks import Rule
 from raysys.index.fresh import FreshDraws
@@ -52,6 +53,8 @@ class Exploration:
     """(X,) those of them that draw a fresh item where there is one."""
     seeds: NDArray[np.int64]
     """(X,)"""
+    policies: list[ExplorationPolicy]
+    """X of those that draw, see `policy.policies`."""
     now_us: int
     """Microseconds since 1970 UTC, by the gateway's clock: one time for all shards."""
     relevant_offsets: NDArray[np.int64]

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from raysys.config import ServingConfig
 from raysys.dataset.histories import offsets_of
 from raysys.policy.candidates import FreshBatch, joined_batches
 from raysys.policy.noise import coins
+from raysys.policy.policies import NO_POLICY
 from raysys.policy.slot_mixture import MixedSlate, mix_all, num_draws
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.exchange import Exploration
@@ -18,13 +20,14 @@ from raysys.serving.visitors import NO_ITEMS
 _MIXED_AT_ONCE = 32
 
 
-def decide_to_explore(asked: Asked, default_weight: float) -> None:
-    """Set weight and seed of a query; lists of similar items do not explore."""
+def decide_to_explore(asked: Asked, config: ServingConfig) -> None:
+    """Set policy, weight and seed of a query; lists of similar items do not explore."""
     query = asked.query
     asked.seed = new_seed() if query.seed is None else query.seed
-    if query.user_id is not None:
+    asked.policy = query.exploration_policy or config.exploration_policy
+    if query.user_id is not None and asked.policy != NO_POLICY:
         weight = query.exploration_weight
-        asked.weight = default_weight if weight is None else weight
+        asked.weight = config.exploration_weight if weight is None else weight
 
 
 def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
@@ -44,6 +47,7 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
         ks=ks,
         num_draws=num_draws(ks, _weights(exploring), _coins(exploring)),
         seeds=_seeds(exploring),
+        policies=[asked.policy for asked in exploring],
         now_us=now_us,
         relevant_offsets=offsets_of([len(nums) for nums in known]),
         relevant_nums=np.concatenate(known),

@@ -74,7 +74,7 @@ class ListMaker:
     async def make(self, batch: list[Asked], trace: Trace) -> tuple[list[Answer], list[Slate]]:
         """Return an answer to each query, and what is to be remembered of it."""
         for asked in batch:
-            decide_to_explore(asked, self._config.exploration_weight)
+            decide_to_explore(asked, self._config)
             if not self._placing.may_explore(asked.query):
                 asked.weight = 0.0
         promoted = [asked.promoted for asked in batch if asked.promoted is not None]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from raysys.config import ExplorationPolicy
 from raysys.state.events import Event
 from raysys.state.items import Item
 from raysys.state.users import User
@@ -45,6 +46,7 @@ class Query:
         num_results: the most items to answer with, 1 to 500.
         context: names and values that describe the moment, such as the device.
         exploration_weight: chance of each place to explore, 0 to 1; None for the server's own.
+        exploration_policy: what a place that explores draws; None for the server's own.
         filter_name: of the filter that items have to pass; None: they have to pass none.
         filter_values: of its parameters.
         metadata_columns: what the answer is to say of each item, see `ItemMetadata`.
@@ -65,6 +67,7 @@ class Query:
     metadata_columns: Sequence[str] = ()
     promotion: Promotion | None = None
     campaign: str | None = None
+    exploration_policy: ExplorationPolicy | None = None
 
 
 @dataclass(slots=True)

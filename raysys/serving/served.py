@@ -19,7 +19,7 @@ from raysys.serving.observer import CampaignObserver, Trace, report_of
 from raysys.serving.pace import Pace
 from raysys.serving.parts import Parts
 from raysys.serving.release_parts import ReleaseParts
-from raysys.state.campaigns import CampaignVersion
+from raysys.state.campaigns import CampaignVersion, Plan
 from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
 
@@ -74,7 +74,7 @@ class Lane:
     """The queues of one release of one campaign, in one gateway.
 
     Args:
-        exploration_weight: that of the campaign; None for the server's.
+        plan: of the campaign's version; what it says of exploration goes before the server's.
         pace: that of the campaign, whose requests go through it in whatever lane.
         observer: told of every batch.
     """
@@ -84,7 +84,7 @@ class Lane:
         campaign: str,
         config: ServingConfig,
         served: ServedRelease,
-        exploration_weight: float | None,
+        plan: Plan,
         pace: Pace,
         recorder: SlateRecorder,
         observer: CampaignObserver,
@@ -92,7 +92,7 @@ class Lane:
         self.served = served
         self._campaign = campaign
         self._config = config
-        self._exploration_weight = exploration_weight
+        self.plan = plan
         self._pace = pace
         self._recorder = recorder
         self._observer = observer
@@ -109,7 +109,9 @@ class Lane:
     async def recommend(self, query: Query) -> Answer:
         self._take_a_turn()
         if query.exploration_weight is None:
-            query.exploration_weight = self._exploration_weight
+            query.exploration_weight = self.plan.exploration_weight
+        if query.exploration_policy is None:
+            query.exploration_policy = self.plan.exploration_policy
         return await self._queries.submit(await self.served.lists.checked(query))
 
     async def rank(self, query: RankQuery) -> Answer:

@@ -2,27 +2,25 @@
 fresh items, out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.config import ServingConfig
+from raysys.config import ExplorationPolicy, ServingConfig
 from raysys.dataset.histories import offsets_of, rows_of_offsets
 from raysys.evaluation.topk import TopK, merge_top_k
-from raysys.filters.masks import Rule
 from raysys.index.delta import Delta
-from raysys.index.drawing import Settings
 from raysys.index.filtered import FiltersNow, ShardFilters
 from raysys.index.fresh import FreshDraws, FreshPool
 from raysys.index.shard import Shard, open_shard
 from raysys.policy.candidates import FreshBatch, FreshCandidates
+from raysys.policy.policies import DrawPolicy, draw_policies
 from raysys.release import Release
 from raysys.serving.exchange import (
     Exploration,
-    Filtering,
     FreshStatus,
     SearchRequest,
     SearchResult,
@@ -31,17 +29,19 @@ from raysys.serving.pool_follower import PoolFollower
 from raysys.serving.searching import NO_RULE, search_in_groups, span_of
 from raysys.state.store import StateStore
 
+Policies = Mapping[ExplorationPolicy, DrawPolicy]
+
 
 class ReleaseShard:
     """One shard of a release's index, with its fresh items. `search` takes one thread at a time."""
 
     def __init__(
-        self, index: Shard, filters: ShardFilters, fresh: PoolFollower, settings: Settings
+        self, index: Shard, filters: ShardFilters, fresh: PoolFollower, policies: Policies
     ) -> None:
         self._index = index
         self._filters = filters
         self._fresh = fresh
-        self._settings = settings
+        self._policies = policies
 
     @classmethod
     def load(
@@ -73,11 +73,13 @@ class ReleaseShard:
         open_store = partial(StateStore, config.database, config.dataset_group)
         fresh = PoolFollower(pool, open_store, on_size=on_fresh_items)
         fresh.start()
-        settings = Settings(config.exploration_temperature, config.exploration_bonus)
-        return cls(index, filters, fresh, settings)
+        policies = draw_policies(
+            temperature=config.exploration_temperature, bonus=config.exploration_bonus
+        )
+        return cls(index, filters, fresh, policies)
 
     def search(self, request: SearchRequest) -> SearchResult:
-        return answer_search(self._index, self._filters, self._fresh.pool, self._settings, request)
+        return answer_search(self._index, self._filters, self._fresh.pool, self._policies, request)
 
     def vectors_of(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         return answer_vectors(self._index, self._fresh.pool, keys)
@@ -95,7 +97,7 @@ def answer_search(
     shard: Shard,
     filters: ShardFilters,
     pool: FreshPool,
-    settings: Settings,
+    policies: Policies,
     request: SearchRequest,
 ) -> SearchResult:
     """Search the index and the pool's delta for each query; draw from the pool for some."""
@@ -115,7 +117,7 @@ def answer_search(
             totals = delta.totals_with(totals, request.queries)
     fresh = None
     if request.exploration is not None:
-        fresh = _drawn(pool, masks, settings, request, request.exploration, keys)
+        fresh = _drawn(pool, masks, policies, request, request.exploration, keys)
     return SearchResult(keys, scores, totals, pool.version, delta.put.ids_of(keys), fresh)
 
 
@@ -163,7 +165,7 @@ def _places(
 def _drawn(
     pool: FreshPool,
     filters: FiltersNow,
-    settings: Settings,
+    policies: Policies,
     request: SearchRequest,
     exploration: Exploration,
     found: NDArray[np.integer],
@@ -194,7 +196,9 @@ def _drawn(
     num_found = np.array([np.count_nonzero(keys) for keys in relevant])
     counts = np.maximum(exploration.num_draws, exploration.ks - num_found)
 
-    def draw(places: Sequence[int], rule: Rule | None) -> FreshDraws:
+    def draw(places: Sequence[int], policy: ExplorationPolicy, number: int) -> FreshDraws:
+        filtering = request.filtering
+        rule = None if filtering is None or number == NO_RULE else filtering.rules[number]
         return pool.draw(
             request.queries[exploration.rows[places]],
             seeds=exploration.seeds[places],
@@ -202,29 +206,35 @@ def _drawn(
             now_us=exploration.now_us,
             banned=_Keys.from_lists([banned[place] for place in places]),
             relevant=_Keys.from_lists([relevant[place] for place in places]),
-            temperature=settings.temperature,
-            bonus=settings.bonus,
+            policy=policies[policy],
             allowed=None if rule is None else filters.fresh(rule, pool),
         )
 
-    if request.filtering is None:
-        return draw(range(len(rows)), None)
-    return _drawn_in_groups(draw, request.filtering, rows)
+    rule_of = np.full(len(rows), NO_RULE)
+    if request.filtering is not None:
+        rule_of = request.filtering.rule_of[rows]
+    return _drawn_in_groups(draw, exploration.policies, rule_of.tolist())
 
 
 def _drawn_in_groups(
-    draw: Callable[[Sequence[int], Rule | None], FreshDraws], filtering: Filtering, rows: list[int]
+    draw: Callable[[Sequence[int], ExplorationPolicy, int], FreshDraws],
+    policies: Sequence[ExplorationPolicy],
+    rule_of: Sequence[int],
 ) -> FreshDraws:
-    """Draw for queries of one filter together, and return the draws in the order of the queries."""
-    rule_of = filtering.rule_of[rows]
+    """Draw for queries of one policy and filter together, and return all in their order."""
+    groups: dict[tuple[ExplorationPolicy, int], list[int]] = {}
+    for place, group in enumerate(zip(policies, rule_of, strict=True)):
+        groups.setdefault(group, []).append(place)
+    if len(groups) == 1:
+        ((group, places),) = groups.items()
+        return draw(places, *group)
     candidates: dict[int, FreshCandidates] = {}
     item_ids: dict[int, str] = {}
-    for number in np.unique(rule_of).tolist():
-        places = np.flatnonzero(rule_of == number).tolist()
-        draws = draw(places, None if number == NO_RULE else filtering.rules[number])
+    for group, places in groups.items():
+        draws = draw(places, *group)
         candidates |= {place: draws.candidates.of(row) for row, place in enumerate(places)}
         item_ids |= draws.item_ids
-    in_order = [candidates[place] for place in range(len(rows))]
+    in_order = [candidates[place] for place in range(len(policies))]
     return FreshDraws(FreshBatch.of_queries(in_order), item_ids)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
+from raysys.config import ExplorationPolicy
 from raysys.state.database import Database
 from raysys.state.statements import insert_of
 from raysys.state.tables import campaign_versions, replicas
@@ -37,16 +38,22 @@ class Plan(msgspec.Struct, frozen=True):
     """What a version of a campaign answers from.
 
     Args:
-        exploration_weight: None: that of the server.
+        exploration_weight, exploration_policy: None: that of the server.
     """
 
     variants: tuple[Variant, ...] = ()
     exploration_weight: float | None = None
+    exploration_policy: ExplorationPolicy | None = None
 
     @property
     def releases(self) -> list[str]:
         """The names of its releases, in order."""
         return [variant.release for variant in self.variants]
+
+    def explores_like(self, other: "Plan") -> bool:
+        """Say whether requests that name neither weight nor policy get the same of both."""
+        mine = (self.exploration_weight, self.exploration_policy)
+        return mine == (other.exploration_weight, other.exploration_policy)
 
 
 class Wish(msgspec.Struct, frozen=True):

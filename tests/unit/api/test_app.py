@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from raysys.config import ExplorationPolicy
 from raysys.errors import ReleaseNotFoundError, ServingError, UnavailableError
 from raysys.serving.messages import Answer, Promotion, Query, RankQuery
 from raysys.state.items import Item
@@ -197,9 +198,29 @@ def test_any_other_seed_is_refused(value: bytes) -> None:
     check_refused(b"x-raysys-seed", [value])
 
 
-@pytest.mark.parametrize("name", [b"x-raysys-seed", b"x-raysys-exploration-weight"])
-def test_a_header_that_is_there_twice_is_refused(name: bytes) -> None:
-    check_refused(name, [b"1", b"1"])
+@pytest.mark.parametrize("policy", ["slot-mixture", "epsilon-greedy", "none"])
+def test_a_policy_may_be_any_that_there_is(policy: ExplorationPolicy) -> None:
+    engine = FakeEngine()
+    headers = [(b"x-raysys-exploration-policy", policy.encode())]
+    post("/recommendations", b'{"userId": "ann"}', engine, headers=headers)
+    assert engine.queries == [Query("ann", None, 25, exploration_policy=policy)]
+
+
+@pytest.mark.parametrize("value", [b"", b"None", b"epsilon_greedy", b"thompson", b"\xff"])
+def test_any_other_policy_is_refused(value: bytes) -> None:
+    check_refused(b"x-raysys-exploration-policy", [value])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"x-raysys-seed", b"1"),
+        (b"x-raysys-exploration-weight", b"1"),
+        (b"x-raysys-exploration-policy", b"none"),
+    ],
+)
+def test_a_header_that_is_there_twice_is_refused(name: bytes, value: bytes) -> None:
+    check_refused(name, [value, value])
 
 
 def check_refused(name: bytes, values: list[bytes]) -> None:

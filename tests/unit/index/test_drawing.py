@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysys.hashing import stable_hashes
-from raysys.index.drawing import FreshItems, KeyLists, Settings, draw_candidates
+from raysys.index.drawing import FreshItems, KeyLists, draw_candidates
 from raysys.policy.candidates import FreshBatch, joined_batches
 from raysys.policy.noise import gumbel_noise
+from raysys.policy.policies import EpsilonGreedy, SlotMixture
 from raysys.policy.slot_mixture import exploration_logits
 from tests.unit.index.key_lists import Lists
 
 DIM = 16
-SETTINGS = Settings(temperature=0.7, bonus=2.0)
+POLICY = SlotMixture(temperature=0.7, bonus=2.0)
 
 
 def items(count: int, seed: int = 0) -> FreshItems:
@@ -51,7 +52,7 @@ def draw(
         counts=np.array(counts),
         banned=banned or none,
         relevant=relevant or none,
-        settings=SETTINGS,
+        policy=POLICY,
     )
 
 
@@ -94,6 +95,27 @@ def test_a_draw_is_what_sorting_all_perturbed_logits_gives(
         assert found.of(row).log_rest == pytest.approx(log_rest, rel=1e-5, abs=1e-5)  # float32
 
 
+def test_epsilon_greedy_draws_by_the_noise_alone() -> None:
+    pool, asked = items(50), queries(3)
+    none = Lists.of([[]] * 3)
+    found = draw_candidates(
+        pool,
+        asked,
+        seeds=np.arange(3) + 5,
+        counts=np.array([4] * 3),
+        banned=none,
+        relevant=none,
+        policy=EpsilonGreedy(),
+    )
+    noise = gumbel_noise(np.arange(3) + 5, pool.hashes)
+    for row in range(3):
+        best = np.argsort(-noise[row])[:4]
+        assert found.of(row).keys.tolist() == pool.keys[best].tolist()
+        assert found.of(row).perturbed.tolist() == noise[row][best].tolist()
+        assert found.of(row).logits.tolist() == [0.0] * 4
+        assert found.of(row).log_rest == pytest.approx(math.log(46))
+
+
 @settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_shards_answer_together_what_the_whole_pool_answers_bit_for_bit(
@@ -124,7 +146,7 @@ def test_a_query_draws_the_same_alone_and_in_any_batch() -> None:
             counts=np.array([7]),
             banned=Lists.of([[]]),
             relevant=Lists.of([[]]),
-            settings=SETTINGS,
+            policy=POLICY,
         )
         assert alone.keys.tolist() == whole.of(row).keys.tolist()
         assert alone.logits.tolist() == whole.of(row).logits.tolist()

@@ -21,6 +21,7 @@ from raysys.index.cold_start import fit_cold_start
 from raysys.index.fresh import DAY_US, FreshDraws, FreshPool, Home
 from raysys.index.home import keys_of_new_items
 from raysys.index.shard import open_shard
+from raysys.policy.policies import SlotMixture
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release, publishing
 from raysys.state.items import Changes, ItemCount, StoredItem
 from tests.unit.index.key_lists import Lists
@@ -113,8 +114,7 @@ def drawn(
         now_us=now_us,
         banned=Lists.of([banned]),
         relevant=Lists.of([relevant]),
-        temperature=1.0,
-        bonus=3.0,
+        policy=SlotMixture(temperature=1.0, bonus=3.0),
     )
 
 

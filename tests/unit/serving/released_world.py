@@ -7,10 +7,10 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from raysys.config import ServingConfig
-from raysys.index.drawing import Settings
 from raysys.index.filtered import ShardFilters
 from raysys.index.fresh import FreshPool
 from raysys.index.shard import open_shard
+from raysys.policy.policies import draw_policies
 from raysys.release import Release
 from raysys.serving.encoder import ReleaseEncoder
 from raysys.serving.engine import Engine
@@ -87,8 +87,8 @@ class _Shard:
         self._pool = pool.with_changes(store.changes(0), 0)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        settings = Settings(1.0, 1.0)
-        return answer_search(self._index, self._filters, self._pool, settings, request)
+        policies = draw_policies(temperature=1.0, bonus=1.0)
+        return answer_search(self._index, self._filters, self._pool, policies, request)
 
     async def vectors_of(self, release: str, keys: NDArray) -> tuple[NDArray, NDArray]:
         return answer_vectors(self._index, self._pool, keys)

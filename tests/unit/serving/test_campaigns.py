@@ -113,6 +113,10 @@ def test_each_campaign_has_a_queue_of_its_own_which_a_new_version_takes_over(
         world.serve(version("home", 2), version("mail", 1, weight=0.5))
         assert world.engine._campaigns["home"].lanes == lanes["home"].lanes
         assert world.engine._campaigns["mail"].lanes != lanes["mail"].lanes  # another weight
+        lanes = dict(world.engine._campaigns)
+        world.serve(version("home", 2), version("mail", 2, weight=0.5, policy="epsilon-greedy"))
+        assert world.engine._campaigns["home"].lanes == lanes["home"].lanes
+        assert world.engine._campaigns["mail"].lanes != lanes["mail"].lanes  # another policy
 
     run(world, scenario)
 

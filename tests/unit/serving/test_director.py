@@ -178,10 +178,15 @@ def test_a_wish_for_what_cannot_be_used_says_why_instead_of_failing(tmp_path: Pa
 
     assert problem(path) == ""
     wanted = wish_of(
-        CampaignConfig(variants=[VariantConfig(release=path, share=3)]),
+        CampaignConfig(
+            variants=[VariantConfig(release=path, share=3)],
+            exploration_weight=0.1,
+            exploration_policy="epsilon-greedy",
+        ),
         ServingConfig(dataset_group="films"),
     )
-    assert wanted.plan.variants == (Variant(str(release.path), release.name, 3),)
+    variant = Variant(str(release.path), release.name, 3)
+    assert wanted.plan == Plan((variant,), 0.1, "epsilon-greedy")
     assert "nowhere" in problem(str(tmp_path / "nowhere"))
     assert "has 2 partitions, too few for 3 shards" in problem(path, num_shards=3)
     assert "belongs to the dataset group 'films'" in problem(path, dataset_group="books")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raysys.config import ExplorationPolicy
 from raysys.policy.candidates import FreshCandidates
 from raysys.policy.slot_mixture import mix
 from raysys.serving.answering import _slate_of
@@ -19,7 +20,7 @@ from raysys.serving.ranking import Ranked
 from raysys.state.items import Item
 from raysys.state.slates import Slate
 from tests.unit.serving.test_engine import ranked, run
-from tests.unit.serving.world import HISTORIES, World, click, item_ids, shard_of
+from tests.unit.serving.world import HISTORIES, World, click, item_ids, shard_of, version
 
 FRESH = [7, 8, 20, 21, 33, 34, 40, 50]
 ANNAS = ranked([1, 2, 3], 10, [1, 2, 3])
@@ -33,8 +34,11 @@ def ask(
     k: int = 10,
     weight: float | None = None,
     seed: int | None = None,
+    policy: ExplorationPolicy | None = None,
 ) -> Awaitable[Answer]:
-    query = Query(user_id, item_id, k, exploration_weight=weight, seed=seed)
+    query = Query(
+        user_id, item_id, k, exploration_weight=weight, seed=seed, exploration_policy=policy
+    )
     return world.engine.recommend(query)
 
 
@@ -76,6 +80,59 @@ def test_a_seed_gives_one_list_and_an_answer_names_the_seed_that_gave_it(tmp_pat
         assert len(lists) > 10
 
     run(world, scenario)
+
+
+def test_requests_of_one_batch_draw_by_their_own_policies(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=1)
+
+    async def scenario() -> None:
+        names: list[ExplorationPolicy | None] = ["epsilon-greedy", None, "none"] * 10
+        answers = await asyncio.gather(
+            *(ask(world, k=3, seed=5, policy=name) for name in names),
+            ask(world, "a stranger", k=3, seed=5, policy="none"),
+        )
+        assert world.shards[0].batch_sizes == [30]  # the stranger's list is popular
+        remembered = await slates(world)
+        found = [remembered[answer.recommendation_id] for answer in answers]
+        for slate in found[0:30:3]:
+            assert slate.policy == "epsilon-greedy"
+            assert slate.propensities == pytest.approx((1 / 8, 1 / 7, 1 / 6))
+            assert slate.item_ids == found[0].item_ids
+        for slate in found[1:30:3]:
+            assert slate.policy == "slot-mixture"
+            assert slate.propensities != pytest.approx((1 / 8, 1 / 7, 1 / 6))
+            assert len(slate.explored) == 3
+        for slate in found[2:30:3]:
+            assert (slate.policy, slate.exploration_weight) == ("none", 0.0)
+            assert slate.item_ids == tuple(ANNAS[:3])
+        assert found[30].explored == ()
+
+    run(world, scenario)
+
+
+@pytest.mark.parametrize("policy", ["epsilon-greedy", "slot-mixture", "none"])
+def test_a_campaign_has_a_policy_of_its_own_and_a_request_may_name_another(
+    tmp_path: Path, policy: ExplorationPolicy
+) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=0.9)
+    other: ExplorationPolicy = "slot-mixture" if policy == "epsilon-greedy" else "epsilon-greedy"
+
+    async def scenario() -> None:
+        assert (await stored(world, await ask(world))).policy == "slot-mixture"  # the server's
+        world.serve(version(number=2, policy=policy))
+        assert (await stored(world, await ask(world))).policy == policy
+        assert (await stored(world, await ask(world, policy=other))).policy == other
+
+    run(world, scenario)
+
+
+async def stored(world: World, answer: Answer) -> Slate:
+    """Return the slate of an answer, as soon as it is stored."""
+    while True:
+        for slate in world.store.slates:
+            if slate.recommendation_id == answer.recommendation_id:
+                return slate
+        await asyncio.sleep(0.001)
 
 
 def test_a_list_does_not_depend_on_how_the_index_is_cut_into_shards(tmp_path: Path) -> None:
@@ -366,8 +423,8 @@ def test_without_the_encoder_a_known_user_explores_beside_the_popular_list(tmp_p
 
 def test_an_answer_knows_as_much_as_the_shard_that_knows_least(tmp_path: Path) -> None:
     world = World(tmp_path, fresh=FRESH, exploration_weight=1)
-    for shard, version in zip(world.shards, (7, 5), strict=True):
-        shard.pool = dataclasses.replace(shard.pool, version=version)
+    for shard, known in zip(world.shards, (7, 5), strict=True):
+        shard.pool = dataclasses.replace(shard.pool, version=known)
 
     async def scenario() -> None:
         assert (await ask(world)).delta_version == 5

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from raysys.config import FeedbackConfig, IndexConfig, ServingConfig
+from raysys.config import ExplorationPolicy, FeedbackConfig, IndexConfig, ServingConfig
 from raysys.dataset.context import NO_CONTEXT, ContextEncoder
 from raysys.dataset.dataset import EVERYTHING
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
@@ -22,11 +22,11 @@ from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.topk import exact_top_k
 from raysys.hashing import stable_hash
 from raysys.index.build import build_partitions
-from raysys.index.drawing import Settings
 from raysys.index.filtered import ShardFilters
 from raysys.index.fresh import DAY_US, FreshPool
 from raysys.index.home import Home, Unmet
 from raysys.index.shard import Shard, open_partitions
+from raysys.policy.policies import draw_policies
 from raysys.serving.engine import Engine
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.messages import Answer, Query, Source
@@ -34,7 +34,7 @@ from raysys.serving.observer import Observer
 from raysys.serving.parts import Parts
 from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.served import Lane, ServedRelease
-from raysys.serving.shard import answer_search, answer_vectors
+from raysys.serving.shard import Policies, answer_search, answer_vectors
 from raysys.state.campaigns import CampaignVersion, Plan, Variant
 from raysys.state.events import Event
 from raysys.state.items import Item
@@ -114,11 +114,11 @@ class FakeShard:
     """A real shard in this process; fails or serves another release when told to."""
 
     def __init__(
-        self, shard: Shard, filters: ShardFilters, pool: FreshPool, settings: Settings
+        self, shard: Shard, filters: ShardFilters, pool: FreshPool, policies: Policies
     ) -> None:
         self._shard = shard
         self._filters = filters
-        self._settings = settings
+        self._policies = policies
         self.pool = pool
         self.requests: list[SearchRequest] = []
         self.batch_sizes: list[int] = []
@@ -135,7 +135,7 @@ class FakeShard:
         if self.gate is not None:
             await self.gate.wait()
         await self.check(request.release)
-        return answer_search(self._shard, self._filters, self.pool, self._settings, request)
+        return answer_search(self._shard, self._filters, self.pool, self._policies, request)
 
     async def vectors_of(
         self, release: str, keys: NDArray[np.int64]
@@ -240,9 +240,8 @@ class World:
             }
         )
         self.encoder = FakeEncoder()
-        draws = Settings(
-            self.config.exploration_temperature,
-            self.config.exploration_bonus,
+        draws = draw_policies(
+            temperature=self.config.exploration_temperature, bonus=self.config.exploration_bonus
         )
         self.shards = []
         for s in range(num_shards):
@@ -301,9 +300,12 @@ class World:
 
 
 def version(
-    campaign: str = "default", number: int = 1, weight: float | None = None
+    campaign: str = "default",
+    number: int = 1,
+    weight: float | None = None,
+    policy: ExplorationPolicy | None = None,
 ) -> CampaignVersion:
-    plan = Plan((Variant("unused", RELEASE, 1.0),), weight)
+    plan = Plan((Variant("unused", RELEASE, 1.0),), weight, policy)
     return CampaignVersion(campaign, number, "", plan, "serving", "", 0)
 
 
