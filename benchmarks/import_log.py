@@ -112,7 +112,7 @@ def simulate(folder: Path, rows: int) -> dict[str, Any]:
     Simulator(num_users=1, num_items=NUM_ITEMS).write(folder / "tiny")
     fixed_s = time.perf_counter() - started
     started = time.perf_counter()
-    log = world.write(folder / "log").interactions
+    log = Path(str(world.write(folder / "log").interactions))
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "fixed_s": fixed_s, "csv_mib": log.stat().st_size / MIB}
 
@@ -156,7 +156,7 @@ def import_on_ray(folder: Path, rows: int) -> dict[str, Any]:
             cpu_s = sum(used[pid] - before.get(pid, 0.0) for pid in used) / num_timed
             with PeakMemory() as memory:
                 import_log([log], folder / "watched")
-            store = int(ray.cluster_resources()["object_store_memory"])
+            store = int(ray.cluster_resources()["object_store_memory"])  # type: ignore[no-untyped-call]
         finally:
             ray.shutdown()
     return {
@@ -261,7 +261,7 @@ def judge(sizes: list[dict[str, Any]]) -> dict[str, float]:
     largest = max(sizes, key=lambda one: int(one["rows"]))
 
     def spread(name: str) -> float:
-        return max(one[name] for one in sizes) / min(one[name] for one in sizes)
+        return float(max(one[name] for one in sizes) / min(one[name] for one in sizes))
 
     return {
         "ratio": reference["ratio"],

@@ -43,7 +43,7 @@ class Training:
         users = rng.integers(1, num_rows + 1, NUM_USERS)
         items = rng.integers(1, num_rows + 1, (NUM_USERS, LENGTH)).astype(np.int32)
         train = Histories.from_lists(
-            [f"{user:05}" for user in range(NUM_USERS)], items, [range(LENGTH)] * NUM_USERS
+            [f"{user:05}" for user in range(NUM_USERS)], [*items], [range(LENGTH)] * NUM_USERS
         )
         model = build_model(model_config, num_items=num_rows, num_users=num_rows)
         comm = SingleProcess()

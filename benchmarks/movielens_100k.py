@@ -123,9 +123,9 @@ def _table(**columns: list[str]) -> FeatureTable:
     return FeatureTable.of(table, fit_features([table], fields))
 
 
-def _rows_of(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a RecBole file; the types in its header are cut off."""
-    with path.open(encoding="utf-8", newline="") as file:
+def _rows_of(file_of: object) -> list[dict[str, str]]:
+    """Return the rows of a RecBole file by its path; the types in its header are cut off."""
+    with Path(str(file_of)).open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         names = [name.partition(":")[0] for name in next(reader)]
         return [dict(zip(names, row, strict=True)) for row in reader]

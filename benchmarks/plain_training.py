@@ -73,6 +73,7 @@ def train_here(
         return value
 
     def validate(model: EmbeddingModel) -> dict[str, float]:
+        assert validation is not None
         ranked, ks = embedding_retriever(model, log.users), [config.evaluation.metric_k]
         return evaluate(ranked, validation, ks, exclude_history=exclude_history).means()
 

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 import yaml
 from movielens_100k import Log, item_features, read_log
+from numpy.typing import NDArray
 from plain_training import (
     Trained,
     calibration,
@@ -52,6 +53,7 @@ from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.topk import Retriever
 from raysys.logs.schema import Embedding
 from raysys.models.ensemble import Ensemble
+from raysys.models.sequence import SequenceModel
 from raysys.recipes import RECIPES, USER_PERSONALIZATION, Recipe
 
 KS = (10, 100)
@@ -108,9 +110,12 @@ class Measured:
         for name, value in notes.items():
             self.notes.setdefault(name, []).append(value)
 
-    def values(self, metric: str) -> np.ndarray:
+    def values(self, metric: str) -> NDArray[np.float64]:
         """Return each user's mean over the runs, (U,)."""
-        return np.mean([each.values[metric] for each in self.evaluations], axis=0)
+        found: NDArray[np.float64] = np.mean(
+            [each.values[metric] for each in self.evaluations], axis=0
+        )
+        return found
 
 
 def measure_baseline(fit: Fit, parts: Split, num_items: int, *, refit: bool) -> Measured:
@@ -187,6 +192,7 @@ def measure_ensemble(recipes: Recipes, seeds: list[int]) -> Measured:
         for name in ENSEMBLE:
             trained = recipes.refit(RECIPES[name], seed)
             cpu_s += trained.cpu_s + recipes.chosen(RECIPES[name], seed).cpu_s
+            assert isinstance(trained.model, SequenceModel)
             members.append(trained.model)
         config = EnsembleConfig(
             members=tuple(member.config for member in members), weights=(1.0,) * len(members)

@@ -154,7 +154,7 @@ def _arguments() -> argparse.Namespace:
 
 def _release(arguments: argparse.Namespace, num_items: int | None, directory: Path) -> Release:
     """Return the newest release of the demo, or a random one."""
-    from benchmarks.random_release import Vectors, publish_random_release
+    from random_release import Vectors, publish_random_release
 
     releases = directory / "releases"
     if num_items is not None:

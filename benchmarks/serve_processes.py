@@ -13,6 +13,7 @@ import resource
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from raysys.api.asgi import Headers, Response, Route
 from raysys.serving.cluster import haproxy_pids, process_files
@@ -125,7 +126,8 @@ def toggle_profile(url: str) -> dict[str, float]:
 
 def _shares(profile: cProfile.Profile) -> dict[str, float]:
     seconds: Counter[str] = Counter()
-    for (path, _, name), (_, _, own_s, _, callers) in pstats.Stats(profile).stats.items():
+    found: dict[Any, Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    for (path, _, name), (_, _, own_s, _, callers) in found.items():
         if name.startswith("<method 'poll'"):
             continue  # nothing to do
         if path == "~":  # what is written in C is its callers'

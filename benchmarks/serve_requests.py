@@ -82,20 +82,19 @@ def create_filter(release: Release, config: ServingConfig) -> float:
     ]
     _, column, value, count = min(counts)
     expression = f'INCLUDE ItemID WHERE Items.{column.upper()} IN ("{value}")'
-    _raysys("filter", "create", _FILTER, expression, config)
+    _raysys(config, "filter", "create", _FILTER, expression)
     return float(round(count / len(table), 4))
 
 
 def create_key(config: ServingConfig) -> dict[str, str]:
     """Make a signing key, as an operator does."""
     os.environ["RAYSYS_MASTER_KEY"] = base64.b64encode(os.urandom(32)).decode()
-    key: dict[str, str] = _raysys("keys", "create", "--scopes", "read", config)
+    key: dict[str, str] = _raysys(config, "keys", "create", "--scopes", "read")
     return key
 
 
-def _raysys(*words: str | ServingConfig) -> Any:
-    *command, config = words
-    arguments = [*map(str, command), "--database", config.database, "--json"]
+def _raysys(config: ServingConfig, *command: str) -> Any:
+    arguments = [*command, "--database", config.database, "--json"]
     output = subprocess.run(
         [sys.executable, "-m", "raysys", *arguments], check=True, capture_output=True, text=True
     ).stdout

@@ -53,7 +53,9 @@ class Work:
                 queries[rng.integers(0, len(queries), _BATCH)],
                 ks=[_K] * _BATCH,
                 by_cosine=[False] * _BATCH,
-                banned=np.sort(rng.integers(1, self.num_items + 1, (_BATCH, _NUM_SEEN))),
+                banned=[
+                    *np.sort(rng.integers(1, self.num_items + 1, (_BATCH, _NUM_SEEN), np.int32))
+                ],
                 banned_keys=[NO_KEYS] * _BATCH,
             )
             for _ in range(_NUM_BATCHES)

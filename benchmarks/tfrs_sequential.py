@@ -58,14 +58,15 @@ def main() -> int:
     trained = train_here(
         config(arguments), log, parts.train, validation=parts.validation, exclude_history=False
     )
-    for result in trained.results:
-        print(f"epoch {result.epoch}: loss {result.loss:.4f}, {result.metrics}")
+    for epoch in trained.results:
+        print(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, {epoch.metrics}")
     found = evaluate(retriever_of(trained, log), parts.test, KS, exclude_history=False).means()
     result = {f"top_{k}": round(found[f"hit_rate_at_{k}"], 5) for k in KS}
     passed = all(result[name] >= bound for name, bound in BARS.items())
     result |= {"cpu_s": round(trained.cpu_s, 1), "calibration_cpu_s": round(calibration_cpu_s, 3)}
-    result |= {"epochs": trained.num_epochs, "load": [round(each, 2) for each in os.getloadavg()]}
-    line = {"benchmark": "tfrs-sequential", **result, "bars": BARS, "passed": passed}
+    load = [round(each, 2) for each in os.getloadavg()]
+    line = {"benchmark": "tfrs-sequential", **result, "epochs": trained.num_epochs, "load": load}
+    line |= {"bars": BARS, "passed": passed}
     print(json.dumps(line))
     return 0 if passed else 1
 

@@ -176,7 +176,7 @@ def _on_ray(config: PipelineConfig, arguments: Arguments, *, num_workers: list[i
 
 def _per_s(results: list[Any]) -> float:
     """Return the examples per second of the epoch in the middle, the first one left out."""
-    return statistics.median(result.examples_per_s for result in results[1:] or results)
+    return float(statistics.median(result.examples_per_s for result in results[1:] or results))
 
 
 def sizes(arguments: Arguments) -> dict[str, Any]:

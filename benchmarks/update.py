@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -98,7 +99,7 @@ class Trained:
 def cut_by_time(rows: int, seed: int, new_share: float, work: Path) -> tuple[Path, Path]:
     """Simulate a log, and write its older and its newer part."""
     written = write_log(Simulator.of_about(rows, seed=seed), work / "log", num_files=1)
-    path = written.files.interactions
+    path = Path(str(written.files.interactions))
     [file] = sorted(path.iterdir()) if path.is_dir() else [path]
     table = pyarrow.csv.read_csv(file)
     order = np.argsort(table.column("TIMESTAMP").to_numpy(), kind="stable")
@@ -117,7 +118,7 @@ def measured(release: Release, material: Material, config: PipelineConfig) -> Ev
     return Evaluation.joined([evaluate(retriever, part.test, [10]) for part in parts])
 
 
-def compare(arguments: argparse.Namespace, config: PipelineConfig, work: Path) -> dict[str, object]:
+def compare(arguments: argparse.Namespace, config: PipelineConfig, work: Path) -> dict[str, Any]:
     """Learn three times, and say what the update cost and brought."""
     old, new = cut_by_time(arguments.interactions, arguments.seed, arguments.new_share, work)
     console, dataset, releases = Console(as_json=True), work / "dataset", work / "releases"
