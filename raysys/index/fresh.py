@@ -227,6 +227,8 @@ class FreshPool:
 
     def _with_put_vectors(self) -> FreshItems:
         """Return the items, those of the release too by what was put, where their vector is."""
+        if not len(self.delta.replaced):
+            return self.items
         keys, vectors = self.delta.vectors_of(self.items.keys[self.items.keys > 0])
         if not len(keys):
             return self.items

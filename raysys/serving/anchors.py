@@ -56,6 +56,8 @@ class Anchors:
             put: what was put since the release.
         """
         ids = [*dict.fromkeys(item_ids)]
+        if not ids:
+            return {}
         keys: list[int] = keys_of_items(ids, self._release.items).tolist()
         found = {item_id: Anchor(key) for item_id, key in zip(ids, keys, strict=True)}
         known = {
