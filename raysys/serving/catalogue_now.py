@@ -4,6 +4,7 @@ Letters for shapes:
     N  items of the release    M  items found
 """
 
+import heapq
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from raysys.serving.visitors import NO_ITEMS, NO_KEYS
 
 _MOST_KEPT = 1 << 10
 _MOST_BYTES = 64 << 20
+_MOST_NEW = 1_000  # in a popular list: each put makes it anew, and each rule judges them one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,7 @@ class CatalogueNow:
     def popular(self, demand: Demand) -> NDArray[np.integer]:
         """Return the items that may be shown by key, the most popular first, (M,).
 
-        After all of the release come those that it does not know, the newest first.
+        After all of the release come the newest of those that it does not know, the newest first.
         """
         found: NDArray[np.integer]
         found = self._all_popular[self._mask(demand)[self._all_popular - 1]]
@@ -117,10 +119,13 @@ class CatalogueNow:
 
     @cached_property
     def _new(self) -> NDArray[np.int64]:
-        """Keys of the items that the release does not know and that are not hidden."""
-        shown = [key for key in self.put.new if key not in self.put.hidden]
-        shown.sort(key=lambda key: (-(self.put.new[key].created_at_us or 0), key))
-        return np.array(shown, np.int64)
+        """Keys of the newest items that the release does not know and that are not hidden."""
+        newest = heapq.nsmallest(
+            _MOST_NEW,
+            (key for key in self.put.new if key not in self.put.hidden),
+            key=lambda key: (-(self.put.new[key].created_at_us or 0), key),
+        )
+        return np.array(newest, np.int64)
 
     @cached_property
     def _masks(self) -> KeptMasks:

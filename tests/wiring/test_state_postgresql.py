@@ -379,6 +379,17 @@ def test_the_log_is_read_back_as_it_was_stored(store: StateStore) -> None:
     assert [stored.clicked_item_ids for stored in read] == [{"a"}, set()]
 
 
+def test_users_that_were_put_are_read_once_each_whatever_the_collation(store: StateStore) -> None:
+    users = [
+        User(name, f'{{"n": "{name}"}}') for name in ("bob", "Bob", "\u00e4nn", "_b", "a-b", "ab")
+    ]
+    store.put_users(users)
+    store.put_events([event("a", 1, "who only watched")])
+    blocks = list(store.log.users(block_size=2))
+    assert [len(block) for block in blocks] == [2, 2, 2]
+    assert {user for block in blocks for user in block} == {*users}
+
+
 def test_no_event_appears_before_the_end_of_a_log_that_was_read(store: StateStore) -> None:
     """One writer has its number and is not committed; the next one is: that is no end yet."""
     row = {

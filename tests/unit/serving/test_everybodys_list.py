@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from raysys.errors import InvalidInputError
+from raysys.serving import catalogue_now
 from raysys.serving.item_metadata import BECAUSE_OF
 from raysys.serving.messages import Promotion, Query, RankQuery, Source
 from raysys.state.events import Event
@@ -126,6 +127,21 @@ def test_those_after_the_released_ones_stand_by_their_creation(tmp_path: Path) -
     async def scenario() -> None:
         shown = (await ask(world, None, 500)).item_ids
         assert shown[60:] == sorted(created, key=lambda name: -created[name])
+
+    run(world, scenario)
+
+
+def test_of_very_many_new_items_the_newest_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_now, "_MOST_NEW", 2)
+    world = World(tmp_path, for_everybody="popular")
+    world.put(*(Item(f"p{number}", '{"like": 1}', OLD_US + number) for number in range(5)))
+    world.store.hide_items(["p4"])
+    world.follow()
+
+    async def scenario() -> None:
+        assert (await ask(world, None, 500)).item_ids[60:] == ["p3", "p2"]
 
     run(world, scenario)
 
