@@ -21,11 +21,13 @@ from raysys.config import (
 )
 from raysys.dataset.popularity import popularity_counts, trend_scores, window_counts
 from raysys.dataset.splits import split
+from raysys.errors import DamagedReleaseError
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.evaluate import evaluate
 from raysys.models.encode import encode_catalogue
-from raysys.release import Release, open_release
+from raysys.release import RANKING, Release, open_release
 from raysys.serving.messages import Query
+from raysys.serving.release_parts import ReleaseParts
 from tests.unit.commands.builders import release_trained, trained_in_this_process
 from tests.unit.dataset.builders import Row, write_dataset
 from tests.unit.serving.released_world import answers
@@ -119,6 +121,13 @@ def test_what_is_served_is_what_evaluation_ranks_strangers_included(
         assert (answer.reason, answer.scores) == (None, None)
 
 
+def test_a_release_without_its_list_is_refused(release: Release) -> None:
+    files = {name: file for name, file in release.manifest.files.items() if name != RANKING}
+    manifest = release.manifest.model_copy(update={"files": files})
+    with pytest.raises(DamagedReleaseError, match=RANKING):
+        ReleaseParts.load(Release(release.path, manifest))
+
+
 def test_an_update_counts_anew_what_the_dataset_holds_now(
     release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,5 +145,7 @@ def test_an_update_counts_anew_what_the_dataset_holds_now(
     made = ReleasedModel(open_release(tmp_path / "made"))
     [first] = made.ranked(made.histories.take([0]).where(np.zeros(29, bool)), 1, max_seen_items=9)
     assert first == ["new"]
+    [served] = answers(made.release, tmp_path, [Query(None, None, 1)])
+    assert served.item_ids == ["new"]
     everything = scores_of(made.release, [made.histories], len(made.items))
     np.testing.assert_allclose(encode_catalogue(made.model)[:, 0], everything[1:], rtol=1e-6)
