@@ -26,10 +26,10 @@ import torch
 from raysys.commands.building import WriteModel, build_release
 from raysys.commands.console import Console
 from raysys.commands.feature_tables import feature_tables
+from raysys.commands.going_on import learning_what_is_new, open_update
 from raysys.commands.material import Material
 from raysys.commands.measuring import MakeValidate
 from raysys.commands.released_model import ReleasedModel
-from raysys.commands.update import learning_what_is_new, open_update
 from raysys.config import PipelineConfig
 from raysys.dataset.splits import SplitBlocks
 from raysys.evaluation.comparison import paired_difference

@@ -2,92 +2,33 @@
 
 import argparse
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from raysys.commands.building import WriteModel, build_release, training_now
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
-from raysys.commands.feature_tables import grown_feature_tables
-from raysys.commands.material import Material
+from raysys.commands.gate import holding_back_the_window, judged_models, store_decision
+from raysys.commands.going_on import (
+    Train,
+    Update,
+    carried_over,
+    learning_what_is_new,
+    open_update,
+)
 from raysys.commands.train import show_published
-from raysys.config import (
-    CountedConfig,
-    EnsembleConfig,
-    LeaveLastOut,
-    PipelineConfig,
-    TimeSplit,
-    TwoTowerConfig,
-)
-from raysys.dataset.item_table import open_item_table
-from raysys.dataset.vocabulary import Vocabulary
-from raysys.errors import ConfigError, DatasetError
-from raysys.index.cold_start import ColdStart
-from raysys.models.base import TowerModel
-from raysys.models.extension import extended, place_new_items, place_new_users
-from raysys.models.weights import load_model, save_model
-from raysys.release import (
-    ITEM_TABLE,
-    ITEM_VOCABULARY,
-    MODEL_DIRECTORY,
-    USER_VOCABULARY,
-    Release,
-    open_release,
-)
-from raysys.tables import UNKNOWN_NUM
-from raysys.training.warm_start import WarmStart, active_rows, learnable_lengths
-
-# On a simulated log of 500,000 interactions, a tenth of it new, with whole histories, two epochs at
-# this rate led to a test NDCG@10 2.3 % above that of training anew (paired interval -0.3 to 4.9);
-# the old weights were 0.4 % above it. With the 32 interactions before the new ones alone, three
-# epochs at 0.1, 0.3 or 1 of the rate ended 4.3 % below: a model that learns short histories forgets
-# how to read long ones.
-_LEARNING_RATE_SHARE = 0.3
-
-Train = Callable[[PipelineConfig, WarmStart], WriteModel]
-"""Returns what trains a model that begins as another one."""
-
-
-@dataclass(frozen=True)
-class Update:
-    """A release, and the dataset in its numbers, those of new ids behind."""
-
-    release: Release
-    material: Material
-    config: PipelineConfig
-    """Of the release's own training."""
-    num_known_items: int
-    num_known_users: int
-
-    @property
-    def after_us(self) -> int:
-        """What happened later than this is new to the release."""
-        watermark = self.release.manifest.watermark
-        return -(2**63) if watermark is None else round(watermark.timestamp() * 1e6)
-
-    @property
-    def num_active_users(self) -> int:
-        """Users who did something new."""
-        return len(active_rows(self.material.histories, self.after_us))
-
-    @property
-    def is_learnable(self) -> bool:
-        """Whether an active user has something to learn from that is not held back."""
-        lengths = learnable_lengths(self.material.histories, self.config, self.after_us)
-        # An item is learnt from another one of the same user, but where users have vectors.
-        shortest = 1 if isinstance(self.config.model, TwoTowerConfig) else 2
-        return bool((lengths >= shortest).any())
+from raysys.config import CountedConfig, GateConfig, PipelineConfig, parse_config
+from raysys.errors import ConfigError
+from raysys.release import Release, open_release
+from raysys.training.warm_start import WarmStart
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Update and publish; the JSON line says whether there was anything new."""
+    """Update and publish; the JSON line says whether there was anything new, and good enough."""
     if arguments.epochs < 1:
         raise ConfigError(f"--epochs must be at least 1, but got {arguments.epochs}.")
+    gate = _gate(arguments) if arguments.gate else None
     release = open_release(arguments.release)
     release.check_dataset_group(arguments.dataset_group)
     update = open_update(release, arguments.dataset)
@@ -96,50 +37,26 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             f"  nothing in {arguments.dataset} is newer than release {release.name}: "
             f"it stays as it is"
         )
-        return {"updated": False, "release": str(release.path), "name": release.name}
+        return _nothing_published(release)
     shown = {"dataset": arguments.dataset, "dataset_group": release.dataset_group}
     with ray_cluster(
         console, metadata={"command": "update", "updated_from": release.name, **shown}
     ):
-        return update_and_report(update, arguments.releases, console, epochs=arguments.epochs)
-
-
-def open_update(release: Release, dataset: Path) -> Update:
-    """Check that the dataset goes on from the release, and number what is new in it.
-
-    Raises:
-        ConfigError: the release's split would hold back what it has learnt from.
-        DamagedReleaseError: a file of the release is not the one that was published.
-        DatasetError: the dataset is of another group, or is not the release's and more.
-    """
-    release.verify()
-    config = release.settings()
-    if isinstance(config.model, EnsembleConfig):
-        members = [member["release"] for member in release.manifest.lineage["members"]]
-        raise ConfigError(
-            f"Release {release.name} is an ensemble, which does not learn itself. Update its "
-            f"members ({', '.join(members)}) and join them again with `raysys combine`."
+        return update_and_report(
+            update, arguments.releases, console, epochs=arguments.epochs, gate=gate
         )
-    if not isinstance(config.split, LeaveLastOut | TimeSplit):
-        raise ConfigError(
-            f"Release {release.name} was split at random. With more interactions the draw is "
-            f"another one, and would test what the model has learnt, so the figures would flatter. "
-            f"Train anew with `raysys train`, or train once with another split and update that."
-        )
-    items = Vocabulary.open(release.file(ITEM_VOCABULARY))
-    users = Vocabulary.open(release.file(USER_VOCABULARY))
-    material = Material.of(dataset, config, going_on_from=release)
-    material.dataset.check_dataset_group(release.dataset_group)
-    _check_items(release, items, material)
-    return Update(release, material, config, len(items), len(users))
 
 
 def update_and_report(
-    update: Update, releases: Path, console: Console, *, epochs: int
+    update: Update, releases: Path, console: Console, *, epochs: int, gate: GateConfig | None = None
 ) -> dict[str, Any]:
     """Learn on the Ray that runs, publish, print the report and return the JSON line.
 
     What is counted is counted anew, whatever is new: the old counts are of another time.
+
+    Args:
+        gate: what a challenger has to pass before anything is published; None: nothing has to.
+            There is none where nothing is learnt: weights that stay, and counts.
     """
     started = time.perf_counter()
     material, name = update.material, update.release.name
@@ -162,6 +79,14 @@ def update_and_report(
     def train(config: PipelineConfig, warm_start: WarmStart) -> WriteModel:
         return training_now(config, console, warm_start=warm_start)
 
+    lineage: dict[str, Any] = {"updated_from": name, "update": counts}
+    decided: dict[str, Any] = {}
+    if gate is not None and is_learnable and not is_counted:
+        decided = {"gate": _decided(update, gate, releases, train, console, epochs=epochs)}
+        lineage |= decided
+        if not decided["gate"]["promoted"]:
+            console.say(f"  {name} stays: {decided['gate']['reason']}")
+            return _nothing_published(update.release) | decided
     if is_counted:
         write_model = training_now(update.config, console)
     elif is_learnable:
@@ -175,7 +100,7 @@ def update_and_report(
         recipe=update.release.manifest.recipe,
         write_model=write_model,
         console=console,
-        lineage={"updated_from": name, "update": counts},
+        lineage=lineage,
     )
     show_published(release, report, releases, console)
     return {
@@ -184,74 +109,43 @@ def update_and_report(
         "name": release.name,
         "updated_from": name,
         **counts,
+        **decided,
         "evaluation": report.to_json(),
         "seconds": round(time.perf_counter() - started, 3),
     }
 
 
-def carried_over(update: Update) -> WriteModel:
-    """Return what brings the release's model: every known id as it was, new items where items of
-    their kind lie, new users as what they shared before, else untrained.
-    """
-    release = update.release
-
-    def write(material: Material, draft: Path) -> None:
-        known = load_model(release.path / MODEL_DIRECTORY, vocabulary=release.manifest.vocabulary)
-        assert isinstance(known, TowerModel)  # `open_update` refuses others
-        torch.manual_seed(update.config.training.seed)
-        num_items, num_users = len(material.items), len(material.users)
-        features = grown_feature_tables(known.features, material)
-        model = extended(
-            known,
-            num_items=num_items,
-            num_users=num_users,
-            num_event_types=len(material.event_types),
-            features=features,
+def _decided(
+    update: Update, gate: GateConfig, releases: Path, train: Train, console: Console, *, epochs: int
+) -> dict[str, Any]:
+    """Judge what the release would learn before the window; store and return the decision."""
+    config = holding_back_the_window(gate, update.config, update.material, update.after_us)
+    before_the_window = None if config is None else replace(update, config=config)
+    if before_the_window is not None and before_the_window.is_learnable:
+        verdict = judged_models(
+            gate,
+            update.material,
+            releases,
+            before_the_window.config,
+            champion=carried_over(update),
+            challenger=learning_what_is_new(before_the_window, train, epochs=epochs),
+            console=console,
         )
-        if features.items is None:
-            table = open_item_table(draft / ITEM_TABLE)
-            new_items = table.slice(update.num_known_items).to_pylist()
-            place_new_items(model, ColdStart.open(release).vectors(new_items))
-        if known.num_user_buckets:
-            new_users = material.users.ids.slice(update.num_known_users)
-            users = Vocabulary.open(release.file(USER_VOCABULARY))
-            buckets = users.numbers(new_users, num_buckets=known.num_user_buckets)
-            place_new_users(model, known, buckets)
-        save_model(
-            model, draft / MODEL_DIRECTORY, num_users=num_users, vocabulary=material.items.hash
-        )
-
-    return write
-
-
-def learning_what_is_new(update: Update, train: Train, *, epochs: int) -> WriteModel:
-    """Return what trains the release's model for a few epochs on the users with something new."""
-    training = update.config.training.model_copy(
-        update={
-            "max_epochs": epochs,
-            "learning_rate": _LEARNING_RATE_SHARE * update.config.training.learning_rate,
+        decided = verdict.to_json()
+    else:
+        decided = {
+            "promoted": False,
+            "reason": f"too little is new: without the newest {gate.window:.0%} of it, on which "
+            f"it would be judged, nothing of it can be learnt",
         }
-    )
-    config = update.config.model_copy(update={"training": training})
-
-    def write(material: Material, draft: Path) -> None:
-        carried_over(update)(material, draft)
-        # The training puts its model in the place of this one, when it is done.
-        warm_start = WarmStart(draft / MODEL_DIRECTORY, update.after_us)
-        train(config, warm_start)(material, draft)
-
-    return write
+    store_decision(releases, update.release.name, decided)
+    return decided
 
 
-def _check_items(release: Release, items: Vocabulary, material: Material) -> None:
-    """Refuse a dataset that lacks items of the release: it cannot be what it was made from."""
-    found = material.dataset.item_vocabulary().numbers(items.ids)
-    missing = np.flatnonzero(found == UNKNOWN_NUM) + 1
-    if len(missing):
-        raise DatasetError(
-            f"{material.dataset.path} has no interaction with {len(missing):,} of the "
-            f"{len(items):,} items that release {release.name} was made from, such as "
-            f"{items.ids_of(missing[:1])[0]!r}, so it is not that release's dataset and more. "
-            f"Add the new logs to the old ones (`raysys import --mode incremental`), or train anew "
-            f"with `raysys train`."
-        )
+def _gate(arguments: argparse.Namespace) -> GateConfig:
+    asked = {"margin": arguments.margin, "window": arguments.window}
+    return parse_config(asked, GateConfig, source="the arguments --margin and --window")
+
+
+def _nothing_published(release: Release) -> dict[str, Any]:
+    return {"updated": False, "release": str(release.path), "name": release.name}

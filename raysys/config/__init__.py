@@ -14,6 +14,7 @@ from raysys.config.base import (
     check_dataset_group_name,
 )
 from raysys.config.feedback import EventType, FeedbackConfig
+from raysys.config.gate import GateConfig
 from raysys.config.models import (
     CountedConfig,
     EnsembleConfig,
@@ -65,6 +66,7 @@ __all__ = [
     "EventType",
     "ExplorationPolicy",
     "FeedbackConfig",
+    "GateConfig",
     "GruConfig",
     "IndexConfig",
     "ItemToItemConfig",

@@ -187,7 +187,15 @@ def test_what_is_deployed_answers_and_an_update_learns_from_what_people_then_do(
             "--items", str(shop.items), "--to", newer, "--shards", "2", *GROUP,
         )
     )  # fmt: skip
-    of_old = ("--release", str(release.path), "--releases", shop.releases, "--epochs", "1")
+    of_old = (
+        "--release",
+        str(release.path),
+        "--releases",
+        shop.releases,
+        "--epochs",
+        "1",
+        "--no-gate",
+    )
     job = cluster.submit("update", newer, *of_old)
     updated = released(job)
     assert updated.manifest.lineage["updated_from"] == job.metadata["updated_from"] == release.name

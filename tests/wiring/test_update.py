@@ -14,9 +14,17 @@ import ray
 
 from raysys.commands.building import build_release, training_now
 from raysys.commands.console import Console
+from raysys.commands.going_on import open_update
 from raysys.commands.material import Material
-from raysys.commands.update import open_update, update_and_report
-from raysys.config import EvaluationConfig, GruConfig, IndexConfig, PipelineConfig, TrainingConfig
+from raysys.commands.update import update_and_report
+from raysys.config import (
+    EvaluationConfig,
+    GateConfig,
+    GruConfig,
+    IndexConfig,
+    PipelineConfig,
+    TrainingConfig,
+)
 from raysys.dataset.histories import Histories
 from raysys.dataset.splits import Held
 from raysys.dataset.vocabulary import Vocabulary
@@ -173,6 +181,10 @@ def test_an_update_learns_what_is_new_and_keeps_what_was_known(tmp_path: Path) -
     )
     both = imported(tmp_path, "both", [*OLD, *NEW])
     update = open_update(first, both)
+    judged = update_and_report(update, releases, console, epochs=1, gate=GateConfig())
+    assert (judged["updated"], judged["gate"]["users"]) == (False, 7)  # too few to be sure
+    assert open_release(releases).name == first.name
+
     result = update_and_report(update, releases, console, epochs=15)
     second = open_release(releases)
     second.verify()

@@ -9,6 +9,7 @@ from raysys.commands.declarations.options import (
     path_or_url,
     reads_dataset,
 )
+from raysys.config import GateConfig
 from raysys.recipes import RECIPES, USER_PERSONALIZATION
 
 
@@ -139,6 +140,24 @@ def declare_update(parser: argparse.ArgumentParser) -> None:
     _publishes(parser)
     parser.add_argument(
         "--epochs", type=int, default=2, metavar="N", help="at most (default: %(default)s)"
+    )
+    default = GateConfig()
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=default.margin,
+        metavar="SHARE",
+        help="of the release's metric, that an update may lack at worst (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        default=default.window,
+        metavar="SHARE",
+        help="of the new interactions, the newest, on which it is judged (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-gate", dest="gate", action="store_false", help="publish whatever was learnt"
     )
     must_be_of_group(parser)
 

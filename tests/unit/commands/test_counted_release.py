@@ -9,8 +9,9 @@ import pytest
 from raysys.cli import main
 from raysys.commands import update as update_command
 from raysys.commands.console import Console
+from raysys.commands.going_on import open_update
 from raysys.commands.released_model import ReleasedModel
-from raysys.commands.update import open_update, update_and_report
+from raysys.commands.update import update_and_report
 from raysys.config import (
     EvaluationConfig,
     IndexConfig,

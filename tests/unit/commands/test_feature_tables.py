@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from raysys.commands.building import build_release, reindexed
 from raysys.commands.console import Console
 from raysys.commands.feature_tables import feature_tables
+from raysys.commands.going_on import carried_over, open_update
 from raysys.commands.material import Material
-from raysys.commands.update import carried_over, open_update
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, TwoTowerConfig
 from raysys.dataset import sentence_cache
 from raysys.dataset.features import FeatureEncoder

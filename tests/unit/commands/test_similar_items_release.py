@@ -9,8 +9,8 @@ import pytest
 
 from raysys import tables
 from raysys.cli import main
+from raysys.commands.going_on import carried_over, open_update
 from raysys.commands.released_model import ReleasedModel
-from raysys.commands.update import carried_over, open_update
 from raysys.config import (
     EvaluationConfig,
     GruConfig,

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from raysys.commands.building import build_release
 from raysys.commands.console import Console
+from raysys.commands.going_on import carried_over, open_update
 from raysys.commands.released_model import ReleasedModel
-from raysys.commands.update import carried_over, open_update
 from raysys.config import (
     GruConfig,
     IndexConfig,

@@ -10,7 +10,8 @@ import pytest
 from raysys import tables
 from raysys.commands.building import build_release
 from raysys.commands.console import Console
-from raysys.commands.update import Update, carried_over, open_update, update_and_report
+from raysys.commands.going_on import Update, carried_over, open_update
+from raysys.commands.update import update_and_report
 from raysys.config import GruConfig, IndexConfig, PipelineConfig, RandomSplit, TwoTowerConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
