@@ -59,8 +59,8 @@ class Exploration:
     """Microseconds since 1970 UTC, by the gateway's clock: one time for all shards."""
     relevant_offsets: NDArray[np.int64]
     """(X + 1,) into `relevant_nums`."""
-    relevant_nums: NDArray[np.int32]
-    """What queries without a vector show by itself; nothing for those that search."""
+    relevant_nums: NDArray[np.integer]
+    """Keys of what queries without a vector show by itself; nothing for those that search."""
 
 
 @dataclass(slots=True)
