@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.gate import holding_back_the_window, judged_models, store_decision
 from raysys.commands.going_on import (
-    Train,
     Update,
     carried_over,
     learning_what_is_new,
@@ -43,26 +43,40 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         console, metadata={"command": "update", "updated_from": release.name, **shown}
     ):
         return update_and_report(
-            update, arguments.releases, console, epochs=arguments.epochs, gate=gate
+            update,
+            arguments.releases,
+            console,
+            epochs=arguments.epochs,
+            gate=gate,
+            is_anew=arguments.training_mode == "FULL",
         )
 
 
 def update_and_report(
-    update: Update, releases: Path, console: Console, *, epochs: int, gate: GateConfig | None = None
+    update: Update,
+    releases: Path,
+    console: Console,
+    *,
+    epochs: int,
+    gate: GateConfig | None = None,
+    is_anew: bool = False,
 ) -> dict[str, Any]:
     """Learn on the Ray that runs, publish, print the report and return the JSON line.
 
     What is counted is counted anew, whatever is new: the old counts are of another time.
 
     Args:
+        epochs: at most, of what is new.
         gate: what a challenger has to pass before anything is published; None: nothing has to.
             There is none where nothing is learnt: weights that stay, and counts.
+        is_anew: train from nothing, with the release's settings, on old and new.
     """
     started = time.perf_counter()
     material, name = update.material, update.release.name
     is_counted = isinstance(update.config.model, CountedConfig)
-    is_learnable = is_counted or update.is_learnable
-    epochs = 1 if is_counted else epochs
+    is_learnable = is_counted or is_anew or update.is_learnable
+    if is_counted or is_anew:
+        epochs = 1 if is_counted else update.config.training.max_epochs
     counts = {
         "active_users": update.num_active_users,
         "new_items": len(material.items) - update.num_known_items,
@@ -79,26 +93,26 @@ def update_and_report(
     def train(config: PipelineConfig, warm_start: WarmStart) -> WriteModel:
         return training_now(config, console, warm_start=warm_start)
 
-    lineage: dict[str, Any] = {"updated_from": name, "update": counts}
+    def learning(update: Update) -> WriteModel:
+        if is_counted or is_anew:
+            return training_now(update.config, console)
+        return learning_what_is_new(update, train, epochs=epochs)
+
+    mode = "FULL" if is_anew else "UPDATE"
+    lineage: dict[str, Any] = {"updated_from": name, "training_mode": mode, "update": counts}
     decided: dict[str, Any] = {}
     if gate is not None and is_learnable and not is_counted:
-        decided = {"gate": _decided(update, gate, releases, train, console, epochs=epochs)}
+        decided = {"gate": _decided(update, gate, releases, learning, console)}
         lineage |= decided
         if not decided["gate"]["promoted"]:
             console.say(f"  {name} stays: {decided['gate']['reason']}")
             return _nothing_published(update.release) | decided
-    if is_counted:
-        write_model = training_now(update.config, console)
-    elif is_learnable:
-        write_model = learning_what_is_new(update, train, epochs=epochs)
-    else:
-        write_model = carried_over(update)
     release, report = build_release(
         material,
         releases,
         update.config,
         recipe=update.release.manifest.recipe,
-        write_model=write_model,
+        write_model=learning(update) if is_learnable else carried_over(update),
         console=console,
         lineage=lineage,
     )
@@ -116,7 +130,11 @@ def update_and_report(
 
 
 def _decided(
-    update: Update, gate: GateConfig, releases: Path, train: Train, console: Console, *, epochs: int
+    update: Update,
+    gate: GateConfig,
+    releases: Path,
+    learning: Callable[[Update], WriteModel],
+    console: Console,
 ) -> dict[str, Any]:
     """Judge what the release would learn before the window; store and return the decision."""
     config = holding_back_the_window(gate, update.config, update.material, update.after_us)
@@ -128,7 +146,7 @@ def _decided(
             releases,
             before_the_window.config,
             champion=carried_over(update),
-            challenger=learning_what_is_new(before_the_window, train, epochs=epochs),
+            challenger=learning(before_the_window),
             console=console,
         )
         decided = verdict.to_json()

@@ -139,7 +139,18 @@ def declare_update(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", type=Path, required=True, metavar="PATH", help=A_RELEASE)
     _publishes(parser)
     parser.add_argument(
-        "--epochs", type=int, default=2, metavar="N", help="at most (default: %(default)s)"
+        "--epochs",
+        type=int,
+        default=2,
+        metavar="N",
+        help="of an UPDATE, at most (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--training-mode",
+        choices=("UPDATE", "FULL"),
+        default="UPDATE",
+        help="FULL trains from nothing, with the release's settings, on old and new (default: "
+        "%(default)s, which goes on from its weights)",
     )
     default = GateConfig()
     parser.add_argument(

@@ -28,7 +28,7 @@ from raysys.dataset.splits import SplitBlocks
 from raysys.models.weights import load_model, save_model
 from raysys.release import MODEL_DIRECTORY, Release, list_releases, open_release
 from raysys.training.warm_start import WarmStart
-from tests.unit.commands.builders import release_trained
+from tests.unit.commands.builders import release_trained, trained_in_this_process
 from tests.unit.dataset.builders import Row, write_dataset
 
 NUM_ITEMS, NUM_USERS, NUM_OLD, NUM_NEW = 40, 40, 8, 10
@@ -111,6 +111,7 @@ def test_who_passes_is_published_and_has_learnt_the_window_too(
     judged, published = called
     assert isinstance(judged.split, TimeSplit)
     assert isinstance(published.split, LeaveLastOut)
+    assert published.training.max_epochs == 2
     made = open_release(tmp_path / "releases")
     assert made.manifest.lineage["gate"] == result["gate"]
     [decided] = decisions(tmp_path / "releases")
@@ -132,6 +133,27 @@ def test_who_has_unlearnt_is_not_published_and_the_reason_is_kept(
     assert not decided["promoted"]
     assert decided["challenger"] < decided["champion"]
     assert "of the champion's" in decided["reason"]
+
+
+def test_who_was_trained_anew_passes_the_same_gate(
+    champion: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[PipelineConfig] = []
+
+    def training(config: PipelineConfig, _: Console) -> WriteModel:
+        called.append(config)
+        return trained_in_this_process(config)
+
+    monkeypatch.setattr(update_command, "training_now", training)
+    update = opened(champion, tmp_path)
+    releases, console = tmp_path / "releases", Console(as_json=True)
+    result = update_and_report(update, releases, console, epochs=2, gate=GateConfig(), is_anew=True)
+    assert [config.split.kind for config in called] == ["time", "leave_last_out"]
+    assert result["updated"]
+    assert result["epochs"] == CONFIG.training.max_epochs
+    assert result["gate"]["challenger"] != result["gate"]["champion"]
+    lineage = open_release(releases).manifest.lineage
+    assert (lineage["updated_from"], lineage["training_mode"]) == (champion.name, "FULL")
 
 
 def test_without_a_gate_whatever_was_learnt_is_published(
