@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,23 @@ def test_requests_of_one_batch_draw_by_their_own_policies(tmp_path: Path) -> Non
             assert (slate.policy, slate.exploration_weight) == ("none", 0.0)
             assert slate.item_ids == tuple(ANNAS[:3])
         assert found[30].explored == ()
+
+    run(world, scenario)
+
+
+def test_who_draws_by_another_policy_in_one_batch_gets_what_they_get_alone(tmp_path: Path) -> None:
+    world = World(tmp_path, fresh=FRESH, exploration_weight=0.7)
+
+    async def scenario() -> None:
+        names: list[ExplorationPolicy] = ["epsilon-greedy", "slot-mixture"]
+        asks: list[Callable[[], Awaitable[Answer]]] = [
+            partial(ask, world, user, k=6, seed=seed, policy=names[seed % 2])
+            for seed, user in enumerate(["anna", "bert", "carl", "anna", "bert", "carl"])
+        ]
+        alone = [(await each()).item_ids for each in asks]
+        together = await asyncio.gather(*(each() for each in asks))
+        assert [answer.item_ids for answer in together] == alone
+        assert world.shards[0].batch_sizes[-1] == 6
 
     run(world, scenario)
 
@@ -284,6 +302,15 @@ def test_lists_are_kept_for_as_long_as_it_is_set(
         await asyncio.gather(ask(world), ask(world))
         await slates(world)  # all that was answered is stored by now
         assert world.store.log.end().slate_num == num_left
+
+    run(world, scenario)
+
+
+def test_days_are_days(tmp_path: Path) -> None:
+    world = World(tmp_path, slate_retention_days=2)
+
+    async def scenario() -> None:
+        assert world.engine._recorder._retention_s == 2 * 24 * 60 * 60
 
     run(world, scenario)
 
