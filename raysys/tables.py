@@ -127,5 +127,8 @@ IMPRESSIONS = pa.schema(
         # "relevant", "explored", "both" or "rest", see `raysys.state.slates.CameAs`; null where an
         # older raysys did not know
         pa.field("came_as", pa.string()),
+        pa.field("fresh", pa.bool_(), nullable=False),  # a place that explored could have drawn it
+        # items that the top place could draw; null where none could explore or it was not known
+        pa.field("num_fresh", pa.int32()),
     ]
 )

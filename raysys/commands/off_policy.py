@@ -15,6 +15,7 @@ from raysys.evaluation.off_policy_report import judged, to_table
 from raysys.evaluation.off_policy_totals import WeightTotals
 from raysys.logs.event_export import IMPRESSIONS_FILE, impressions_of
 from raysys.parquet_file import read_batches, read_schema
+from raysys.policy.policies import EPSILON_GREEDY
 from raysys.state.store import StateStore
 
 _RELEASES_NAMED = 5
@@ -25,7 +26,8 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     weights = list(dict.fromkeys(arguments.exploration_weight))
     _check(weights, arguments.places)
     reader = AnswerReader(arguments.release)
-    totals = [WeightTotals(weight) for weight in weights]
+    draws_alike = arguments.policy == EPSILON_GREEDY
+    totals = [WeightTotals(weight, draws_alike) for weight in weights]
     with console.progress("reading answers") as advance:
         for answers in reader.read(_impressions(arguments, advance)):
             for each in totals:

@@ -30,6 +30,8 @@ COLUMNS = (
     "exploration_weight",
     "clicked",
     "came_as",
+    "fresh",
+    "num_fresh",
 )
 """What is read of `raysys.tables.IMPRESSIONS`."""
 
@@ -67,6 +69,10 @@ class LoggedAnswers:
     """(L, K) of `Way`."""
     clicked: _Booleans
     """(L, K)"""
+    is_fresh: _Booleans
+    """(L, K) the item could have been drawn, whatever brought it to its place."""
+    num_fresh: _Floats
+    """(L,) items that the top place could have drawn; nan where that is not known."""
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -79,6 +85,8 @@ class LoggedAnswers:
             self.propensities[chosen],
             self.ways[chosen],
             self.clicked[chosen],
+            self.is_fresh[chosen],
+            self.num_fresh[chosen],
         )
 
 
@@ -139,10 +147,11 @@ class AnswerReader:
         shape = (len(starts), int(lengths.max()))
         rows = np.repeat(np.arange(len(starts)), lengths), positions
         propensities, ways = np.ones(shape), np.zeros(shape, np.int8)
-        clicked = np.zeros(shape, bool)
+        clicked, is_fresh = np.zeros(shape, bool), np.zeros(shape, bool)
         propensities[rows] = table["propensity"].to_numpy()
         ways[rows] = _CODES[pc.index_in(table["came_as"], _WAYS).to_numpy()]
         clicked[rows] = table["clicked"].to_numpy()
+        is_fresh[rows] = table["fresh"].to_numpy()
         firsts = table.take(pa.array(starts[chosen]))
         yield LoggedAnswers(
             stable_hashes(firsts["user_id"].to_pylist()),
@@ -150,6 +159,8 @@ class AnswerReader:
             propensities[chosen],
             ways[chosen],
             clicked[chosen],
+            is_fresh[chosen],
+            firsts["num_fresh"].cast(pa.float64()).to_numpy(),
         )
 
     def _chosen(self, firsts: pa.Table) -> _Booleans:

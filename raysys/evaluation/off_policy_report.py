@@ -15,6 +15,7 @@ from raysys.evaluation.off_policy import (
     places_that_suffice,
 )
 from raysys.evaluation.off_policy_totals import WeightTotals
+from raysys.policy.policies import EPSILON_GREEDY
 
 _NAMES = {"ips": "IPS", "snips": "self-normalised IPS", "dr": "doubly robust"}
 
@@ -37,6 +38,7 @@ class Judgement:
         """Return everything, fit for JSON."""
         found: dict[str, Any] = {
             "exploration_weight": self.totals.weight,
+            "exploration_policy": EPSILON_GREEDY if self.totals.draws_alike else None,
             **asdict(self.overlap),
             "answers_unsupported": self.totals.unsupported,
             "answers_unknown": self.totals.unknown,

@@ -28,6 +28,7 @@ class WeightTotals:
     """The totals of one other weight: all that its estimates need.
 
     Args:
+        draws_alike: by epsilon-greedy, else each answer by its own policy.
         unsupported: answers left out, see `off_policy_weights.is_supported`.
         unknown: answers left out, see `off_policy_weights.is_known`.
         answers: (G,) all others.
@@ -36,6 +37,7 @@ class WeightTotals:
     """
 
     weight: float
+    draws_alike: bool = False
     unsupported: int = 0
     unknown: int = 0
     answers: _Floats = field(default_factory=lambda: np.zeros(NUM_GROUPS))
@@ -47,7 +49,7 @@ class WeightTotals:
         supported = is_supported(answers, self.weight)
         self.unsupported += int(np.count_nonzero(~supported))
         answers = answers.take(supported)
-        known = is_known(answers)
+        known = is_known(answers, draws_alike=self.draws_alike)
         self.unknown += int(np.count_nonzero(~known))
         answers = answers.take(known)
         if not len(answers):
@@ -57,7 +59,7 @@ class WeightTotals:
         present, starts = np.unique(groups[order], return_index=True)
         self.answers[present] += np.diff(starts, append=len(order))
         self.num_places = max(self.num_places, answers.ways.shape[1])
-        for name, values in _by_place(answers, self.weight).items():
+        for name, values in _by_place(answers, self.weight, self.draws_alike).items():
             total = self.by_place.get(name, np.zeros((NUM_GROUPS, 1)))
             total = self._to_all_places(name, total)
             total[present] += np.add.reduceat(self._to_all_places(name, values)[order], starts)
@@ -69,6 +71,7 @@ class WeightTotals:
         by_place = {name: total[asked] for name, total in self.by_place.items()}
         return WeightTotals(
             self.weight,
+            self.draws_alike,
             self.unsupported,
             self.unknown,
             self.answers[asked],
@@ -83,13 +86,13 @@ class WeightTotals:
         )
 
 
-def _by_place(answers: LoggedAnswers, weight: float) -> dict[str, _Floats]:
+def _by_place(answers: LoggedAnswers, weight: float, draws_alike: bool) -> dict[str, _Floats]:
     """Return what is summed up for each answer and place, (L, K) each.
 
     A choice is a place that could have shown one item or another. It explored, or it followed the
     order of relevance.
     """
-    other = reweighed(answers, weight)
+    other = reweighed(answers, weight, draws_alike=draws_alike)
     clicks, counts = answers.clicked.astype(np.float64), other.counts
     explored = (answers.ways == Way.EXPLORED) | (answers.ways == Way.BOTH)
     explores, follows = other.is_choice & explored, other.is_choice & ~explored

@@ -10,6 +10,9 @@ given the items above. The propensity is logged, so d follows, and with it the p
 other weight: d is a matter of the fresh items, the order of relevance one of the items above, and
 neither of the weight. At weight 0 a list ends where nothing relevant is left.
 
+Epsilon-greedy draws each of the n fresh items that do not stand above with the chance 1 / n, which
+is logged too: so it can be judged whatever policy was served.
+
 Letters for shapes:
     L  answers    K  places
 """
@@ -53,35 +56,55 @@ def is_supported(answers: LoggedAnswers, weight: float) -> _Booleans:
     return explores & follows
 
 
-def is_known(answers: LoggedAnswers) -> _Booleans:
-    """Return for which answers it is known how every item came to its place, (L,)."""
+def is_known(answers: LoggedAnswers, *, draws_alike: bool = False) -> _Booleans:
+    """Return for which answers all is known that `reweighed` asks for, (L,)."""
     known: _Booleans = (answers.ways != Way.UNKNOWN).all(axis=1)
+    if draws_alike:
+        known &= ~np.isnan(answers.num_fresh) | (answers.weights == 0)
     return known
 
 
-def reweighed(answers: LoggedAnswers, weight: float) -> Reweighed:
+def reweighed(answers: LoggedAnswers, weight: float, *, draws_alike: bool = False) -> Reweighed:
     """Return what answers weigh under another exploration weight.
 
     Args:
         answers: each supported and known.
+        draws_alike: by epsilon-greedy, else each by its own policy.
     """
     ways, shown = answers.ways, answers.propensities
     logged = np.broadcast_to(answers.weights[:, None], shown.shape)
     is_relevant = (ways == Way.RELEVANT) | (ways == Way.BOTH)
     is_rest, is_filled = ways == Way.REST, ways != Way.NOTHING
     drawn = _draw_chances(shown, logged, is_relevant, is_rest)
-    wanted = np.where(is_rest, drawn, weight * drawn + (1 - weight) * is_relevant)
-    counts = is_filled & ~(is_rest & (weight == 0))
     is_choice = is_filled & ~is_rest & ~(is_relevant & (shown >= _CERTAIN))
+    draws = drawn
+    if draws_alike:
+        left = _num_left(answers)
+        draws = np.where(answers.is_fresh, 1 / np.maximum(left, 1), 0.0)
+        # One of several fresh items may have been as good as certain, and is not any more.
+        is_choice |= is_relevant & answers.is_fresh & (left > 1)
+    wanted = np.where(is_rest, draws, weight * draws + (1 - weight) * is_relevant)
+    wanted = np.where(is_choice | is_rest, wanted, shown)
+    counts = is_filled & ~(is_rest & (weight == 0))
     explored = (ways == Way.EXPLORED) | (ways == Way.BOTH)
     with np.errstate(divide="ignore", invalid="ignore"):
         coins = np.where(explored, weight / logged, (1 - weight) / (1 - logged))
+        by_draw = np.where((explored | is_rest) & (drawn > 0), draws / drawn, 1.0)
+    coins = np.where(is_choice, coins, 1.0) * np.where(is_choice | is_rest, by_draw, 1.0)
     return Reweighed(
         _products(np.where(counts, wanted / shown, 1.0)),
         counts,
-        _products(np.where(is_choice, coins, 1.0)),
+        _products(np.where(counts, coins, 1.0)),
         is_choice,
     )
+
+
+def _num_left(answers: LoggedAnswers) -> _Floats:
+    """Return how many fresh items each place could draw, (L, K); 0 where none explored."""
+    shown = answers.is_fresh.astype(np.float64)
+    above = np.cumsum(shown, axis=1) - shown
+    left: _Floats = np.nan_to_num(answers.num_fresh)[:, None] - above
+    return left
 
 
 def _draw_chances(

@@ -99,8 +99,11 @@ def draw_candidates(
     banned: KeyLists,
     relevant: KeyLists,
     policy: DrawPolicy,
-) -> FreshBatch:
-    """Return what `FreshPool.draw` promises, for items that are all young enough."""
+) -> tuple[FreshBatch, NDArray[np.int64]]:
+    """Return what `FreshPool.draw` promises, for items that are all young enough.
+
+    And of how many items each query draws, (B,).
+    """
     banned_pairs, relevant_pairs = _pairs(items, banned), _pairs(items, relevant)
     errors = policy.logit_errors(score_error_bound(queries, items.longest))
     size = max(1, _BLOCK_PAIRS // max(1, len(items)))
@@ -119,13 +122,16 @@ def draw_candidates(
     ]
     lengths = [np.diff(part.offsets) for part in parts]
     none = np.zeros(0)
-    return FreshBatch(
+    batch = FreshBatch(
         offsets_of(np.concatenate([np.zeros(0, np.int64), *lengths])),
         np.concatenate([np.zeros(0, np.int64), *(part.keys for part in parts)]),
         np.concatenate([none, *(part.logits for part in parts)]),
         np.concatenate([none, *(part.perturbed for part in parts)]),
         np.concatenate([none, *(part.log_rest for part in parts)]),
     )
+    banned_rows, banned_columns = banned_pairs
+    distinct = np.unique(banned_rows * len(items) + banned_columns) // max(1, len(items))
+    return batch, len(items) - np.bincount(distinct, minlength=len(queries))
 
 
 _Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]

@@ -43,6 +43,8 @@ class FreshDraws:
     """
 
     candidates: FreshBatch
+    num_fresh: NDArray[np.int64]
+    """(B,) how many items there were to draw from."""
     item_ids: dict[int, str]
     """Ids of those candidates that the release does not know, by key."""
 
@@ -174,7 +176,7 @@ class FreshPool:
         is_eligible = self._is_eligible(now_us)
         if allowed is not None:
             is_eligible &= allowed
-        candidates = draw_candidates(
+        candidates, num_fresh = draw_candidates(
             self.items if is_eligible.all() else self.items.take(is_eligible),
             queries,
             seeds=seeds,
@@ -183,7 +185,7 @@ class FreshPool:
             relevant=relevant,
             policy=policy,
         )
-        return FreshDraws(candidates, self.delta.put.ids_of(candidates.keys))
+        return FreshDraws(candidates, num_fresh, self.delta.put.ids_of(candidates.keys))
 
     def _is_eligible(self, now_us: int) -> NDArray[np.bool_]:
         is_young = now_us < self.expires_at_us

@@ -180,6 +180,7 @@ def _interaction(stored: StoredEvent) -> tuple[Any, ...]:
 
 def _impressions(stored: StoredSlate) -> Iterator[tuple[Any, ...]]:
     slate, explored = stored.slate, set(stored.slate.explored)
+    fresh = set(slate.fresh_item_ids)
     shown = zip(slate.item_ids, slate.propensities, slate.came_as(), strict=True)
     for position, (item_id, propensity, came_as) in enumerate(shown):
         yield (
@@ -196,6 +197,8 @@ def _impressions(stored: StoredSlate) -> Iterator[tuple[Any, ...]]:
             slate.seed,
             item_id in stored.clicked_item_ids,
             came_as,
+            item_id in fresh,
+            slate.num_fresh,
         )
 
 

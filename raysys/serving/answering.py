@@ -89,6 +89,7 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
         nothing_relevant=tuple(
             place for place in explored if mixture and not mixture.has_relevant[place]
         ),
+        num_fresh=asked.num_fresh if mixture else None,
     )
 
 

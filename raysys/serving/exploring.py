@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from raysys.config import ServingConfig
 from raysys.dataset.histories import offsets_of
+from raysys.index.fresh import FreshDraws
 from raysys.policy.candidates import FreshBatch, joined_batches
 from raysys.policy.noise import coins
 from raysys.policy.policies import NO_POLICY
@@ -54,7 +55,7 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
     )
 
 
-def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshBatch]) -> Iterator[None]:
+def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshDraws]) -> Iterator[None]:
     """Decide what is shown to queries that explore, a few of them at each step.
 
     Mixing 64 lists of 25 takes some 4 ms, longer than an event loop should do one thing.
@@ -62,7 +63,10 @@ def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshBatch]) -> Iterator[
     Args:
         parts: what each shard that answered has for the same queries, in the same order.
     """
-    fresh = joined_batches(parts)
+    fresh = joined_batches([part.candidates for part in parts])
+    counts: list[int] = np.sum([part.num_fresh for part in parts], axis=0).tolist()
+    for asked, num_fresh in zip(batch, counts, strict=True):
+        asked.num_fresh = num_fresh
     for start in range(0, len(batch), _MIXED_AT_ONCE):
         some = slice(start, start + _MIXED_AT_ONCE)
         _mix(batch[some], _rows(fresh, some))

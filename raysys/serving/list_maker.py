@@ -173,7 +173,7 @@ class ListMaker:
         fresh = [result.fresh for result in results if result.fresh is not None]
         if not batch or not fresh:
             return {}
-        for _ in show_mixed(batch, [part.candidates for part in fresh]):
+        for _ in show_mixed(batch, fresh):
             await asyncio.sleep(0)
         return {key: item_id for part in fresh for key, item_id in part.item_ids.items()}
 

@@ -229,13 +229,15 @@ def _drawn_in_groups(
         ((group, places),) = groups.items()
         return draw(places, *group)
     candidates: dict[int, FreshCandidates] = {}
+    num_fresh = np.zeros(len(policies), np.int64)
     item_ids: dict[int, str] = {}
     for group, places in groups.items():
         draws = draw(places, *group)
         candidates |= {place: draws.candidates.of(row) for row, place in enumerate(places)}
+        num_fresh[places] = draws.num_fresh
         item_ids |= draws.item_ids
     in_order = [candidates[place] for place in range(len(policies))]
-    return FreshDraws(FreshBatch.of_queries(in_order), item_ids)
+    return FreshDraws(FreshBatch.of_queries(in_order), num_fresh, item_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from raysys.state.tables import (
 )
 from raysys.state.user_state import Interaction, UserState
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 """Grows with every change of a table; a database remembers the one that it was made with."""
 
 _SCHEMA_LOCK = 7_291_987  # any constant: who makes tables in PostgreSQL holds this advisory lock
@@ -145,10 +145,20 @@ def _add_campaigns(connection: Connection, database: str, present: set[str]) -> 
 
 def _add_relevance_to_slates(connection: Connection, database: str, present: set[str]) -> None:
     """From 9 to 10: slates say which places that explored show what would be there without."""
+    _add_to_slates(connection, also_relevant="VARCHAR", nothing_relevant="VARCHAR")
+
+
+def _add_number_of_fresh_items(connection: Connection, database: str, present: set[str]) -> None:
+    """From 10 to 11: slates say how many items could be drawn."""
+    _add_to_slates(connection, num_fresh="INTEGER")
+
+
+def _add_to_slates(connection: Connection, **columns: str) -> None:
     # A database of version 1 has had the table for a moment only, made as it is now.
     has = {column["name"] for column in inspect(connection).get_columns(slates.name)}
-    for name in sorted({"also_relevant", "nothing_relevant"} - has):
-        connection.execute(text(f"ALTER TABLE slates ADD COLUMN {name} VARCHAR"))
+    for name, kind in columns.items():
+        if name not in has:
+            connection.execute(text(f"ALTER TABLE slates ADD COLUMN {name} {kind}"))
 
 
 _OWNER = (events.c.dataset_group, events.c.user_id)
@@ -163,6 +173,7 @@ _MIGRATIONS: dict[int, Callable[[Connection, str, set[str]], None]] = {
     7: _add_hidden_items,
     8: _add_campaigns,
     9: _add_relevance_to_slates,
+    10: _add_number_of_fresh_items,
 }
 """By the version that each starts from; each leads to the next one."""
 

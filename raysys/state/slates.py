@@ -33,6 +33,8 @@ class Slate:
             the same items. None: a raysys stored the slate that did not know.
         nothing_relevant: those of `explored` that had to draw, since nothing relevant was left.
             None as of `also_relevant`.
+        num_fresh: how many items the top place could have drawn. None: it could not draw, or as of
+            `also_relevant`.
     """
 
     recommendation_id: str
@@ -52,6 +54,7 @@ class Slate:
     is_degraded: bool
     also_relevant: tuple[int, ...] | None = None
     nothing_relevant: tuple[int, ...] | None = None
+    num_fresh: int | None = None
 
     def to_row(self) -> dict[str, Any]:
         """Return the columns of the table of slates, lists as JSON text."""

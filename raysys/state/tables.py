@@ -150,6 +150,7 @@ slates = Table(
     Column("is_degraded", Boolean, nullable=False),
     Column("also_relevant", String),  # null: stored before this was known, as the next one
     Column("nothing_relevant", String),
+    Column("num_fresh", Integer),  # null where nothing could be drawn, too
     UniqueConstraint("dataset_group", "recommendation_id", name="slates_are_stored_once"),
 )
 

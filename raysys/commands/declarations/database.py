@@ -161,6 +161,11 @@ def declare_off_policy(parser: argparse.ArgumentParser) -> None:
         help="what might have been; 0 is the order of relevance",
     )
     parser.add_argument(
+        "--policy",
+        choices=["epsilon-greedy"],
+        help="by which places might have drawn (default: each answer's own)",
+    )
+    parser.add_argument(
         "--release", metavar="NAME", help="only its answers (default: of all releases)"
     )
     parser.add_argument(

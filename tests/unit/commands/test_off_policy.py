@@ -73,6 +73,21 @@ def test_the_estimates_of_an_export_and_of_its_database_are_those_of_the_log(
     assert "doubly robust" in lines[0][2]
 
 
+def test_epsilon_greedy_is_judged_whatever_was_served(
+    served: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ["--impressions", str(served / "export"), "--exploration-weight", "0.1"]
+    code, line, _ = result_of([*source, "--places", "2", "--policy", "epsilon-greedy"], capsys)
+    (judged,) = line["weights"]
+    assert (code, judged["exploration_policy"]) == (0, "epsilon-greedy")
+    log = LoggedWorld.of_simulator().log(0, [0.3], 120)
+    (totals,) = totals_of(log, [0.1], draws_alike=True)
+    expected = estimated(totals, 2).values["snips"].mean
+    assert judged["clicks_per_answer"]["snips"]["mean"] == pytest.approx(expected)
+    (own,) = result_of([*source, "--places", "2"], capsys)[1]["weights"]
+    assert own["clicks_per_answer"]["snips"]["mean"] != pytest.approx(expected)
+
+
 def test_a_weight_of_which_the_log_says_too_little_is_refused_beside_the_others(
     served: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +128,7 @@ def test_what_cannot_be_judged_is_told(
         assert (code, line["error"]) == (1, error)
         assert said in line["message"]
     older = tmp_path / "impressions.parquet"
-    pq.write_table(pq.read_table(export).drop_columns(["came_as"]), older)
+    pq.write_table(pq.read_table(export).drop_columns(["came_as", "num_fresh"]), older)
     code, line, _ = result_of(["--impressions", str(older), "--exploration-weight", "0.1"], capsys)
     assert (code, line["error"]) == (1, "DatasetError")
     assert "no column 'came_as'" in line["message"]

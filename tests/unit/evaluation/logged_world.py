@@ -63,10 +63,14 @@ class LoggedWorld:
         np.put_along_axis(places, self.relevant - 1, np.arange(NUM_PLACES)[None], axis=1)
         return places
 
-    def clicks_per_answer(self, weight: float) -> float:
-        """Return what a weight earns: the mean over all people, the sum over all lists."""
+    def clicks_per_answer(self, weight: float, *, draws_alike: bool = False) -> float:
+        """Return what a weight earns: the mean over all people, the sum over all lists.
+
+        Args:
+            draws_alike: by epsilon-greedy, else by the slot mixture.
+        """
         people = np.arange(len(self.attraction))
-        masses = np.exp(self.logits)
+        masses = np.exp(0 * self.logits if draws_alike else self.logits)
         chances = {(frozenset[int](), 0): np.ones(len(people))}
         earned = np.zeros(len(people))
         old = np.sort(
@@ -133,6 +137,8 @@ class LoggedWorld:
                 explored=tuple(explored.tolist()),
                 also_relevant=tuple(explored[one.is_relevant[explored]].tolist()),
                 nothing_relevant=tuple(explored[~one.has_relevant[explored]].tolist()),
+                fresh_item_ids=tuple(map(str, one.keys[one.is_fresh].tolist())),
+                num_fresh=NUM_NEW,
             )
             clicks = frozenset(map(str, one.keys[clicked[row]].tolist()))
             stored.append(StoredSlate(row, made, clicks))
@@ -140,10 +146,14 @@ class LoggedWorld:
 
 
 def totals_of(
-    log: Sequence[StoredSlate], weights: Sequence[float], block: int = 1_000
+    log: Sequence[StoredSlate],
+    weights: Sequence[float],
+    block: int = 1_000,
+    *,
+    draws_alike: bool = False,
 ) -> list[WeightTotals]:
     """Return what off-policy evaluation keeps of a log for each other weight, read in blocks."""
-    totals = [WeightTotals(weight) for weight in weights]
+    totals = [WeightTotals(weight, draws_alike) for weight in weights]
     tables = (impressions_of(log[start : start + block]) for start in range(0, len(log), block))
     for answers in AnswerReader().read(tables):
         for each in totals:

@@ -46,6 +46,8 @@ def mixed(logits: dict[int, float], relevant: list[int], weight: float, seed: in
         "explored": tuple(explored.tolist()),
         "also_relevant": tuple(explored[made.is_relevant[explored]].tolist()),
         "nothing_relevant": tuple(explored[~made.has_relevant[explored]].tolist()),
+        "fresh_item_ids": tuple(map(str, made.keys[made.is_fresh].tolist())),
+        "num_fresh": len(logits),
     }
     return StoredSlate(1, slate(**members), frozenset())
 
@@ -69,6 +71,43 @@ def test_weights_are_those_of_the_policys_own_formula(
             had = probabilities(logits, relevant, shown[:place], weight)[key]
             product *= wanted.get(key, 0.0) / had
         assert found.weights[0, place] == pytest.approx(product, rel=1e-6, abs=1e-9)
+
+
+@given(
+    POOLS, RELEVANT, st.floats(0.05, 0.95), st.floats(0, 1) | st.just(0.0), st.integers(0, 10**9)
+)
+def test_epsilon_greedy_weighs_what_its_own_formula_says_whatever_was_served(
+    logits: dict[int, float], relevant: list[int], weight: float, other: float, seed: int
+) -> None:
+    assume(logits or relevant)
+    stored = mixed(logits, relevant, weight, seed)
+    found = reweighed(logged(stored), other, draws_alike=True)
+    shown = [int(item_id) for item_id in stored.slate.item_ids]
+    product, alike = 1.0, dict.fromkeys(logits, 0.0)
+    for place, key in enumerate(shown):
+        wanted = probabilities(alike, relevant, shown[:place], other)
+        if wanted:
+            had = probabilities(logits, relevant, shown[:place], weight)[key]
+            product *= wanted.get(key, 0.0) / had
+        assert found.counts[0, place] == bool(wanted)
+        assert found.weights[0, place] == pytest.approx(product, rel=1e-6, abs=1e-9)
+
+
+def test_a_promoted_item_stays_whatever_is_drawn() -> None:
+    stored = StoredSlate(
+        1,
+        slate(
+            propensities=(1.0, 0.75),
+            explored=(),
+            fresh_item_ids=(),
+            also_relevant=(),
+            nothing_relevant=(),
+            num_fresh=5,
+        ),
+        frozenset(),
+    )
+    found = reweighed(logged(stored), 0.5, draws_alike=True)
+    assert found.weights[0].tolist() == pytest.approx([1.0, 0.5 / 0.75])
 
 
 @given(POOLS, RELEVANT, st.floats(0.05, 0.95), st.integers(0, 10**9))
@@ -133,3 +172,9 @@ def test_what_an_older_raysys_stored_is_not_known_where_it_explored() -> None:
     new = StoredSlate(3, slate("RID-3", also_relevant=(), nothing_relevant=()), frozenset())
     found = [is_known(answers).tolist() for answers in blocks(old, did_not, new)]
     assert sum(found, []) == [False, True, True]
+    counted = StoredSlate(
+        4, slate("RID-4", also_relevant=(), nothing_relevant=(), num_fresh=0), frozenset()
+    )
+    none = StoredSlate(5, slate("RID-5", exploration_weight=0.0, explored=()), frozenset())
+    alike = [is_known(answers, draws_alike=True).tolist() for answers in blocks(new, counted, none)]
+    assert sum(alike, []) == [False, True, True]

@@ -53,7 +53,7 @@ def draw(
         banned=banned or none,
         relevant=relevant or none,
         policy=POLICY,
-    )
+    )[0]
 
 
 def oracle(
@@ -98,7 +98,7 @@ def test_a_draw_is_what_sorting_all_perturbed_logits_gives(
 def test_epsilon_greedy_draws_by_the_noise_alone() -> None:
     pool, asked = items(50), queries(3)
     none = Lists.of([[]] * 3)
-    found = draw_candidates(
+    found, num_fresh = draw_candidates(
         pool,
         asked,
         seeds=np.arange(3) + 5,
@@ -107,6 +107,7 @@ def test_epsilon_greedy_draws_by_the_noise_alone() -> None:
         relevant=none,
         policy=EpsilonGreedy(),
     )
+    assert num_fresh.tolist() == [50] * 3
     noise = gumbel_noise(np.arange(3) + 5, pool.hashes)
     for row in range(3):
         best = np.argsort(-noise[row])[:4]
@@ -114,6 +115,22 @@ def test_epsilon_greedy_draws_by_the_noise_alone() -> None:
         assert found.of(row).perturbed.tolist() == noise[row][best].tolist()
         assert found.of(row).logits.tolist() == [0.0] * 4
         assert found.of(row).log_rest == pytest.approx(math.log(46))
+
+
+def test_what_is_banned_cannot_be_drawn_and_is_counted_once() -> None:
+    pool = items(6)
+    keys = pool.keys.tolist()
+    banned = Lists.of([[], [keys[2], keys[2], 10**6], keys, [keys[0], keys[5]]])
+    _, num_fresh = draw_candidates(
+        pool,
+        queries(4),
+        seeds=np.arange(4),
+        counts=np.array([3] * 4),
+        banned=banned,
+        relevant=Lists.of([[]] * 4),
+        policy=POLICY,
+    )
+    assert num_fresh.tolist() == [6, 5, 0, 4]
 
 
 @settings(max_examples=20)
@@ -139,7 +156,7 @@ def test_a_query_draws_the_same_alone_and_in_any_batch() -> None:
     pool, asked = items(3_000), queries(100)  # more than one block of queries
     whole = draw(pool, asked, [7] * 100)
     for row in (0, 42, 43, 99):
-        alone = draw_candidates(
+        alone, _ = draw_candidates(
             pool,
             asked[row : row + 1],
             seeds=np.array([row + 5]),

@@ -89,6 +89,7 @@ def test_slates_become_impressions_by_position(store: StateStore, target: Path) 
                 item_ids=("b",),
                 propensities=(1.0,),
                 explored=(),
+                fresh_item_ids=(),
             ),
         ]
     )
@@ -107,7 +108,8 @@ def test_slates_become_impressions_by_position(store: StateStore, target: Path) 
     }
     top = {"item_id": "a", "position": 0, "propensity": 0.75, "explored": False, "clicked": False}
     second = {"item_id": "b", "position": 1, "propensity": 0.1, "explored": True, "clicked": True}
-    top["came_as"], second["came_as"] = "relevant", None
+    top |= {"came_as": "relevant", "fresh": False, "num_fresh": None}
+    second |= {"came_as": None, "fresh": True, "num_fresh": None}
     similar = {
         **top,
         "recommendation_id": "RID-3",
@@ -130,11 +132,15 @@ def test_each_place_says_what_brought_its_item_there(store: StateStore, target: 
         explored=(1, 2, 3),
         also_relevant=(2,),
         nothing_relevant=(3,),
+        fresh_item_ids=("b", "d"),
+        num_fresh=7,
     )
     store.put_slates([places])
     export_log(store.log, target)
     came_as = [row["came_as"] for row in rows(target, "impressions.parquet")]
     assert came_as == ["relevant", "explored", "both", "rest"]
+    fresh = [(row["fresh"], row["num_fresh"]) for row in rows(target, "impressions.parquet")]
+    assert fresh == [(False, 7), (True, 7), (False, 7), (True, 7)]
 
 
 def test_a_later_export_has_the_later_events_and_all_slates(

@@ -96,7 +96,7 @@ def test_requests_of_one_batch_draw_by_their_own_policies(tmp_path: Path) -> Non
         remembered = await slates(world)
         found = [remembered[answer.recommendation_id] for answer in answers]
         for slate in found[0:30:3]:
-            assert slate.policy == "epsilon-greedy"
+            assert (slate.policy, slate.num_fresh) == ("epsilon-greedy", 8)
             assert slate.propensities == pytest.approx((1 / 8, 1 / 7, 1 / 6))
             assert slate.item_ids == found[0].item_ids
         for slate in found[1:30:3]:
@@ -105,6 +105,7 @@ def test_requests_of_one_batch_draw_by_their_own_policies(tmp_path: Path) -> Non
             assert len(slate.explored) == 3
         for slate in found[2:30:3]:
             assert (slate.policy, slate.exploration_weight) == ("none", 0.0)
+            assert slate.num_fresh is None
             assert slate.item_ids == tuple(ANNAS[:3])
         assert found[30].explored == ()
 
@@ -287,6 +288,7 @@ def test_the_slate_holds_the_chance_of_every_place(tmp_path: Path) -> None:
             assert slate.propensities == pytest.approx(expected[:4])
             assert slate.explored == ((place,) if place < 4 else ())
             places.add(place)
+            assert slate.num_fresh == 1
         assert places == {0, 1, 2, 3, 4}
 
     run(world, scenario)

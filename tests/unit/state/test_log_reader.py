@@ -52,6 +52,7 @@ def test_a_slate_comes_back_as_it_was_to_the_last_bit(store: StateStore) -> None
         is_degraded=True,
         also_relevant=(1,),
         nothing_relevant=(0,),
+        num_fresh=2,
     )
     store.put_slates([whole, bare])
     ((first, second),) = store.log.slates(store.log.end())

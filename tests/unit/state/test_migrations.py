@@ -117,7 +117,7 @@ def test_slates_of_an_older_raysys_stay_and_do_not_know_what_was_relevant(
     store.put_slates([slate("RID-1")])
     store.close()
     connection = sqlite3.connect(tmp_path / "state.db")
-    for name in ("also_relevant", "nothing_relevant"):
+    for name in ("also_relevant", "nothing_relevant", "num_fresh"):
         connection.execute(f"alter table slates drop column {name}")
     connection.execute("update schema_version set version = 9")
     connection.commit()
@@ -127,6 +127,7 @@ def test_slates_of_an_older_raysys_stay_and_do_not_know_what_was_relevant(
     ((old, new),) = store.log.slates(store.log.end())
     assert old.slate == slate("RID-1")
     assert old.slate.came_as() == ["relevant", None]
+    assert old.slate.num_fresh is None
     assert new.slate.came_as() == ["relevant", "explored"]
     store.close()
 
