@@ -212,6 +212,10 @@ class KeptMasks:
         self._most = max(1, min(_MOST_MASKS, _MOST_BYTES // max(1, len(table))))
         self._lock = threading.Lock()
 
+    def keeps(self, rule: Rule) -> bool:
+        """Say whether the mask of a rule is there from before."""
+        return rule in self._kept
+
     def mask(self, rule: Rule) -> NDArray[np.bool_]:
         """Return which rows the rule lets through, (n,), not to be written to.
 

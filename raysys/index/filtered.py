@@ -4,8 +4,9 @@ Letters for shapes:
     N  rows of the shard    n  items of the pool    m  items of the delta
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -42,20 +43,50 @@ class RowsByNumber:
         return np.where(self._sorted_nums[places] == item_nums, self._order[places], -1)
 
 
+@dataclass(slots=True)
+class FilterWork:
+    """What filters did in one shard meanwhile.
+
+    Args:
+        seconds: that it took to have the masks of rules.
+        num_made: masks that had to be made; `num_kept` were there from before.
+        num_filtered: rows that were no candidates, summed over the queries.
+    """
+
+    seconds: float = 0.0
+    num_made: int = 0
+    num_kept: int = 0
+    num_filtered: int = 0
+
+
 class RowFilters:
     """What rules let through of rows with item numbers. Asked by one thread at a time.
 
     Args:
         make_masks: called when a rule first asks.
         hides: some rows are kept from everybody, whether or not a query has a rule.
+        work: what is done is added to it.
     """
 
     def __init__(
-        self, make_masks: Callable[[], KeptMasks], rows: RowsByNumber, *, hides: bool
+        self,
+        make_masks: Callable[[], KeptMasks],
+        rows: RowsByNumber,
+        *,
+        hides: bool,
+        work: FilterWork,
     ) -> None:
         self.hides = hides
         self._make_masks = make_masks
         self._rows = rows
+        self._work = work
+
+    def candidates(self, rule: Rule, num_queries: int) -> NDArray[np.bool_] | None:
+        """Return which rows are candidates of some queries, (N,), None where all are."""
+        mask = self.rows(rule)
+        num_filtered = len(mask) - int(np.count_nonzero(mask))
+        self._work.num_filtered += num_queries * num_filtered
+        return mask if num_filtered else None
 
     @cached_property
     def _masks(self) -> KeptMasks:
@@ -63,7 +94,12 @@ class RowFilters:
 
     def rows(self, rule: Rule) -> NDArray[np.bool_]:
         """Return which rows a rule lets through, (N,)."""
-        return self._masks.mask(rule)
+        began, is_kept = time.perf_counter(), self._masks.keeps(rule)
+        mask = self._masks.mask(rule)
+        self._work.num_kept += is_kept
+        self._work.num_made += not is_kept
+        self._work.seconds += time.perf_counter() - began
+        return mask
 
     def rows_of(self, item_nums: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return the row of each item number, (M,); -1 where there is none."""
@@ -118,6 +154,7 @@ class ShardFilters:
         self._masks = KeptMasks(Table(item_table, nums.astype(np.int64) - 1))
         self._rows = RowsByNumber(nums)
         self._now: FiltersNow | None = None
+        self._work = FilterWork()
 
     @classmethod
     def of_release(cls, release: Release, shard: Shard) -> "ShardFilters":
@@ -130,6 +167,12 @@ class ShardFilters:
         if self._now is None or self._now.delta is not delta:
             self._now = FiltersNow(delta, self._released(delta), self._put(delta))
         return self._now
+
+    def take_work(self) -> FilterWork:
+        """Return what they did since this was asked last."""
+        work, done = self._work, replace(self._work)
+        work.seconds, work.num_made, work.num_kept, work.num_filtered = 0.0, 0, 0, 0
+        return done
 
     def _released(self, delta: Delta) -> RowFilters:
         put = delta.put
@@ -144,7 +187,7 @@ class ShardFilters:
             rows, hidden_rows = self._rows.of(known), self._rows.of(hidden)
             return KeptMasks(ChangedRows(self._masks, rows, changed, hidden_rows))
 
-        return RowFilters(masks, self._rows, hides=bool(len(hidden)))
+        return RowFilters(masks, self._rows, hides=bool(len(hidden)), work=self._work)
 
     def _put(self, delta: Delta) -> RowFilters:
         hidden = np.flatnonzero(delta.put.hides(delta.keys))
@@ -156,4 +199,5 @@ class ShardFilters:
             none = np.zeros(0, np.int64)
             return KeptMasks(ChangedRows(kept, none, self._table.row_of_nobody(), hidden))
 
-        return RowFilters(masks, RowsByNumber(delta.partition.nums), hides=bool(len(hidden)))
+        rows = RowsByNumber(delta.partition.nums)
+        return RowFilters(masks, rows, hides=bool(len(hidden)), work=self._work)

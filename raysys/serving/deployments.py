@@ -37,6 +37,7 @@ from raysys.serving.nodes import (
 from raysys.serving.part_names import ENCODER, GATEWAY, shard_part
 
 if TYPE_CHECKING:
+    from raysys.index.filtered import FilterWork
     from raysys.serving.engine import Engine
     from raysys.serving.key_ring import KeyRing
     from raysys.state.store import StateStore
@@ -152,8 +153,14 @@ class IndexShard:
 
     async def search(self, request: SearchRequest) -> SearchResult:
         shard = self._worker.held(request.release)
+
+        def search() -> "tuple[SearchResult, FilterWork]":
+            return shard.search(request), shard.take_filter_work()
+
         with self._metrics.work():
-            return await self._worker.run(shard.search, request)
+            result, filter_work = await self._worker.run(search)
+        self._metrics.filtered(filter_work)
+        return result
 
     async def vectors_of(
         self, release: str, keys: NDArray[np.int64]

@@ -28,7 +28,7 @@ from raysys.serving.named_filters import NamedFilters, ReadFilters
 from raysys.serving.past_items import items_of_types
 from raysys.serving.release_parts import ReleaseParts
 from raysys.serving.visitors import NO_ITEMS, NO_KEYS
-from raysys.state.user_state import NO_STATE, UserState
+from raysys.state.user_state import UserState
 
 _MOST_KEPT = 1 << 10
 """Of each kind of thing that is made from the values of a request, which may be 25 kB long."""
@@ -214,8 +214,3 @@ def filtering_of(demands: Sequence[Demand | None]) -> Filtering | None:
         offsets_of([len(each) for each in keys]),
         np.concatenate(keys),
     )
-
-
-def state_of(states: Mapping[str, UserState] | None, user_id: str) -> UserState:
-    """Return what the database knows of a user: nothing, where it is away."""
-    return NO_STATE if states is None else states.get(user_id, NO_STATE)

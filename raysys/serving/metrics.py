@@ -8,11 +8,15 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from raysys.serving.observer import BatchReport, Stage, Trace
 from raysys.state.slate_recorder import Outcome
+
+if TYPE_CHECKING:
+    from raysys.index.filtered import FilterWork  # of shards alone: it imports FAISS
 
 _LATENCIES_MS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000]
 _BATCH_SIZES = [1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024]
@@ -171,6 +175,23 @@ class PartMetrics:
             (*tags, "release"),
         ).set_default_tags(tags)
 
+        self._filter_ms = Histogram(
+            "raysys_filter_ms",
+            "Once per micro-batch with filters: what a shard took to have their masks.",
+            _LATENCIES_MS,
+            tuple(tags),
+        ).set_default_tags(tags)
+        self._filter_masks = Counter(
+            "raysys_filter_masks",
+            "Masks of filters that a shard needed. Outcome: made, or kept from before.",
+            (*tags, "outcome"),
+        ).set_default_tags(tags)
+        self._filtered = Counter(
+            "raysys_filtered",
+            "Items that filters kept from being found, of all queries together.",
+            tuple(tags),
+        ).set_default_tags(tags)
+
     @contextmanager
     def work(self) -> Iterator[None]:
         """Take the time of a block."""
@@ -179,6 +200,17 @@ class PartMetrics:
             yield
         finally:
             self._work_ms.observe(1_000 * (time.perf_counter() - began))
+
+    def filtered(self, work: "FilterWork") -> None:
+        """Tell what the filters of a micro-batch did, if there were any."""
+        if not work.num_made + work.num_kept:
+            return
+        self._filter_ms.observe(1_000 * work.seconds)
+        for outcome, count in (("made", work.num_made), ("kept", work.num_kept)):
+            if count:
+                self._filter_masks.inc(count, {"outcome": outcome})
+        if work.num_filtered:
+            self._filtered.inc(work.num_filtered)
 
     def fresh_items(self, release: str, number: int) -> None:
         self._fresh_items.set(number, {"release": release})

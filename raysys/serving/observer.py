@@ -10,9 +10,10 @@ from typing import Literal, Protocol
 from raysys.serving.messages import EXPLORATION, Answer, Source
 from raysys.state.slate_recorder import Outcome
 
-Stage = Literal["queue", "read", "encode", "search", "explore", "finish", "serialise"]
-"""Where a request's time goes: waiting for its micro-batch; the database; the query encoder; the
-shards; mixing in fresh items; lists into answers and slates; answers into bytes."""
+Stage = Literal["queue", "read", "filter", "encode", "search", "explore", "finish", "serialise"]
+"""Where a request's time goes: waiting for its micro-batch; the database; what filters demand of
+those who ask, where there are any; the query encoder; the shards; mixing in fresh items; lists into
+answers and slates; answers into bytes."""
 
 
 @dataclass(slots=True)

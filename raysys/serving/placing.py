@@ -15,7 +15,7 @@ from raysys.serving.anchors import Anchor, Anchors
 from raysys.serving.asked import Asked
 from raysys.serving.context_codes import ContextCodes
 from raysys.serving.exchange import EncodeRequest
-from raysys.serving.filtering import GatewayFilters, state_of
+from raysys.serving.filtering import GatewayFilters
 from raysys.serving.item_vectors import ItemVectors
 from raysys.serving.messages import Query, Source
 from raysys.serving.observer import Trace
@@ -77,9 +77,8 @@ class Placing:
             self._anchors.of(item_ids, self._put()),
             self._place_users([each for each in batch if each.query.user_id is not None], trace),
         )
+        self._obey([asked for asked in batch if asked.query.user_id is None], {}, trace)
         for asked in batch:
-            if asked.query.user_id is None and asked.applied is not None:
-                asked.obey(self._filters.demand(asked.applied, asked.query, NO_STATE))
             if self._release.for_everybody is not None:
                 self._show_everybodys(asked, self._release.for_everybody)
         for asked, item_id in zip(about_items, item_ids, strict=True):
@@ -113,21 +112,27 @@ class Placing:
             # Without the database, what the release knows is better than no answer.
             visitors = self._visitors.look_up(user_ids, states or {}, is_current=states is not None)
         for asked, user_id in zip(batch, user_ids, strict=True):
-            self._recognise(asked, visitors[user_id], states)
+            self._recognise(asked, visitors[user_id], is_current=states is not None)
+        self._obey(batch, states or {}, trace)
         if self._release.for_everybody is None:
             own = [asked for asked in batch if not self._is_about_item(asked.query)]
             await self._give_vectors(own, visitors, trace)
 
-    def _recognise(
-        self, asked: Asked, visitor: Visitor, states: Mapping[str, UserState] | None
-    ) -> None:
-        asked.is_degraded = states is None
+    def _recognise(self, asked: Asked, visitor: Visitor, *, is_current: bool) -> None:
+        asked.is_degraded = not is_current
         asked.history = visitor.item_nums
         if self._exclude_seen:
             asked.banned, asked.banned_keys = visitor.seen, visitor.seen_keys
-        if asked.applied is not None:
-            state = state_of(states, asked.query.user_id or "")
-            asked.obey(self._filters.demand(asked.applied, asked.query, state))
+
+    def _obey(self, batch: Sequence[Asked], states: Mapping[str, UserState], trace: Trace) -> None:
+        """Say of each query that has a filter what that demands of it."""
+        filtered = [(asked, asked.applied) for asked in batch if asked.applied is not None]
+        if not filtered:
+            return
+        with trace.stage("filter"):
+            for asked, applied in filtered:
+                state = states.get(asked.query.user_id or "", NO_STATE)
+                asked.obey(self._filters.demand(applied, asked.query, state))
 
     async def _give_vectors(
         self, batch: Sequence[Asked], visitors: Mapping[str, Visitor], trace: Trace

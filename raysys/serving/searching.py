@@ -80,9 +80,7 @@ def _search(
         rule = request.filtering.rules[request.filtering.rule_of[rows][0]]
     allowed = None
     if filters.hides or rule != EVERYTHING:
-        allowed = filters.rows(rule)
-        if allowed.all():
-            allowed = None
+        allowed = filters.candidates(rule, len(request.ks[rows]))
     by_cosine = bool(request.by_cosine[rows][0])
     return searched.search(request.queries[rows], k, excluded, allowed, by_cosine=by_cosine)
 

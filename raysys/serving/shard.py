@@ -13,7 +13,7 @@ from raysys.config import ExplorationPolicy, ServingConfig
 from raysys.dataset.histories import offsets_of, rows_of_offsets
 from raysys.evaluation.topk import TopK, merge_top_k
 from raysys.index.delta import Delta
-from raysys.index.filtered import FiltersNow, ShardFilters
+from raysys.index.filtered import FiltersNow, FilterWork, ShardFilters
 from raysys.index.fresh import FreshDraws, FreshPool
 from raysys.index.shard import Shard, open_shard
 from raysys.policy.candidates import FreshBatch, FreshCandidates
@@ -80,6 +80,10 @@ class ReleaseShard:
 
     def search(self, request: SearchRequest) -> SearchResult:
         return answer_search(self._index, self._filters, self._fresh.pool, self._policies, request)
+
+    def take_filter_work(self) -> FilterWork:
+        """Return what filters did since this was asked last; for the thread that searches."""
+        return self._filters.take_work()
 
     def vectors_of(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         return answer_vectors(self._index, self._fresh.pool, keys)

@@ -12,6 +12,7 @@ import pytest
 from raysys.errors import InvalidInputError, ResourceNotFoundError, UnavailableError
 from raysys.evaluation.exclusion import Exclusions
 from raysys.evaluation.topk import exact_top_k
+from raysys.index.filtered import FilterWork
 from raysys.serving import catalogue_now, filtering, named_filters
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.named_filters import NamedFilters
@@ -123,6 +124,26 @@ def test_queries_of_a_batch_have_filters_of_their_own_in_one_call_per_shard(tmp_
             (request,) = shard.requests
             assert request.filtering is not None
             assert len(request.filtering.rules) == 4  # even and long are there once each
+
+    within(tmp_path, scenario)
+
+
+def test_shards_say_which_masks_they_made_and_how_many_items_were_no_candidates(
+    tmp_path: Path,
+) -> None:
+    async def scenario(world: World) -> None:
+        num_odd = NUM_ITEMS - len(EVEN)
+        await ask(world, "anna", None)
+        assert [shard.filters.take_work() for shard in world.shards] == [FilterWork()] * 2
+        await asyncio.gather(ask(world, "anna", "even"), ask(world, "bert", "even"))
+        first = [shard.filters.take_work() for shard in world.shards]
+        assert [(work.num_made, work.num_kept) for work in first] == [(1, 0), (1, 0)]
+        assert sum(work.num_filtered for work in first) == 2 * num_odd
+        assert all(work.seconds > 0 for work in first)
+        await ask(world, "carl", "even")
+        again = [shard.filters.take_work() for shard in world.shards]
+        assert [(work.num_made, work.num_kept) for work in again] == [(0, 1), (0, 1)]
+        assert sum(work.num_filtered for work in again) == num_odd
 
     within(tmp_path, scenario)
 

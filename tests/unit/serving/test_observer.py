@@ -9,6 +9,7 @@ import pytest
 
 from raysys.serving.messages import Answer, Query
 from raysys.serving.observer import BatchReport, Trace, report_of
+from raysys.state.filters import NamedFilter
 from tests.unit.serving.world import RELEASE, World, click
 
 TIMES = {"latency_s": 0.5, "queued_s": 0.25, "serialise_s": 0.125}
@@ -138,6 +139,21 @@ def test_the_engine_tells_what_each_stage_took_and_which_queries_were_encoded_be
         assert "search" not in third.seconds
         assert all(each > 0 for trace in notebook.traces for each in trace.seconds.values())
         assert [report.serialise_s for report in notebook.batches] == [0, 0.75, 0]
+        await world.close()
+
+    asyncio.run(scenario())
+
+
+def test_only_batches_with_filters_have_a_stage_of_filters(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        notebook = Notebook()
+        world = World(tmp_path, observer=notebook)
+        even = NamedFilter("even", "arn", 'INCLUDE ItemID WHERE Items.KIND = "even"', 1)
+        world.store.filters.create(even)
+        await world.engine.recommend(Query("anna", None, 3))
+        await world.engine.recommend(Query("anna", None, 3, filter_name="even"))
+        await world.engine.recommend(Query(None, "i05", 3, filter_name="even"))
+        assert ["filter" in trace.seconds for trace in notebook.traces] == [False, True, True]
         await world.close()
 
     asyncio.run(scenario())

@@ -117,7 +117,7 @@ class FakeShard:
         self, shard: Shard, filters: ShardFilters, pool: FreshPool, policies: Policies
     ) -> None:
         self._shard = shard
-        self._filters = filters
+        self.filters = filters
         self._policies = policies
         self.pool = pool
         self.requests: list[SearchRequest] = []
@@ -135,7 +135,7 @@ class FakeShard:
         if self.gate is not None:
             await self.gate.wait()
         await self.check(request.release)
-        return answer_search(self._shard, self._filters, self.pool, self._policies, request)
+        return answer_search(self._shard, self.filters, self.pool, self._policies, request)
 
     async def vectors_of(
         self, release: str, keys: NDArray[np.int64]
