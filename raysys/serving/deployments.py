@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from raysys.index.filtered import FilterWork
     from raysys.serving.engine import Engine
     from raysys.serving.key_ring import KeyRing
+    from raysys.state.campaigns import CampaignTable
     from raysys.state.store import StateStore
 
 # Serve answers 503 in plain text beyond this; the gateway answers 429 in the wire format long
@@ -212,7 +213,6 @@ class Gateway:
             _Remote(encoder),
             [_Remote(shard) for shard in shards],
             replica=_replica_name(),
-            open_store=partial(_open_store, config),
         )
         self._keys = await asyncio.to_thread(
             open_key_ring, store.keys, config.authentication, hosts
@@ -306,9 +306,9 @@ class _Worker(Generic[HeldT]):
 
         check_database(config.database)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="raysys-work")
-        self._keeper = ReleaseKeeper(
-            _replica_name(), partial(_open_store, config), config.application, load, drop=drop
-        )
+        self._config = config
+        self._store: StateStore | None = None
+        self._keeper = ReleaseKeeper(_replica_name(), self._open_table, load, drop=drop)
         self.held = self._keeper.get
 
     async def start(self) -> None:
@@ -319,6 +319,12 @@ class _Worker(Generic[HeldT]):
 
     def close(self) -> None:
         self._keeper.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _open_table(self) -> "CampaignTable":
+        self._store = _open_store(self._config)
+        return self._store.campaigns(self._config.application)
 
 
 class _Remote:

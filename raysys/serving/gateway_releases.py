@@ -1,7 +1,7 @@
 """What one gateway answers from, kept up with the campaigns."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,8 +29,9 @@ class GatewayReleases:
     """Holds the releases of a gateway, and tells its engine which campaigns to answer from.
 
     Args:
-        store: that of the engine; it keeps of users what any of the releases reads.
-        replica, open_store: see `ReleaseKeeper`.
+        store: that of the engine, which closes it; it keeps of users what any of the releases
+            reads.
+        replica: see `ReleaseKeeper`.
     """
 
     def __init__(
@@ -41,7 +42,6 @@ class GatewayReleases:
         shards: Sequence[IndexShard],
         *,
         replica: str,
-        open_store: Callable[[], StateStore],
     ) -> None:
         self._engine = engine
         self._store = store
@@ -52,8 +52,7 @@ class GatewayReleases:
         self._loop = asyncio.get_running_loop()
         self._keeper = ReleaseKeeper(
             replica,
-            open_store,
-            engine.config.application,
+            lambda: store.campaigns(engine.config.application),
             self._load,
             warm_up=lambda served: self._on_loop(served.warm_up()),
             drop=lambda served: self._on_loop(served.close()),

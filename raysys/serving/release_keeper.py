@@ -19,7 +19,6 @@ from raysys.state.campaigns import (
     Variant,
     is_changing,
 )
-from raysys.state.store import StateStore
 
 _LOG = logging.getLogger("raysys.serving")
 _TRY_AGAIN_AFTER_S = 30.0
@@ -35,7 +34,7 @@ class ReleaseKeeper(Generic[HeldT]):
 
     Args:
         replica: a name of its own.
-        open_store: called until it succeeds; the keeper closes what it returns.
+        open_table: called until it succeeds; returns the campaigns of the application.
         load: from a release that was opened to what is held of it. What it raises is told to the
             operator as the reason why the release is not served.
         warm_up: asked, of what was loaded and is not served yet, until it says that it may be; it
@@ -48,8 +47,7 @@ class ReleaseKeeper(Generic[HeldT]):
     def __init__(
         self,
         replica: str,
-        open_store: Callable[[], StateStore],
-        application: str,
+        open_table: Callable[[], CampaignTable],
         load: Callable[[Release], HeldT],
         *,
         warm_up: Callable[[HeldT], bool] = lambda _: True,
@@ -57,8 +55,7 @@ class ReleaseKeeper(Generic[HeldT]):
         on_versions: Callable[[list[CampaignVersion]], Mapping[str, int]] = lambda _: {},
     ) -> None:
         self._replica = replica
-        self._open_store = open_store
-        self._application = application
+        self._open_table = open_table
         self._load = load
         self._warm_up = warm_up
         self._drop = drop
@@ -70,7 +67,6 @@ class ReleaseKeeper(Generic[HeldT]):
         """Why, and when it may be tried again."""
         self._loading: dict[str, Future[HeldT]] = {}
         self._said: Report | None = None
-        self._store: StateStore | None = None
         self._table: CampaignTable | None = None
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="raysys-load")
         self._follower = Follower("raysys-releases", "The releases", self._take_over)
@@ -122,16 +118,14 @@ class ReleaseKeeper(Generic[HeldT]):
         for those in (self._held, self._cold):
             while those:
                 self._drop(those.popitem()[1])
-        if self._store is not None and self._table is not None:
+        if self._table is not None:
             with contextlib.suppress(StateError):  # the director forgets it, too
                 self._table.forget([self._replica])
-            self._store.close()
 
     def _take_over(self) -> bool:
         """Load, let go and report; says whether others wait for this replica, or it for them."""
         if self._table is None:
-            self._store = self._open_store()
-            self._table = self._store.campaigns(self._application)
+            self._table = self._open_table()
         versions = self._table.open()
         wanted = _to_be_held(versions)
         self._collect(

@@ -30,8 +30,7 @@ class Part:
         self.in_service: dict[str, int] = {}
         self.keeper: ReleaseKeeper[str] = ReleaseKeeper(
             "r-1",
-            lambda: StateStore(self.url, "films"),
-            "shop",
+            lambda: StateStore(self.url, "films").campaigns("shop"),
             self._load,
             warm_up=lambda name: name not in self.cold,
             drop=self.dropped.append,
