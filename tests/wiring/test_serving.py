@@ -3,19 +3,13 @@
 import base64
 import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import boto3
 import httpx
@@ -31,48 +25,17 @@ from raysys.config import GruConfig
 from raysys.dataset.histories import Histories
 from raysys.dataset.item_table import open_item_table
 from raysys.dataset.vocabulary import Vocabulary
-from raysys.errors import ServingError
 from raysys.evaluation.topk import exact_top_k
 from raysys.models.encode import encode_catalogue, encode_histories
 from raysys.models.weights import load_model
 from raysys.release import Release
-from raysys.serving.cluster import free_port, is_port_free
 from raysys.serving.listen import is_loopback
-from tests.wiring.running_command import hear_ctrl_c
+from tests.wiring.running_server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.ray
 
 NUM_ITEMS, NUM_USERS, LENGTH = 300, 60, 25
 MASTER_KEY = base64.b64encode(b"m" * 32).decode()
-
-
-@dataclass
-class Server:
-    """A running `raysys serve` and the release that it serves."""
-
-    release: Release
-    port: int
-    process: subprocess.Popen[bytes]
-    output: Path
-    replies: list[Reply] = field(default_factory=list)
-    """To every request for recommendations that it was sent."""
-    num_events: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def recommend(self, user_id: str, num_results: int = LENGTH, weight: float = 0) -> Reply:
-        with contextlib.closing(ApiClient(self.url)) as client:
-            reply = client.recommend(user_id, num_results=num_results, exploration_weight=weight)
-        self.replies.append(reply)
-        return reply
-
-    def parts(self) -> list[psutil.Process]:
-        """Return every process that belongs to it; none once it has ended."""
-        if self.process.poll() is not None:
-            return []
-        return psutil.Process(self.process.pid).children(recursive=True)
 
 
 @pytest.fixture(scope="module")
@@ -85,60 +48,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         mean_length=30,
         model=GruConfig(hidden_dimension=24, history_length=16),
     )
-    port = free_port()
-    command = [sys.executable, "-m", "raysys", "serve", "--port", str(port)]
-    command += ["--release", str(release.path), "--database", f"sqlite:///{directory}/state.db"]
-    output = directory / "output"
     # Metrics reach Prometheus's endpoint every second instead of every ten.
-    environment = {
-        **os.environ,
-        "RAY_metrics_report_interval_ms": "1000",
-        "RAYSYS_MASTER_KEY": MASTER_KEY,
-    }
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            preexec_fn=hear_ctrl_c,
-        )
-    server = Server(release, port, process, output)
-    parts: list[psutil.Process] = []
-    try:
-        wait_until(lambda: is_ready(server), 180, server)
+    environment = {"RAY_metrics_report_interval_ms": "1000", "RAYSYS_MASTER_KEY": MASTER_KEY}
+    with running_server(directory, release, environment) as server:
         yield server
-    finally:
-        parts = server.parts()
-        process.send_signal(signal.SIGINT)  # as Ctrl-C does
-        try:
-            process.wait(timeout=120)
-        finally:
-            _, alive = psutil.wait_procs(parts, timeout=20)
-            names = [part.name() for part in alive]
-            for part in alive:
-                part.kill()
-    assert names == [], output.read_text()
-    assert process.returncode == 0, output.read_text()
-    assert is_port_free(port)
-
-
-def wait_until(condition: Any, timeout_s: float, server: Server) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if server.process.poll() is not None:
-            code, output = server.process.returncode, server.output.read_text()
-            raise AssertionError(f"raysys serve ended with {code}:\n{output}")
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
-def is_ready(server: Server) -> bool:
-    with contextlib.closing(ApiClient(server.url, timeout_s=5)) as client:
-        try:
-            return client.get("/readyz").status == 200
-        except ServingError:  # nothing listens yet
-            return False
 
 
 def item_ids(reply: Reply) -> list[str]:
@@ -316,12 +229,18 @@ def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> 
         "events_total": server.num_events,
         "degraded_total": sum("x-raysys-degraded" in reply.headers for reply in server.replies),
     }
+    of_filters = {
+        f"{name} {shard}"
+        for name in ("filter_masks_total made", "filter_masks_total kept", "filtered_total")
+        for shard in ("shard-0", "shard-1")
+    }
     found: dict[str, float] = {}
 
     def arrived() -> bool:
         found.clear()
         found.update(scraped(server))
-        return {name: found.get(name, 0) for name in expected} == expected
+        is_told = of_filters <= set(found)
+        return is_told and {name: found.get(name, 0) for name in expected} == expected
 
     wait_until(arrived, 30, server)
     assert expected["explored_total"] >= 10
@@ -335,6 +254,10 @@ def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> 
     assert found["stage_ms_count finish"] == found["batch_size_count"]
     parts = [f"part_ms_count {part}" for part in ("encoder", "shard-0", "shard-1")]
     assert all(0 < found[part] <= 1 + found["batch_size_count"] for part in parts)  # 1 to warm up
+    assert all(found[name] >= 1 for name in of_filters)
+    for shard in ("shard-0", "shard-1"):  # the filter was asked for more than once
+        assert 1 < found[f"filter_ms_count {shard}"] < found[f"part_ms_count {shard}"]
+    assert 0 < found["stage_ms_count filter"] < found["stage_ms_count read"]
     assert 0 < found["queries_total encoded"] <= found["requests_total model answered"]
 
 
