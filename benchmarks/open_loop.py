@@ -7,8 +7,9 @@ nothing, or over a new one; where all `--connections` are busy it waits here, an
 from when it was due, so that a slow server is not spared what it causes. A connection that ends
 before its answer is counted as broken, and another one takes its place.
 
-Prints "begun", then one JSON line: for each outcome how many, its latencies in ms, its first and
-last second, and of failures in which second each was known.
+Prints "begun", then one JSON line: for each outcome how many, its latencies in ms, how late its
+requests left (`left_p99_ms`: what this process, or a lack of connections, adds to them), its first
+and last second, and of failures in which second each was known.
 """
 
 import argparse
@@ -34,6 +35,7 @@ class _Connection(asyncio.Protocol):
         self._load = load
         self._received = bytearray()
         self._due_s: float | None = None
+        self._left_s = 0.0
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,7 +44,7 @@ class _Connection(asyncio.Protocol):
 
     def ask(self, request: bytes, due_s: float) -> None:
         assert self._transport is not None
-        self._due_s = due_s
+        self._due_s, self._left_s = due_s, time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -57,7 +59,7 @@ class _Connection(asyncio.Protocol):
         body, self._received = bytes(self._received[end + 4 :]), bytearray()
         due_s, self._due_s = self._due_s, None
         head = head.lower()
-        self._load.answered(_outcome(head, body), due_s)
+        self._load.answered(_outcome(head, body), due_s, self._left_s)
         if b"\r\nconnection: close" in head:
             assert self._transport is not None
             self._transport.close()
@@ -66,7 +68,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         if self._due_s is not None:
-            self._load.answered("broken", self._due_s)
+            self._load.answered("broken", self._due_s, self._left_s)
         self._load.is_gone(self)
 
 
@@ -80,7 +82,8 @@ class _Load:
         self._waiting: deque[tuple[bytes, float]] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._began_s = 0.0
-        self._found: dict[str, list[tuple[float, float]]] = {}
+        self._found: dict[str, list[tuple[float, float, float]]] = {}
+        """Of each outcome: when due, the seconds until it was known, and until it left."""
         self.num_sent = 0
         self.num_answered = 0
 
@@ -99,7 +102,7 @@ class _Load:
             await asyncio.sleep(0.01)
         missing = count - self.num_answered
         if missing:
-            self._found["no answer"] = [(seconds, _LAST_ANSWERS_S)] * missing
+            self._found["no answer"] = [(seconds, _LAST_ANSWERS_S, 0.0)] * missing
 
     def _send(self, request: bytes, due_s: float) -> None:
         self.num_sent += 1
@@ -123,7 +126,8 @@ class _Load:
         except OSError:
             self._num_connections -= 1
             if self._waiting:
-                self.answered("no connection", self._waiting.popleft()[1])
+                due_s = self._waiting.popleft()[1]
+                self.answered("no connection", due_s, due_s)
             return
         self.is_free(connection)
 
@@ -139,21 +143,23 @@ class _Load:
             self._free.remove(connection)
         self._connect_if_need_be()
 
-    def answered(self, outcome: str, due_s: float) -> None:
+    def answered(self, outcome: str, due_s: float, left_s: float) -> None:
         now_s = time.perf_counter()
         self.num_answered += 1
-        self._found.setdefault(outcome, []).append((due_s - self._began_s, now_s - due_s))
+        row = (due_s - self._began_s, now_s - due_s, left_s - due_s)
+        self._found.setdefault(outcome, []).append(row)
 
     def report(self) -> dict[str, dict[str, Any]]:
         table: dict[str, dict[str, Any]] = {}
-        for outcome, pairs in sorted(self._found.items()):
-            due_s, latencies_s = np.array(pairs).T
+        for outcome, rows in sorted(self._found.items()):
+            due_s, latencies_s, late_s = np.array(rows).T
             p50, p99 = np.percentile(latencies_s * 1000, [50, 99])
             table[outcome] = {
-                "count": len(pairs),
+                "count": len(rows),
                 "p50_ms": round(float(p50), 2),
                 "p99_ms": round(float(p99), 2),
                 "max_ms": round(float(latencies_s.max()) * 1000, 2),
+                "left_p99_ms": round(float(np.percentile(late_s, 99)) * 1000, 2),
                 "first_s": round(float(due_s.min()), 2),
                 "last_s": round(float(due_s.max()), 2),
             }
