@@ -64,7 +64,9 @@ def judged(totals: WeightTotals, num_places: int | None = None) -> Judgement:
 
 def to_table(judgements: Sequence[Judgement]) -> Table:
     """Return the estimates, a line for each weight and estimator; refusals are not in it."""
-    table = Table(title="clicks per answer", caption="in brackets: 95 % intervals, by user")
+    is_alike = any(judgement.totals.draws_alike for judgement in judgements)
+    title = f"clicks per answer, {EPSILON_GREEDY}" if is_alike else "clicks per answer"
+    table = Table(title=title, caption="in brackets: 95 % intervals, by user")
     for name in ("weight", "estimate", "clicks", "", "more than logged", "", "eff. answers"):
         table.add_column(name, justify="left" if name == "estimate" else "right", no_wrap=True)
     for judgement in judgements:
@@ -88,18 +90,23 @@ def _cells(value: Estimate, sign: str) -> tuple[str, str]:
 def _refusal(totals: WeightTotals, overlap: Overlap, lack: str) -> str:
     if not overlap.answers:
         return (
-            f"Nothing is said of weight {totals.weight:g}: of the log's answers, "
+            f"Nothing is said of {_named(totals)}: of the log's answers, "
             f"{totals.unsupported:,} could not have been any that it gives (they did not explore, "
             f"or did nothing else), and of {totals.unknown:,} it is not known how they came to be. "
             f"Let a share of requests explore with a weight between 0 and 1."
         )
     depth = places_that_suffice(totals, overlap.num_places)
     advice = (
-        f"Its first {depth} places can be judged: --places {depth}."
+        f"Down to place {depth} it can be judged: --places {depth}."
         if depth
         else "Gather more answers, or ask for a weight closer to the logged one."
     )
     return (
-        f"Nothing is said of weight {totals.weight:g} down to place {overlap.num_places}: there "
+        f"Nothing is said of {_named(totals)} down to place {overlap.num_places}: there "
         f"are {lack}. {advice}"
     )
+
+
+def _named(totals: WeightTotals) -> str:
+    policy = f" of {EPSILON_GREEDY}" if totals.draws_alike else ""
+    return f"weight {totals.weight:g}{policy}"

@@ -77,7 +77,8 @@ def test_epsilon_greedy_is_judged_whatever_was_served(
     served: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = ["--impressions", str(served / "export"), "--exploration-weight", "0.1"]
-    code, line, _ = result_of([*source, "--places", "2", "--policy", "epsilon-greedy"], capsys)
+    code, line, shown = result_of([*source, "--places", "2", "--policy", "epsilon-greedy"], capsys)
+    assert "clicks per answer, epsilon-greedy" in shown
     (judged,) = line["weights"]
     assert (code, judged["exploration_policy"]) == (0, "epsilon-greedy")
     log = LoggedWorld.of_simulator().log(0, [0.3], 120)
