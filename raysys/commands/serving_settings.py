@@ -23,6 +23,7 @@ _ARGUMENTS = {
     "num_shards": "shards",
     "dataset_group": "dataset_group",
     "exploration_weight": "exploration_weight",
+    "exploration_policy": "exploration_policy",
     "exploration_item_age_cut_off": "exploration_item_age_cut_off",
 }
 """Settings, each with the argument that overrides what the config file says."""

@@ -2,9 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from raysys.commands.declarations.options import A_RELEASE, CACHE
-from raysys.config import DEFAULT_CAMPAIGN
+from raysys.config import DEFAULT_CAMPAIGN, ExplorationPolicy
 
 
 def declare_serve(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,11 @@ def declare_serve(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="W",
         help="chance of each place of a list to explore a fresh item, 0 to 1 (default: 0.3)",
+    )
+    parser.add_argument(
+        "--exploration-policy",
+        choices=get_args(ExplorationPolicy),
+        help="what a place that explores draws (default: slot-mixture)",
     )
     parser.add_argument(
         "--exploration-item-age-cut-off",

@@ -28,12 +28,14 @@ def test_arguments_override_what_the_file_says(tmp_path: Path) -> None:
     file.write_text("campaigns: {}\nexploration_weight: 0.1\nnum_shards: 3\ntracking_id: shop\n")
     config = settings(
         "--config", str(file), "--release", "/b", "--exploration-weight", "0", "--shards", "1",
+        "--exploration-policy", "epsilon-greedy",
         "--exploration-item-age-cut-off", "7.5", "--dataset-group", "films",
         "--database", "postgresql://host/name",
     )  # fmt: skip
     assert config == ServingConfig(
         exploration_weight=0,
         num_shards=1,
+        exploration_policy="epsilon-greedy",
         exploration_item_age_cut_off=7.5,
         dataset_group="films",
         database="postgresql://host/name",
