@@ -1,6 +1,7 @@
 """Deploying an application as `serve deploy` does, and waiting until it answers."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from raysys.serving.nodes import HEAD_RESOURCE
 
 APPLICATION = "raysys"
 _POLL_S = 0.05
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception): ", re.MULTILINE)
 
 
 def application_config(config: ServingConfig, campaigns: CampaignsConfig) -> dict[str, Any]:
@@ -136,7 +138,9 @@ class Deployer:
     def _is_ready(self, name: str, path: str, expect: Callable[[Any], bool]) -> bool:
         status = self._status(name)
         if status.get("status") == "DEPLOY_FAILED":
-            raise ServingError(f"Application {name} failed to start: {status.get('message')}")
+            why = [f"{each}: {reason}" for each, reason in status["reasons"].items()]
+            told = " ".join([str(status.get("message")), *why])
+            raise ServingError(f"Application {name} failed to start: {told}")
         reply = None
         if status.get("status") == "RUNNING":
             with contextlib.suppress(ServingError):  # nothing listens yet
@@ -147,7 +151,16 @@ class Deployer:
     def _status(self, name: str) -> dict[str, Any]:
         with _explained(self._dashboard_url):
             details = self._client.get_serve_details()["applications"].get(name, {})
-        return {key: details.get(key) for key in ("status", "message")}
+        # Of an application Serve says which deployments failed, and of each of those why.
+        deployments = details.get("deployments", {}).items()
+        reasons = {name: _reason(each["message"]) for name, each in deployments if each["message"]}
+        return {**{key: details.get(key) for key in ("status", "message")}, "reasons": reasons}
+
+
+def _reason(message: str) -> str:
+    """Return what the last exception says of the traceback in a message, else the message."""
+    raised = [*_RAISED.finditer(message)]
+    return (message[raised[-1].end() :] if raised else message).strip()
 
 
 def _address_of(host: str) -> str:

@@ -111,6 +111,33 @@ def test_an_application_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> 
         deployer(dashboard, monkeypatch).deploy(APPLICATION, ready_path="/readyz")
 
 
+TRACEBACK = """A replica failed to start with exception. Retrying 2 more time(s). Error:
+Traceback (most recent call last):
+  File "deployments.py", line 91, in reconfigure
+    raise ConfigError(text)
+raysys.errors.ConfigError: No valid CampaignsConfig can be made of this:
+  campaigns.default.model: unknown key
+"""
+
+
+def test_an_application_that_fails_says_why_each_deployment_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deployments = {
+        "Campaigns": {"message": TRACEBACK},
+        "Gateway": {"message": ""},
+        "QueryEncoder": {"message": "No node has 4 GPUs."},
+    }
+    failed = {"status": "DEPLOY_FAILED", "message": "Two failed.", "deployments": deployments}
+    with pytest.raises(ServingError) as caught:
+        deployer(FakeDashboard(failed), monkeypatch).deploy(APPLICATION, ready_path="/readyz")
+    assert str(caught.value) == (
+        "Application raysys failed to start: Two failed. Campaigns: No valid CampaignsConfig can "
+        "be made of this:\n  campaigns.default.model: unknown key "
+        "QueryEncoder: No node has 4 GPUs."
+    )
+
+
 def test_one_that_never_answers_is_given_up_with_its_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
