@@ -35,6 +35,7 @@ from raysys.serving.nodes import (
     running_replicas,
 )
 from raysys.serving.part_names import ENCODER, GATEWAY, shard_part
+from raysys.serving.precedence import let_others_go_first
 
 if TYPE_CHECKING:
     from raysys.index.filtered import FilterWork
@@ -305,7 +306,9 @@ class _Worker(Generic[HeldT]):
         from raysys.serving.release_keeper import ReleaseKeeper
 
         check_database(config.database)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="raysys-work")
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="raysys-work", initializer=let_others_go_first
+        )
         self._config = config
         self._store: StateStore | None = None
         self._keeper = ReleaseKeeper(_replica_name(), self._open_table, load, drop=drop)

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -202,6 +203,16 @@ def test_gateways_and_shards_run_without_torch(server: Server) -> None:
         "QueryEncoder",
     ]
     assert with_torch == {"QueryEncoder"}
+
+
+def test_where_cores_are_short_gateways_go_before_what_computes(server: Server) -> None:
+    server.recommend("user-5", weight=1)  # every part has worked
+    computes = {"Gateway": False, "QueryEncoder": True, "IndexShard-0": True}
+    for deployment, expected in computes.items():
+        [part] = server.replicas(deployment)
+        of_threads = [os.getpriority(os.PRIO_PROCESS, thread.id) for thread in part.threads()]
+        usual = os.getpriority(os.PRIO_PROCESS, part.pid)
+        assert (max(of_threads) > usual) == expected, deployment
 
 
 def test_prometheus_finds_what_was_answered_shown_and_stored(server: Server) -> None:
