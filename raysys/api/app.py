@@ -117,7 +117,7 @@ class _Operations:
         return self._response(await self._engine.rank(query), encode_ranking)
 
     async def put_events(self, body: bytes, _: Headers) -> Response:
-        tracking_id, events = parse_events(body)
+        tracking_id, events = parse_events(body, now_s=time.time())
         if tracking_id != self._tracking_id:
             # The AWS model declares no other error here, so an SDK knows no 404.
             raise InvalidInputError(f"There is no event tracker with trackingId {tracking_id!r}.")

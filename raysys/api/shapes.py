@@ -22,13 +22,13 @@ YEAR_9999_S = 253_370_764_800
 _NO_CONTROL_CHARACTERS = r"^[^\x00-\x1f\x7f]*$(?!\n)"
 _ATTRIBUTE_NAME = r"^[A-Za-z0-9_]+$(?!\n)"
 
-_SECONDS_HINT = (
+SECONDS_HINT = (
     "Time is given in seconds since 1970 UTC, fractions allowed; divide milliseconds by 1000"
 )
 
 Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=_NO_CONTROL_CHARACTERS)]
 ItemIds = Annotated[list[Id], Meta(min_length=1, max_length=25)]
-Seconds = Annotated[float, Meta(ge=0, lt=YEAR_9999_S, extra={"hint": _SECONDS_HINT})]
+Seconds = Annotated[float, Meta(ge=0, lt=YEAR_9999_S, extra={"hint": SECONDS_HINT})]
 NumResults = Annotated[
     int, Meta(ge=1, le=MAX_NUM_RESULTS, description=f"{DEFAULT_NUM_RESULTS} when absent")
 ]
@@ -103,6 +103,14 @@ class RankingRequest(Struct, rename="camel"):
     metadata_columns: MetadataColumns | None = None
 
 
+class MetricAttributionRequest(Struct, rename="camel"):
+    """Where an event comes from, in the client's words. It is checked, and not kept."""
+
+    event_attribution_source: Annotated[
+        str, Meta(max_length=1024, pattern=r"^ *[\x21-\x7e][\x20-\x7e]*$(?!\n)")
+    ]
+
+
 class EventRequest(Struct, rename="camel"):
     """One member of `eventList`."""
 
@@ -114,6 +122,7 @@ class EventRequest(Struct, rename="camel"):
     properties: PropertiesText | dict[str, Any] | None = None
     recommendation_id: RecommendationId | None = None
     impression: ItemIds | None = None
+    metric_attribution: MetricAttributionRequest | None = None
 
 
 class EventsRequest(Struct, rename="camel"):

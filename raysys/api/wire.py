@@ -16,6 +16,7 @@ from raysys.api.shapes import (
     MAX_NUM_WITH_METADATA,
     MAX_PROPERTIES_LENGTH,
     MAX_USER_PROPERTIES_LENGTH,
+    SECONDS_HINT,
     ErrorAnswer,
     EventsRequest,
     ItemsRequest,
@@ -99,12 +100,17 @@ def _check_number_with_metadata(number: int, path: str) -> None:
         raise refusal(number, path, constraint)
 
 
-def parse_events(body: bytes) -> tuple[str, list[Event]]:
+def parse_events(body: bytes, *, now_s: float) -> tuple[str, list[Event]]:
     """Return the tracking id and the events, 1 to 10; InvalidInputError when the body is not that.
 
-    Without a user id the session id stands for the user.
+    Without a user id the session id stands for the user. An event of more than a day after now is
+    none: it would stay the newest of its user's history, whatever the user does until then.
     """
     request = _parsed(body, _EVENTS)
+    for number, event in enumerate(request.event_list, start=1):
+        if event.sent_at > now_s + _LARGEST_CLOCK_ERROR_S:
+            path = f"eventList.{number}.member.sentAt"
+            raise refusal(event.sent_at, path, f"not lie in the future. {SECONDS_HINT}")
     user_id = request.session_id if request.user_id is None else request.user_id
     events = [
         Event(

@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from raysys.state.events import Event
 from raysys.state.items import Changes, Item, ItemCount, ItemHiding, StoredItem
+from raysys.state.shown_lists import ShownLists
 from raysys.state.slates import Slate
 from raysys.state.statements import insert_of
 from raysys.state.tables import delta_versions, hidden_items, item_counts, items
@@ -98,6 +99,7 @@ class ItemDelta:
 
     def __init__(self, dialect_name: str, dataset_group: str) -> None:
         self._statements = DeltaStatements(dialect_name)
+        self._lists = ShownLists(dataset_group)
         self._dataset_group = dataset_group
 
     def version(self, connection: Connection) -> int:
@@ -142,25 +144,47 @@ class ItemDelta:
         """Add clicks and impressions that new events name, for the items that are counted.
 
         Args:
-            events: each with whether it is a click. Whether or not, what it says was shown was.
+            events: each with whether it is a click. Whether or not, what it says was shown was,
+                unless it names a list: that one counts its impressions itself, and a click in it
+                counts only where it showed the item; `count_slates` adds those that came too early.
         """
-        clicks: Counter[str] = Counter()
+        clicks: list[tuple[str, str | None]] = []
         impressions: Counter[str] = Counter()
         for event, is_click in events:
             if is_click and event.item_id is not None:
-                clicks[event.item_id] += 1
-            impressions.update(set(event.impression or ()))
-        named = clicks.keys() | impressions.keys()
+                clicks.append((event.item_id, event.recommendation_id))
+            if event.recommendation_id is None:
+                impressions.update(set(event.impression or ()))
+        named = {item_id for item_id, _ in clicks} | impressions.keys()
         if not named:
             return
         parameters = {"dataset_group": self._dataset_group, "item_ids": list(named)}
         counted = set(connection.execute(self._statements.select_counted, parameters).scalars())
-        self._add(connection, counted, impressions, clicks)
+        if not counted:
+            return
+        # The lists are read under the version's lock. Whoever stores one at this moment either has
+        # committed it or reads the events later: a click is counted by the one or by the other.
+        version = self._raise_version(connection)
+        lists = {name for item_id, name in clicks if name is not None and item_id in counted}
+        shown = self._lists.items(connection, lists) if lists else {}
+        counts = Counter(
+            item_id for item_id, name in clicks if name is None or item_id in shown.get(name, ())
+        )
+        self._add(connection, counted, version, impressions, counts)
 
     def count_slates(self, connection: Connection, slates: Iterable[Slate]) -> None:
-        """Add an impression to every fresh item of new slates; one not counted yet begins here."""
-        impressions = Counter(item_id for slate in slates for item_id in slate.fresh_item_ids)
-        self._add(connection, impressions, impressions, {})
+        """Add an impression to every fresh item of new slates; one not counted yet begins here.
+
+        Clicks on them that named the list before it was stored are added too.
+        """
+        fresh = {slate.recommendation_id: slate.fresh_item_ids for slate in slates}
+        impressions = Counter(item_id for item_ids in fresh.values() for item_id in item_ids)
+        if not impressions:
+            return
+        version = self._raise_version(connection)
+        early = self._lists.clicks(connection, fresh)
+        clicks = Counter(item_id for name, item_id in early if item_id in fresh[name])
+        self._add(connection, impressions, version, impressions, clicks)
 
     def changes(self, connection: Connection, since: int, *, has_counts: bool = True) -> Changes:
         """Return what changed after the version `since`, as of one moment."""
@@ -187,22 +211,21 @@ class ItemDelta:
         self,
         connection: Connection,
         item_ids: Iterable[str],
+        version: int,
         impressions: Mapping[str, int],
         clicks: Mapping[str, int],
     ) -> None:
-        ordered = sorted(item_ids)
-        if not ordered:
-            return
-        version = self._raise_version(connection)
         rows = [
             {
                 **self._row(item_id, version),
                 "impressions": impressions.get(item_id, 0),
                 "clicks": clicks.get(item_id, 0),
             }
-            for item_id in ordered
+            for item_id in sorted(item_ids)
+            if item_id in impressions or item_id in clicks
         ]
-        connection.execute(self._statements.add_counts, rows)
+        if rows:
+            connection.execute(self._statements.add_counts, rows)
 
     def _raise_version(self, connection: Connection) -> int:
         row = {"dataset_group": self._dataset_group}

@@ -100,6 +100,8 @@ class StateStore:
         same call, in a later one or from another process. A user's version grows by one for all
         that one call changes. Items that are counted (see `changes`) get a click for each new event
         that names them and weighs more than 0, and an impression for each whose `impression` does.
+        One that names a list adds no impression, which the list does, and a click only on what the
+        list showed.
         """
         distinct: dict[str, Event] = {}
         with _refusal_of("An event"):
@@ -142,7 +144,8 @@ class StateStore:
         """Store slates, all of them or none, and return how many are new.
 
         Of equal recommendation ids the first is stored. A new slate adds one impression to each of
-        its `fresh_item_ids`; an item that was not counted before begins here.
+        its `fresh_item_ids`, and the clicks of events that named it earlier; an item that was not
+        counted before begins here.
         """
         distinct: dict[str, Slate] = {}
         for slate in slates:

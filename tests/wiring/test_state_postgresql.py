@@ -316,6 +316,26 @@ def test_items_and_counts_become_changes(store: StateStore) -> None:
     assert store.hidden_items() == ["x"]
 
 
+def test_every_click_on_a_list_counts_whichever_of_the_two_is_stored_first(url: str) -> None:
+    """One thread stores lists, another the clicks on them, each at the same moment."""
+    first, second = StateStore(url, "films"), StateStore(url, "films")
+    first.put_items([Item("b", "{}", 1)])
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(50):
+            name = f"RID-{number}"
+            both = threads.submit(first.put_slates, [slate(name)])
+            second.put_events(
+                [
+                    event("b", number, recommendation_id=name, impression=("b",)),
+                    event("b", number, user_id="eve", recommendation_id="forged"),
+                ]
+            )
+            both.result(20)
+    assert first.changes(0).counts == [ItemCount("b", 50, 50)]
+    first.close()
+    second.close()
+
+
 def test_a_poller_misses_nothing_that_writers_at_once_change(url: str) -> None:
     """Eight writers and one poller that adds up what it hears of: it ends with every change."""
     items = [f"item-{number}" for number in range(5)]

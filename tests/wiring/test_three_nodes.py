@@ -183,7 +183,8 @@ def test_every_part_is_placed_and_an_event_counts_in_the_next_answer(
 
         wait_until(is_ready, nodes)
         before = item_ids(client)
-        watched = [{"eventType": "watch", "itemId": item, "sentAt": 2e9} for item in before[:2]]
+        now_s = time.time()
+        watched = [{"eventType": "watch", "itemId": item, "sentAt": now_s} for item in before[:2]]
         client.put_events("default", "u1", watched)
         answer = client.recommend("u1", num_results=10)
     after = [item["itemId"] for item in answer.body["itemList"]]

@@ -5,8 +5,11 @@ import pytest
 
 from raysys.api.arns import campaign_name
 from raysys.api.wire import encode_answer, parse_events, parse_recommendations
+from raysys.errors import InvalidInputError
 from raysys.serving.messages import Answer
 from raysys.state.events import Event
+
+NOW_S = 1_800_000_000.0
 
 
 def test_every_member_of_a_request_is_read() -> None:
@@ -25,7 +28,8 @@ def test_every_member_of_an_event_is_read() -> None:
         b'{"trackingId": "t-1", "userId": "u1", "sessionId": "s1", "eventList": [{"eventId": "e1",'
         b' "eventType": "click", "itemId": "i1", "eventValue": 4.5, "sentAt": 1767323045.678901,'
         b' "properties": "{\\"numberOfRatings\\": \\"12\\"}", "recommendationId": "RID-1",'
-        b' "impression": ["i1", "i2"]}]}'
+        b' "impression": ["i1", "i2"], "metricAttribution": {"eventAttributionSource": "mail"}}]}',
+        now_s=NOW_S,
     )
     assert tracking_id == "t-1"
     assert events == [
@@ -46,7 +50,8 @@ def test_every_member_of_an_event_is_read() -> None:
 
 def test_the_session_stands_for_a_user_who_is_not_known() -> None:
     _, events = parse_events(
-        b'{"trackingId": "t", "sessionId": "s1", "eventList": [{"eventType": "e", "sentAt": 0}]}'
+        b'{"trackingId": "t", "sessionId": "s1", "eventList": [{"eventType": "e", "sentAt": 0}]}',
+        now_s=NOW_S,
     )
     assert events == [Event("s1", "s1", None, "e", 0)]
 
@@ -54,7 +59,8 @@ def test_the_session_stands_for_a_user_who_is_not_known() -> None:
 def test_properties_given_as_an_object_are_kept_as_text() -> None:
     _, [event] = parse_events(
         b'{"trackingId": "t", "sessionId": "s", "eventList": [{"eventType": "e", "sentAt": 0,'
-        b' "properties": {"a": [1, "\\u0000"]}}]}'
+        b' "properties": {"a": [1, "\\u0000"]}}]}',
+        now_s=NOW_S,
     )
     assert event.properties == '{"a":[1,"\\u0000"]}'
 
@@ -73,9 +79,22 @@ def test_seconds_become_the_nearest_microsecond(seconds: bytes, microseconds: in
     _, [event] = parse_events(
         b'{"trackingId": "t", "sessionId": "s", "eventList": [{"eventType": "e", "sentAt": '
         + seconds
-        + b"}]}"
+        + b"}]}",
+        now_s=NOW_S,
     )
     assert event.occurred_at_us == microseconds
+
+
+def test_an_event_may_come_from_a_clock_that_is_a_day_ahead_and_no_more() -> None:
+    def parse(sent_at_s: float) -> None:
+        members = f'{{"eventType": "e", "sentAt": {sent_at_s}}}'
+        good = '{"eventType": "e", "sentAt": 0}'
+        body = f'{{"trackingId": "t", "sessionId": "s", "eventList": [{good}, {members}]}}'
+        parse_events(body.encode(), now_s=NOW_S)
+
+    parse(NOW_S + 86_400)
+    with pytest.raises(InvalidInputError, match=r"eventList\.2\.member\.sentAt.*future.*divide"):
+        parse(NOW_S + 86_401)
 
 
 @pytest.mark.parametrize(

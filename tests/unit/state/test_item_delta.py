@@ -120,6 +120,40 @@ def test_an_event_shows_each_counted_item_of_its_impression_once(store: StateSto
     assert store.changes(1) == Changes(2, [], [ItemCount("a", 1, 1), ItemCount("b", 2, 0)])
 
 
+def test_what_a_list_showed_counts_once_when_events_tell_it_again(store: StateStore) -> None:
+    store.put_items([Item("a", "{}", 1), Item("b", "{}", 1), Item("c", "{}", 1)])
+    store.put_slates([slate("RID-1", fresh_item_ids=("b",))])
+    told = [event("b", at, recommendation_id="RID-1", impression=("a", "b", "c")) for at in (1, 2)]
+    store.put_events([*told, event(None, 3, recommendation_id="RID-1", impression=("c",))])
+    assert store.changes(1) == Changes(3, [], [ItemCount("b", 1, 2)])
+
+
+def test_a_click_counts_only_on_what_the_list_that_it_names_showed(store: StateStore) -> None:
+    store.put_items([Item("b", "{}", 1), Item("c", "{}", 1)])
+    store.put_slates([slate("RID-1", fresh_item_ids=("b",))])
+    store.put_events(
+        [
+            event("c", 1, recommendation_id="RID-1"),  # not shown there
+            event("c", 2, recommendation_id="forged", impression=("c",)),
+            event("b", 3, recommendation_id="forged"),
+            event("b", 4, recommendation_id="RID-1"),
+        ]
+    )
+    counts = {count.item_id: count for count in store.changes(0).counts}
+    assert counts == {"b": ItemCount("b", 1, 1), "c": ItemCount("c", 0, 0)}
+
+
+def test_a_click_that_comes_before_its_list_counts_with_the_list(store: StateStore) -> None:
+    store.put_items([Item("b", "{}", 1), Item("c", "{}", 1)])
+    early = [event(item, 1, recommendation_id="RID-1") for item in ("b", "c")]
+    store.put_events([*early, event("b", 2, recommendation_id="RID-2")])
+    assert {count.clicks for count in store.changes(0).counts} == {0}
+    for _ in range(2):  # the second time it is no news
+        store.put_slates([slate("RID-1"), slate("RID-2", fresh_item_ids=("c",))])
+        counts = {count.item_id: count for count in store.changes(0).counts}
+        assert counts == {"b": ItemCount("b", 1, 1), "c": ItemCount("c", 1, 0)}
+
+
 def test_a_slate_shows_its_fresh_items_and_they_are_counted_from_then_on(
     store: StateStore,
 ) -> None:

@@ -169,6 +169,24 @@ def test_a_database_that_another_process_keeps_locked_is_unavailable(
     writer.close()
 
 
+def test_a_full_disk_refuses_events_whole_and_takes_them_again_once_there_is_room(
+    store: StateStore,
+) -> None:
+    def let_pages(number: int) -> None:
+        with store._database._writer.connect() as connection:  # the pool gives it out again
+            connection.exec_driver_sql(f"PRAGMA max_page_count={number}")
+
+    store.put_events([event("a", 1)])
+    let_pages(1)  # as many as there are
+    events = [event(f"b-{at}", at, properties="x" * 1000) for at in range(100)]
+    with pytest.raises(StateUnavailableError, match="cannot be used now.*full.*has space"):
+        store.put_events(events)
+    assert item_ids_of(store.user_states(["ann"])["ann"]) == ("a",)
+    assert [len(block) for block in store.log.events(store.log.end())] == [1]
+    let_pages(1_000_000)
+    assert store.put_events(events) == PutResult(stored=100, duplicates=0)
+
+
 def test_a_database_of_a_newer_raysys_is_refused_and_left_alone(tmp_path: Path) -> None:
     StateStore(sqlite_url(tmp_path), "films").close()
     connection = sqlite3.connect(tmp_path / "state.db")
