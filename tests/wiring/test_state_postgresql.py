@@ -326,8 +326,8 @@ def test_every_click_on_a_list_counts_whichever_of_the_two_is_stored_first(url: 
             both = threads.submit(first.put_slates, [slate(name)])
             second.put_events(
                 [
-                    event("b", number, recommendation_id=name, impression=("b",)),
-                    event("b", number, user_id="eve", recommendation_id="forged"),
+                    replace(event("b", number), recommendation_id=name, impression=("b",)),
+                    replace(event("b", number, "eve"), recommendation_id="forged"),
                 ]
             )
             both.result(20)
