@@ -78,7 +78,7 @@ def fast_serve_environment(directory: Path, *, on_several_nodes: bool = False) -
 
 def _single_machine() -> dict[str, str]:
     """Return what a cluster of one machine needs beside other clusters of that machine."""
-    ports = _free_ports(4)
+    ports = _free_ports(6)
     first_replica_port = _random.randrange(_LOWEST_PORT, _HIGHEST_PORT - _NUM_REPLICA_PORTS)
     return {
         # Ray's own processes then listen on 127.0.0.1 instead of every interface. The name is about
@@ -88,6 +88,10 @@ def _single_machine() -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports[1]),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports[2]),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports[3]),
+        # Ray's own metrics, which Prometheus is told of: a cluster that finds them taken goes on
+        # without, and names an address that another one answers, or nobody.
+        "AUTOSCALER_METRIC_PORT": str(ports[4]),
+        "DASHBOARD_METRIC_PORT": str(ports[5]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + _NUM_REPLICA_PORTS),
     }

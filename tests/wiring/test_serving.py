@@ -281,7 +281,11 @@ def scraped(server: Server) -> dict[str, float]:
     [group] = httpx.get(f"{dashboard[1]}/api/prometheus/sd", headers=headers).json()
     values: dict[str, float] = {}
     for target in group["targets"]:
-        for line in httpx.get(f"http://{target}/metrics").text.splitlines():
+        try:
+            text = httpx.get(f"http://{target}/metrics").text
+        except httpx.ConnectError:  # not up yet: Prometheus asks again, and so do we
+            continue
+        for line in text.splitlines():
             match = re.fullmatch(r"ray_raysys_(\w+)\{(.*)\} (\S+)", line)
             if match is not None:
                 tags = dict(re.findall(r'(\w+)="([^"]*)"', match[2]))
