@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ray import serve
 
 from raysys.config import CampaignsConfig, ServingConfig, parse_config
+from raysys.precedence import SEARCHING, let_others_go_first
 from raysys.release import Release
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.listen import check_listen_address
@@ -35,7 +36,6 @@ from raysys.serving.nodes import (
     running_replicas,
 )
 from raysys.serving.part_names import ENCODER, GATEWAY, shard_part
-from raysys.serving.precedence import let_others_go_first
 
 if TYPE_CHECKING:
     from raysys.index.filtered import FilterWork
@@ -307,7 +307,10 @@ class _Worker(Generic[HeldT]):
 
         check_database(config.database)
         self._thread = ThreadPoolExecutor(
-            1, thread_name_prefix="raysys-work", initializer=let_others_go_first
+            1,
+            thread_name_prefix="raysys-work",
+            initializer=let_others_go_first,
+            initargs=(SEARCHING,),
         )
         self._config = config
         self._store: StateStore | None = None

@@ -12,6 +12,7 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import RaysysError
 from raysys.models.base import EmbeddingModel
 from raysys.models.weights import save_model
+from raysys.precedence import LEARNING, let_others_go_first
 from raysys.training.checkpoint import Checkpoint, EpochResult, StepResult
 from raysys.training.checkpoints import Checkpoints
 from raysys.training.following import Teller
@@ -25,6 +26,7 @@ from raysys.training.workers import OtherWorkerFailed, Workers
 
 def work(loop_config: dict[str, Any]) -> None:
     """Run one worker. An error that no further try would mend ends the run without another try."""
+    let_others_go_first(LEARNING)
     job: Job = loop_config["job"]
     try:
         _train(job, Workers(ray.train.torch.get_device()))

@@ -1,0 +1,19 @@
+"""Who goes first where cores are short: what talks to clients and parts before what computes."""
+
+import os
+import sys
+
+SEARCHING, LEARNING = 5, 15
+"""Steps of niceness: of what encoders and shards compute, and of trainings."""
+
+
+def let_others_go_first(steps: int) -> None:
+    """Make this thread, and those that it starts from now on, nicer than others of its process.
+
+    On one machine gateways share the cores with encoders and shards, and with trainings. A gateway
+    has little to do for a request, most of all for one that it refuses, and should not wait for a
+    search to do it, still less for a step of a training. Where cores are free this changes nothing.
+    In a Ray whose workers are as nice as by default (`RAY_worker_niceness` 15) 4 steps are left.
+    """
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.nice(steps)
