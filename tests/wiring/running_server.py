@@ -115,7 +115,8 @@ def wait_until(condition: Any, timeout_s: float, server: Server) -> None:
 def is_ready(server: Server) -> bool:
     with contextlib.closing(ApiClient(server.url, timeout_s=5)) as client:
         try:
-            return client.get("/readyz").status == 200
+            # Of several gateways each switches for itself, and HAProxy asks them by turns.
+            return all(client.get("/readyz").status == 200 for _ in range(4))
         except ServingError:  # nothing listens yet
             return False
 
