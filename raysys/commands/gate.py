@@ -7,7 +7,6 @@ passes is thrown away: what is published learns the window too.
 
 import math
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from raysys import storage
 from raysys.commands.building import WriteModel
-from raysys.commands.console import Console
+from raysys.commands.console import Advance, Console
 from raysys.commands.material import Material
 from raysys.commands.released_model import embedding_retriever
 from raysys.config import GateConfig, PipelineConfig, TimeSplit
@@ -24,6 +23,7 @@ from raysys.dataset.splits import SplitBlocks
 from raysys.evaluation.baselines.fixed_ranking import FixedRanking
 from raysys.evaluation.evaluate import Evaluation, evaluate
 from raysys.evaluation.gate import Verdict, judged
+from raysys.evaluation.topk import Retriever
 from raysys.models.weights import load_model
 from raysys.release import MODEL_DIRECTORY, publishing
 
@@ -72,33 +72,28 @@ def judged_models(
     Raises:
         DatasetError: nobody did anything in the window.
     """
+    parts = SplitBlocks.of(material.histories, config.split, has_validation=False)
+    popular = FixedRanking(popularity_counts(parts.train(), len(material.items)))
     found = []
-    for name, write_model in (("champion", champion), ("challenger", challenger)):
-        with publishing(releases) as draft:
-            material.write(draft.path)
+    with publishing(releases) as draft:
+        material.write(draft.path)
+        for name, write_model in (("champion", champion), ("challenger", challenger)):
+            storage.remove_tree(draft.path / MODEL_DIRECTORY)
             write_model(material, draft.path)
-            found.append(_measured(name, material, draft.path, config, console))
+            model = load_model(draft.path / MODEL_DIRECTORY, vocabulary=material.items.hash)
+            retriever = embedding_retriever(model, material.users, popular)
+            with console.progress(f"judging the {name}") as advance:
+                found.append(_measured(retriever, parts, config.evaluation.metric_k, advance))
     return judged(found[0], found[1], config.evaluation.metric_name, margin=gate.margin)
 
 
-def _measured(
-    name: str, material: Material, draft: Path, config: PipelineConfig, console: Console
-) -> Evaluation:
-    parts = SplitBlocks.of(material.histories, config.split, has_validation=False)
-    popular = FixedRanking(popularity_counts(parts.train(), len(material.items)))
-    model = load_model(draft / MODEL_DIRECTORY, vocabulary=material.items.hash)
-    measure = partial(
-        evaluate,
-        embedding_retriever(model, material.users, popular),
-        ks=(config.evaluation.metric_k,),
-    )
+def _measured(retriever: Retriever, parts: SplitBlocks, k: int, advance: Advance) -> Evaluation:
     measured = []
-    with console.progress(f"judging the {name}") as advance:
-        for block, part in enumerate(parts):
-            advance(block, len(parts.blocks))
-            if len(part.test):
-                measured.append(measure(part.test))
-        advance(len(parts.blocks), len(parts.blocks))
+    for block, part in enumerate(parts):
+        advance(block, len(parts.blocks))
+        if len(part.test):
+            measured.append(evaluate(retriever, part.test, [k]))
+    advance(len(parts.blocks), len(parts.blocks))
     return Evaluation.joined(measured)
 
 
