@@ -1,4 +1,4 @@
-"""Learning overnight, in this process and without Ray: export, import, update."""
+"""Learning overnight, in this process and without Ray: import what is new, update."""
 
 import contextlib
 import io
@@ -13,10 +13,8 @@ from raysys.commands.going_on import learning_what_is_new, open_update
 from raysys.commands.material import Material
 from raysys.config import PipelineConfig
 from raysys.logs.call import run_here
-from raysys.logs.event_export import INTERACTIONS_FILE, export_log
+from raysys.logs.event_intake import import_events
 from raysys.logs.importing import import_log
-from raysys.logs.manifest import ImportMode
-from raysys.logs.put_export import ITEMS_FILE
 from raysys.logs.simulator.simulator import Simulator
 from raysys.release import Release
 from raysys.state.store import StateStore
@@ -35,7 +33,6 @@ class Nights:
         torch.set_num_threads(1)
         self._directory, self._config, self._epochs = directory, config, epochs
         self._dataset = directory / "dataset"
-        self._last_event_num = self._num_nights = 0
         files = simulator.write(directory / "log")
         import_log([files.interactions], self._dataset, items=files.items, run=run_here)
         material = Material.of(self._dataset, config)
@@ -43,19 +40,7 @@ class Nights:
 
     def learnt(self, store: StateStore) -> Release:
         """Return a release that has learnt what was stored since the last night."""
-        self._num_nights += 1
-        export = self._directory / f"export-{self._num_nights}"
-        report = export_log(
-            store.log, export, after=self._last_event_num, items=store.changed_items(0).items
-        )
-        self._last_event_num = report.last_event_num
-        import_log(
-            [export / INTERACTIONS_FILE],
-            self._dataset,
-            items=export / ITEMS_FILE,
-            mode=ImportMode.INCREMENTAL,
-            run=run_here,
-        )
+        import_events(store, self._dataset, run=run_here)
         update = open_update(self.release, self._dataset)
         learning = learning_what_is_new(update, Trained().here, epochs=self._epochs)
         self.release = self._released(update.material, learning)

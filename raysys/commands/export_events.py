@@ -7,7 +7,6 @@ from typing import Any
 
 from raysys.commands import job_page
 from raysys.commands.console import Console
-from raysys.errors import ConfigError
 from raysys.logs.event_export import (
     IMPRESSIONS_FILE,
     INTERACTIONS_FILE,
@@ -19,9 +18,7 @@ from raysys.state.store import StateStore
 
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Export; the JSON line has the counts and where the next export begins."""
-    if arguments.after < 0:
-        raise ConfigError(f"--after must be at least 0, but got {arguments.after}.")
+    """Export; the JSON line has the counts."""
     check_export_destination(arguments.to)  # before a database is migrated for nothing
     started = time.perf_counter()
     store = StateStore(arguments.database, arguments.dataset_group, must_exist=True)
@@ -30,7 +27,6 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             report = export_log(
                 store.log,
                 arguments.to,
-                after=arguments.after,
                 items=store.changed_items(0).items,
                 on_progress=advance,
             )

@@ -1,10 +1,11 @@
 """`raysys import`: read logs into a checked, sharded dataset."""
 
 import argparse
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -14,15 +15,28 @@ from raysys.commands.console import Console
 from raysys.commands.layouts import layouts_told
 from raysys.commands.origins import origins_told
 from raysys.config import DEFAULT_DATASET_GROUP
+from raysys.errors import ConfigError
+from raysys.logs.calls import run_calls
 from raysys.logs.layout import Layout
 from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.logs.reasons import Reason
 from raysys.logs.schema import Kind
 from raysys.logs.sources import Given
 
+if TYPE_CHECKING:
+    from raysys.state.store import StateStore
+
+_COUNTS = ("rows_accepted", "rows_quarantined", "rows_duplicate", "users", "items")
+_OF_LOGS = (
+    *("items", "users", "items_query", "users_query", "sql"),
+    *("schema", "items_schema", "users_schema", "column", "item_column", "user_column"),
+)
+
 
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Import and report every row."""
+    if arguments.events is not None:
+        return _run_events(arguments, console)
     origins = origins_told(arguments, console)
     layouts = layouts_told(arguments, tables={Kind.INTERACTIONS, *origins.tables})
     shown = {"dataset": arguments.to, "dataset_group": arguments.dataset_group}
@@ -34,13 +48,56 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             items=origins.items,
             users=origins.users,
             layouts=layouts,
-            mode=ImportMode(arguments.mode.upper()),
+            mode=ImportMode((arguments.mode or ImportMode.FULL).upper()),
             num_shards=arguments.shards,
             dataset_group=arguments.dataset_group,
         )
-        counts = ("rows_accepted", "rows_quarantined", "rows_duplicate", "users", "items")
-        job_page.add({name: result[name] for name in counts})
+        job_page.add({name: result[name] for name in _COUNTS})
     return result
+
+
+def _run_events(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Import what clients sent and put, as far as the dataset has it not."""
+    from raysys.state.store import StateStore  # SQLAlchemy, which other imports do not need
+
+    _check_alone(arguments)
+    store = StateStore(arguments.events, arguments.dataset_group, must_exist=True)
+    shown = {"dataset": arguments.to, "dataset_group": arguments.dataset_group}
+    with (
+        contextlib.closing(store),
+        ray_cluster(console, metadata={"command": "import", **shown}),
+    ):
+        result = import_events_and_report(store, arguments.to, console, num_shards=arguments.shards)
+        job_page.add({name: result[name] for name in _COUNTS if name in result})
+    return result
+
+
+def _check_alone(arguments: argparse.Namespace) -> None:
+    """Refuse what would change what the columns mean, or what is there."""
+    given = [name for name in _OF_LOGS if getattr(arguments, name)]
+    if given or arguments.mode == "full":
+        name = f"--{given[0].replace('_', '-')}" if given else "--mode full"
+        raise ConfigError(
+            f"--events adds what the database of a server holds, events, items and users, to a "
+            f"dataset, and {name} says something else. Import other logs and tables apart."
+        )
+
+
+def import_events_and_report(
+    store: "StateStore", destination: Path, console: Console, *, num_shards: int | None = None
+) -> dict[str, Any]:
+    """Import on the Ray that runs what is new in a database, and report it as any import."""
+    from raysys.logs.event_intake import import_events
+
+    started = time.perf_counter()
+    with console.progress("importing rows") as advance:
+        manifest = import_events(
+            store, destination, run=run_calls, num_shards=num_shards, on_progress=advance
+        )
+    if manifest is None:
+        console.say(f"  {destination} has all that clients sent and put")
+        return {"dataset": str(destination), "changed": False}
+    return _reported(manifest, destination, time.perf_counter() - started, console)
 
 
 def import_and_report(
@@ -71,7 +128,12 @@ def import_and_report(
             dataset_group=dataset_group,
             on_progress=advance,
         )
-    seconds = time.perf_counter() - started
+    return _reported(manifest, destination, time.perf_counter() - started, console)
+
+
+def _reported(
+    manifest: DatasetManifest, destination: Path, seconds: float, console: Console
+) -> dict[str, Any]:
     table_rows = _table_rows(manifest, destination)
     _show(manifest, destination, table_rows, seconds, console)
     record = manifest.imports[-1]

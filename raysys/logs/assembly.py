@@ -13,7 +13,7 @@ from raysys.logs.catalogue_merge import FinishedTable
 from raysys.logs.destination import Destination, NextFiles
 from raysys.logs.header import ITEM_ID, USER_ID
 from raysys.logs.layout import Layout
-from raysys.logs.manifest import DatasetManifest, ShardSummary
+from raysys.logs.manifest import DatasetManifest, EventsUpTo, ShardSummary
 from raysys.logs.numbering import Wanted
 from raysys.logs.publish import WORK, new_import_id
 from raysys.logs.runs import Run
@@ -40,6 +40,8 @@ class Assembly:
         num_shards: int,
         into: Destination,
         dataset_group: str = DEFAULT_DATASET_GROUP,
+        *,
+        events: EventsUpTo | None = None,
     ) -> None:
         self.work = staging / WORK
         self.layout = layout
@@ -53,6 +55,7 @@ class Assembly:
         known = schema_in(into.base, Kind.INTERACTIONS)
         self._is_widened = known is None or known.shard_schema() != self.schema.shard_schema()
         self._dataset_group = dataset_group
+        self._events = into.events if events is None else events
         self._import_id = new_import_id()
         self._files = NextFiles(staging, self._import_id, into.kept_files())
         self._sources: dict[int, SourceReport] = {}
@@ -181,6 +184,7 @@ class Assembly:
             self._files,
             dataset_group=self._dataset_group,
             num_shards=self.num_shards,
+            events=self._events,
             notices=self._notices(),
             **fields,
         )

@@ -8,7 +8,13 @@ from pathlib import Path
 from raysys.errors import ConfigError, DatasetError
 from raysys.hashing import sha256_of_file
 from raysys.logs.header import ITEM_ID
-from raysys.logs.manifest import DatasetManifest, ImportMode, WrittenFile, read_manifest
+from raysys.logs.manifest import (
+    DatasetManifest,
+    EventsUpTo,
+    ImportMode,
+    WrittenFile,
+    read_manifest,
+)
 from raysys.logs.publish import changed_meanwhile, check_destination
 
 
@@ -47,6 +53,11 @@ class Destination:
     def base(self) -> DatasetManifest | None:
         """Return what the import adds to; None where it starts anew."""
         return self.found if self.mode is ImportMode.INCREMENTAL else None
+
+    @property
+    def events(self) -> EventsUpTo:
+        """Return what the base has of a server's database."""
+        return EventsUpTo() if self.base is None else self.base.events
 
     @property
     def tombstones(self) -> Path | None:

@@ -5,7 +5,7 @@ All files appear together or not at all. Events and slates are of one moment: an
 the one file if and only if it was stored when the other was read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,7 +34,7 @@ class ExportReport:
     """What an export wrote.
 
     Args:
-        last_event_num: of the newest event that was read; what a later export is to begin `after`.
+        last_event_num: of the newest event that was read.
         events_without_item: events, such as searches, that are no interactions and stay behind.
         impressions: positions of `slates`, of which `explored` and `clicked` are parts.
         items, users: that clients put; without any there is no file of them.
@@ -74,28 +74,24 @@ def export_log(
     log: LogReader,
     destination: Path,
     *,
-    after: int = 0,
     items: Sequence[StoredItem] = (),
     on_progress: OnProgress | None = None,
 ) -> ExportReport:
-    """Write the events after number `after`, all slates, some items and all users that were put
-    into a new directory.
-
-    All slates, since an event of today may be a click on a list of last week.
+    """Write all events, all slates, some items and all users that were put into a new directory.
 
     Raises:
         DatasetError: `destination` is not free, or cannot be written.
-        StateError: there is nothing to export, or no event of number `after`.
+        StateError: there is nothing to export.
     """
     check_export_destination(destination)
     end = log.end()
     has_users = any(log.users(block_size=1))
     if not items and not has_users:
-        _refuse_nothing(log, end, after)
+        _refuse_nothing(log, end)
     try:
         staging = storage.staging_directory(destination)
         try:
-            report = _write(log, end, staging, after, on_progress)
+            report = _write(log, end, staging, on_progress)
             if items:
                 report.items = write_items(items, staging / ITEMS_FILE)
             if has_users:
@@ -114,12 +110,7 @@ def export_log(
     return report
 
 
-def _refuse_nothing(log: LogReader, end: LogEnd, after: int) -> None:
-    if after > end.event_num:
-        raise StateError(
-            f"Events after number {after} were asked for, but the last one of this dataset group "
-            f"has number {end.event_num}. Give the last_event_num of the previous export."
-        )
+def _refuse_nothing(log: LogReader, end: LogEnd) -> None:
     if end == LogEnd(0, 0):
         groups = log.dataset_groups()
         there = f"it has some of {', '.join(groups)}" if groups else "it is empty"
@@ -131,23 +122,15 @@ def _refuse_nothing(log: LogReader, end: LogEnd, after: int) -> None:
 
 
 def _write(
-    log: LogReader, end: LogEnd, directory: Path, after: int, on_progress: OnProgress | None
+    log: LogReader, end: LogEnd, directory: Path, on_progress: OnProgress | None
 ) -> ExportReport:
-    report = ExportReport(last_event_num=after)
-    total = end.event_num - after + end.slate_num
+    total = end.event_num + end.slate_num
 
     def tell(done: int) -> None:
         if on_progress is not None:
             on_progress(done, total, _BLOCKS)
 
-    with _writer(directory / INTERACTIONS_FILE, EXPORTED_EVENTS) as writer:
-        for events in log.events(end, after=after):
-            report.last_event_num = events[-1].event_num
-            rows = [_interaction(stored) for stored in events if stored.event.item_id is not None]
-            report.interactions += len(rows)
-            report.events_without_item += len(events) - len(rows)
-            writer.write_table(_table(rows, EXPORTED_EVENTS))
-            tell(report.last_event_num - after)
+    report = write_interactions(log, end, directory / INTERACTIONS_FILE, on_event_num=tell)
     with _writer(directory / IMPRESSIONS_FILE, IMPRESSIONS) as writer:
         for slates in log.slates(end):
             table = impressions_of(slates)
@@ -156,8 +139,29 @@ def _write(
             report.explored += pc.sum(table["explored"], min_count=0).as_py()
             report.clicked += pc.sum(table["clicked"], min_count=0).as_py()
             writer.write_table(table)
-            tell(end.event_num - after + slates[-1].slate_num)
+            tell(end.event_num + slates[-1].slate_num)
     tell(total)
+    return report
+
+
+def write_interactions(
+    log: LogReader,
+    end: LogEnd,
+    path: Path,
+    *,
+    after: int = 0,
+    on_event_num: Callable[[int], None] = lambda _: None,
+) -> ExportReport:
+    """Write the events with numbers larger than `after`, up to `end`, and count them."""
+    report = ExportReport(last_event_num=after)
+    with _writer(path, EXPORTED_EVENTS) as writer:
+        for events in log.events(end, after=after):
+            report.last_event_num = events[-1].event_num
+            rows = [_interaction(stored) for stored in events if stored.event.item_id is not None]
+            report.interactions += len(rows)
+            report.events_without_item += len(events) - len(rows)
+            writer.write_table(_table(rows, EXPORTED_EVENTS))
+            on_event_num(report.last_event_num)
     return report
 
 

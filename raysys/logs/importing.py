@@ -28,12 +28,12 @@ from raysys.logs.catalogue import inspect_catalogue
 from raysys.logs.destination import Destination
 from raysys.logs.fetching import fetch_origins
 from raysys.logs.layout import Layout
-from raysys.logs.manifest import DatasetManifest, ImportMode
+from raysys.logs.manifest import DatasetManifest, EventsUpTo, ImportMode
 from raysys.logs.metrics import count_rows
 from raysys.logs.numbering import write_vocabularies
 from raysys.logs.pieces import MOST_SHARDS, num_shards_for
 from raysys.logs.progress import ImportProgress, OnProgress
-from raysys.logs.publish import WORK, publish_import, staging_beside
+from raysys.logs.publish import WORK, changed_meanwhile, publish_import, staging_beside
 from raysys.logs.readers import inspect_source
 from raysys.logs.reading import read_sources
 from raysys.logs.runs import Run
@@ -43,6 +43,14 @@ from raysys.logs.shard_ids import ShardIds, ids_of
 from raysys.logs.shards import ShardReport, find_repeated_events, write_shard
 from raysys.logs.source import Source
 from raysys.logs.sources import Given, Origin, find_sources, find_table
+
+
+@dataclass(frozen=True, slots=True)
+class EventRange:
+    """Which events and items of a server's database an import brings."""
+
+    after: EventsUpTo
+    up_to: EventsUpTo
 
 
 def import_log(
@@ -55,6 +63,7 @@ def import_log(
     mode: ImportMode = ImportMode.FULL,
     num_shards: int | None = None,
     dataset_group: str = DEFAULT_DATASET_GROUP,
+    events: EventRange | None = None,
     on_progress: OnProgress | None = None,
     run: RunCalls = run_calls,
 ) -> DatasetManifest:
@@ -76,6 +85,8 @@ def import_log(
         num_shards: the number of files that users are spread over, at most `MOST_SHARDS`. None: as
             many as the dataset has that is added to, else by the size of the files, at least 8.
         dataset_group: what the dataset belongs to. An existing dataset of another one stays.
+        events: what the interactions are of a server's database. Then it is no error that none of
+            them can be used: whoever asks for them again gets the same.
         run: what runs the tasks; `calls.run_here` needs no Ray.
 
     Returns:
@@ -84,8 +95,8 @@ def import_log(
     Raises:
         ConfigError: `num_shards` is out of bounds, or not that of the dataset that is added to, or
             `dataset_group` is no name for one.
-        DatasetError: `destination` holds something that is not a dataset of this group, or cannot
-            be written.
+        DatasetError: `destination` holds something that is not a dataset of this group, does not
+            hold what comes before `events`, or cannot be written.
         SourceError: a file is missing, unreadable or lacks a column.
         NothingUsableError: no row of all the files could be used.
     """
@@ -95,6 +106,8 @@ def import_log(
         )
     check_dataset_group_name(dataset_group)
     into = Destination.open(destination, dataset_group, mode)
+    if events is not None and into.events != events.after:
+        raise changed_meanwhile(into.path)
     origins = find_sources(interactions)
     layout = layout_for(Kind.INTERACTIONS, layouts, into.base)
     tables = [
@@ -112,10 +125,12 @@ def import_log(
         ]
         layout = layout.narrowed(inspect_source(source, layout)[0] for source in sources)
         shards = into.num_shards(num_shards, num_shards_for(sources))
-        assembly = Assembly(staging, layout, shards, into, dataset_group)
+        up_to = into.events if events is None else events.up_to
+        assembly = Assembly(staging, layout, shards, into, dataset_group, events=up_to)
         progress = ImportProgress(sources, on_progress)
         read_sources(sources, catalogues, assembly, progress, run)
-        assembly.check_usable()
+        if events is None or into.base is None:
+            assembly.check_usable()
         compare_quarantines(assembly, run)
         _write_shards(assembly, progress, run)
         _number_ids(assembly, progress, run)

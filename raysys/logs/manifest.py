@@ -88,6 +88,21 @@ class ImportRecord(RowCounts):
     """Of its own rows."""
 
 
+class EventsUpTo(BaseModel):
+    """How far a dataset has what the database of a server holds of its dataset group."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_num: int = Field(default=0, ge=0)
+    """Of the newest event that was there."""
+    received_at_us: int | None = None
+    """When that came, by the server's clock: another event of this number came at another time, as
+    where the newest events were removed and their numbers given out again, or where the database is
+    another one."""
+    delta_version: int = Field(default=0, ge=0)
+    """Of the items that clients put."""
+
+
 class DatasetManifest(RowCounts):
     """The commit point of an import: the dataset is what its manifest names, and nothing else.
 
@@ -134,6 +149,8 @@ class DatasetManifest(RowCounts):
     """Who was forgotten and when; it outlives FULL imports, as the receipts do."""
     receipts: list[str] = []
     """One file for each forgetting, oldest first."""
+    events: EventsUpTo = EventsUpTo()
+    """What it has of a server's database (`raysys.logs.event_intake`)."""
 
     def shard_names(self) -> list[str]:
         """Return the relative paths of the interaction shards, in shard order."""

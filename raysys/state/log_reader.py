@@ -71,6 +71,17 @@ class LogReader:
 
         return self._database.write(read)
 
+    def has_events(self, *, after: int) -> bool:
+        """Say whether there is an event with a number larger than `after`; nobody waits for it."""
+        parameters = {"dataset_group": self.dataset_group, "after": after}
+        return bool(self._read(self._statements.next_event, parameters))
+
+    def received_at_us(self, event_num: int) -> int | None:
+        """Return when an event came, in microseconds since 1970 UTC; None: there is no such one."""
+        parameters = {"dataset_group": self.dataset_group, "event_num": event_num}
+        rows = self._read(self._statements.event_came, parameters)
+        return rows[0]["received_at_us"] if rows else None
+
     def events(
         self, end: LogEnd, *, after: int = 0, block_size: int = 20_000
     ) -> Iterator[list[StoredEvent]]:

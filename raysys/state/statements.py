@@ -93,6 +93,20 @@ class LogStatements:
         self.slate_block: Executable = _block(slates, slates.c.slate_num)
         self.last_event_num: Executable = _last(events, events.c.event_num)
         self.last_slate_num: Executable = _last(slates, slates.c.slate_num)
+        # With the group as it stands its index would be used, and all of the group be sorted.
+        self.next_event: Executable = (
+            select(events.c.event_num)
+            .where(
+                events.c.dataset_group.concat("") == bindparam("dataset_group"),
+                events.c.event_num > bindparam("after", type_=BigInteger),
+            )
+            .order_by(events.c.event_num)
+            .limit(1)
+        )
+        self.event_came: Executable = select(events.c.received_at_us).where(
+            events.c.dataset_group == bindparam("dataset_group"),
+            events.c.event_num == bindparam("event_num", type_=BigInteger),
+        )
         groups = [select(table.c.dataset_group).distinct() for table in (events, slates)]
         self.dataset_groups: Executable = groups[0].union(groups[1])
         self.clicks: Executable = select(events.c.recommendation_id, events.c.item_id).where(

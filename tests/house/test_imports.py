@@ -35,6 +35,7 @@ HALL = {path.stem for path in PACKAGE.glob("*.py")} - {"cli", "__main__"} | {"co
 
 MAY_IMPORT_RAY = {
     "logs/calls.py",
+    "logs/event_intake.py",
     "logs/importing.py",
     "logs/metrics.py",
     "training/checkpoints.py",

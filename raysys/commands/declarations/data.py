@@ -8,7 +8,13 @@ from raysys.config import DEFAULT_DATASET_GROUP
 
 
 def declare_import(parser: argparse.ArgumentParser) -> None:
-    _names_origins(parser)
+    source = _names_origins(parser)
+    source.add_argument(
+        "--events",
+        metavar="URL",
+        help="the database that is served with: what clients sent and put since the dataset was "
+        "last given it",
+    )
     _follows_schemas(parser)
     parser.add_argument(
         "--to", type=Path, required=True, metavar="DIR", help="the dataset directory to write"
@@ -16,8 +22,7 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         choices=["full", "incremental"],
-        default="full",
-        help="replace the dataset that is there, or add to it (default: %(default)s)",
+        help="replace the dataset that is there, or add to it (default: full; --events adds)",
     )
     parser.add_argument(
         "--shards",
@@ -46,7 +51,7 @@ def declare_schema(parser: argparse.ArgumentParser) -> None:
     _names_columns(parser)
 
 
-def _names_origins(parser: argparse.ArgumentParser) -> None:
+def _names_origins(parser: argparse.ArgumentParser) -> "argparse._MutuallyExclusiveGroup":
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--interactions",
@@ -83,6 +88,7 @@ def _names_origins(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f"--{name}-query", metavar="SELECT", help=f"a table of {name} from the same database"
         )
+    return source
 
 
 def _follows_schemas(parser: argparse.ArgumentParser) -> None:

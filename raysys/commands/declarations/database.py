@@ -128,13 +128,6 @@ def declare_export_events(parser: argparse.ArgumentParser) -> None:
         help="a new directory, for interactions.parquet, impressions.parquet, and items.jsonl and "
         "users.jsonl where some were put",
     )
-    parser.add_argument(
-        "--after",
-        type=int,
-        default=0,
-        metavar="EVENT_NUM",
-        help="leave out events up to this number, the last_event_num of an earlier export",
-    )
 
 
 def declare_off_policy(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,8 @@ from raysys.logs import importing
 from raysys.logs.call import run_here
 from raysys.logs.manifest import ImportMode
 from raysys.logs.movielens import LogFiles
+from raysys.state.store import StateStore
+from tests.unit.state.builders import event, sqlite_url
 
 
 def test_movielens_is_fetched_into_the_cache_and_imported_with_its_tables(
@@ -93,3 +95,28 @@ def test_every_row_is_told_of_with_what_is_wrong_and_where_it_is_now(
         assert main([*words, "--to", new, "--mode", "incremental"]) == 0
         shown = capsys.readouterr().out.splitlines()
         assert [line for line in shown if "no dataset" in line] == note
+
+
+def test_events_of_a_database_are_added_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(import_log, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(import_log, "run_calls", run_here)
+    store = StateStore(sqlite_url(tmp_path), "films")
+    store.put_events([event("a", 1)])
+    store.close()
+    words = ["import", "--events", sqlite_url(tmp_path), "--to", str(tmp_path / "data"), "--json"]
+    words += ["--dataset-group", "films"]
+
+    def lines() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert main([*words, "--shards", "1"]) == 0
+    line = lines()
+    assert (line["rows_accepted"], line["mode"], line["changed"]) == (1, "incremental", True)
+    assert main(words) == 0
+    assert lines() == {"ok": True, "dataset": str(tmp_path / "data"), "changed": False}
+    for more in (["--items", "items.csv"], ["--mode", "full"], ["--column", "ITEM_ID=sku"]):
+        assert main([*words, *more]) == 1
+        assert f"{' '.join(more[: 1 + (more[0] == '--mode')])} says" in lines()["message"]

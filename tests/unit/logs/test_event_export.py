@@ -143,20 +143,16 @@ def test_each_place_says_what_brought_its_item_there(store: StateStore, target: 
     assert fresh == [(False, 7), (True, 7), (False, 7), (True, 7)]
 
 
-def test_a_later_export_has_the_later_events_and_all_slates(
+def test_a_click_that_came_after_an_export_is_in_the_next_one(
     store: StateStore, tmp_path: Path
 ) -> None:
     store.put_slates([slate("RID-1")])
     store.put_events([event("a", 1)])
-    first = export_log(store.log, tmp_path / "1")
-    store.put_events([event("b", 2, recommendation_id="RID-1"), event("c", 3)])
-    second = export_log(store.log, tmp_path / "2", after=first.last_event_num)
-    assert (first.last_event_num, second.last_event_num) == (1, 3)
-    assert [row["ITEM_ID"] for row in rows(tmp_path / "2", "interactions.parquet")] == ["b", "c"]
+    export_log(store.log, tmp_path / "1")
+    store.put_events([event("b", 2, recommendation_id="RID-1")])
+    export_log(store.log, tmp_path / "2")
     assert [row["clicked"] for row in rows(tmp_path / "1", "impressions.parquet")] == [False] * 2
     assert [row["clicked"] for row in rows(tmp_path / "2", "impressions.parquet")] == [False, True]
-    third = export_log(store.log, tmp_path / "3", after=3)
-    assert third == ExportReport(3, 0, 0, slates=1, impressions=2, explored=1, clicked=1)
 
 
 def test_only_the_groups_own_log_is_written(
@@ -190,13 +186,6 @@ def test_nothing_to_export_is_an_error_and_nothing_is_written(
     with pytest.raises(StateError, match="has some of books"):
         export_log(store.log, target)
     books.close()
-    assert not target.parent.exists()
-
-
-def test_a_number_beyond_the_last_event_is_a_mistake(store: StateStore, target: Path) -> None:
-    store.put_events([event("a", 1)])
-    with pytest.raises(StateError, match="after number 2 were asked for, but the last .* number 1"):
-        export_log(store.log, target, after=2)
     assert not target.parent.exists()
 
 
