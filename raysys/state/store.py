@@ -17,7 +17,7 @@ from raysys.state.item_delta import ItemDelta
 from raysys.state.items import Changes, Item, merged
 from raysys.state.keys import KeyTable
 from raysys.state.log_reader import LogReader
-from raysys.state.migrations import prepare_schema
+from raysys.state.migrations import is_current, prepare_schema
 from raysys.state.slates import Slate
 from raysys.state.state_rows import StateRows
 from raysys.state.statements import Statements
@@ -76,11 +76,12 @@ class StateStore:
         self.filters = FilterTable(self._database, dataset_group)
         """Its named filters."""
         try:
-            self._database.write(
-                lambda connection: prepare_schema(
-                    connection, self._database.name, must_exist=must_exist
+            if not self._database.read(is_current):
+                self._database.write(
+                    lambda connection: prepare_schema(
+                        connection, self._database.name, must_exist=must_exist
+                    )
                 )
-            )
         except BaseException:
             self._database.close()
             raise

@@ -20,7 +20,13 @@ _COUNTING_KEY = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
-schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+# One row: the revision that the tables have, as alembic keeps it.
+schema_revision = Table(
+    "schema_revision",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="schema_revision_pkc"),
+)
 
 # One row per event, in the order of arrival (event_num). Rows are never changed.
 events = Table(

@@ -16,13 +16,14 @@ from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
 from raysys.state.items import Changes, Item, ItemCount, ItemHiding, StoredItem
 from raysys.state.keys import StoredKey
-from raysys.state.migrations import SCHEMA_VERSION
+from raysys.state.migrations import HEAD
 from raysys.state.slate_recorder import SlateRecorder
 from raysys.state.slates import Slate
 from raysys.state.store import PutResult, StateStore
 from raysys.state.tables import events, user_states
 from raysys.state.users import User
 from tests.unit.state.builders import clicked, item_ids_of, times_of
+from tests.unit.state.schema import differences
 from tests.wiring.private_postgresql import private_postgresql
 
 
@@ -236,14 +237,24 @@ def test_events_and_puts_of_a_user_from_many_threads_are_all_kept(store: StateSt
     assert store.user_states(["ann"])["ann"].interactions == states["ann"].interactions
 
 
+def test_a_new_database_has_the_tables_that_the_code_expects(url: str) -> None:
+    StateStore(url, "films").close()
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        assert differences(connection) == []
+    engine.dispose()
+
+
 def test_a_newer_schema_is_refused(url: str, server: Any) -> None:
     StateStore(url, "films").close()
     store = StateStore(url, "films")
     store._database.write(
-        lambda connection: connection.execute(text("update schema_version set version = 99"))
+        lambda connection: connection.execute(
+            text("update schema_revision set version_num = '0999'")
+        )
     )
     store.close()
-    with pytest.raises(StateError, match=f"schema version 99, this raysys knows {SCHEMA_VERSION}"):
+    with pytest.raises(StateError, match=f"revision 0999, this raysys knows those up to {HEAD}"):
         StateStore(url, "films")
 
 
@@ -261,8 +272,7 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(url: str, server: 
     with connect.connect() as connection:
         migrated = [(*row, row.item_id is not None) for row in before]  # which ones are clicks
         assert connection.execute(every_row).all() == migrated
-        versions = connection.execute(text("select version from schema_version")).all()
-        assert versions == [(SCHEMA_VERSION,)]
+        assert differences(connection) == []
     assert stores[0].user_states(["ann"]) == {"ann": clicked(2, ("a", 1))}
     assert stores[1].put_events([event("x", 1, event_id="e-1")]) == PutResult(0, 1)
     assert stores[2].put_slates([slate("RID-1")]) == 1

@@ -1,18 +1,28 @@
 """An older database becomes what this code expects, every row kept; others are refused."""
 
+import shutil
 import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
 
+import raysys.state
 from raysys.errors import StateError
 from raysys.state.items import Changes, Item, ItemCount
-from raysys.state.migrations import SCHEMA_VERSION
+from raysys.state.migrations import HEAD
 from raysys.state.store import PutResult, StateStore
 from raysys.state.user_state import Interaction, UserState
 from raysys.state.users import User
 from tests.unit.state.builders import event, slate, sqlite_url
+from tests.unit.state.schema import differences
 
 # As schema version 1 was made.
 VERSION_1 = """
@@ -59,17 +69,34 @@ def connection(tmp_path: Path) -> sqlite3.Connection:
     return connection
 
 
-def version_of(connection: sqlite3.Connection) -> list[tuple[int]]:
-    return connection.execute("select version from schema_version").fetchall()
+def alembic_config(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    location = Path(raysys.state.__file__).parent / "schema"
+    config.set_main_option("script_location", str(location))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def migrate_to(version: int, directory: Path) -> None:
+    """Let a database of version 1 be as each version left it, its number in its own table."""
+    engine = create_engine(sqlite_url(directory))
+    with engine.begin() as connection:
+        connection.execute(text("create table schema_revision (version_num varchar(32))"))
+        connection.execute(text("insert into schema_revision values ('0001')"))
+        command.upgrade(alembic_config(connection), f"{version:04}")
+        connection.execute(text("drop table schema_revision"))
+        connection.execute(text(f"update schema_version set version = {version}"))
+    engine.dispose()
 
 
 def test_a_database_of_version_1_keeps_every_row_and_works_on(
     tmp_path: Path, connection: sqlite3.Connection
 ) -> None:
     before = connection.execute(EVERY_EVENT).fetchall()
-    for _ in range(2):  # the second opening finds the newest version
+    for _ in range(2):  # the second opening finds the newest revision
         StateStore(sqlite_url(tmp_path), "films").close()
-        assert version_of(connection) == [(SCHEMA_VERSION,)]
+        found = connection.execute("select version_num from schema_revision").fetchall()
+        assert found == [(HEAD,)]
         assert connection.execute(EVERY_EVENT).fetchall() == before
     found = connection.execute("select is_click from events order by event_num").fetchall()
     assert [is_click for (is_click,) in found] == [1, 0, 1, 1, 1]  # all that name an item
@@ -90,36 +117,82 @@ def test_a_database_of_version_1_keeps_every_row_and_works_on(
     connection.close()
 
 
-def test_a_migrated_database_has_the_tables_of_a_new_one(
+@pytest.mark.parametrize("is_migrated", [True, False], ids=["migrated", "new"])
+def test_the_tables_are_those_that_the_code_expects(
+    tmp_path: Path, connection: sqlite3.Connection, is_migrated: bool
+) -> None:
+    connection.close()
+    if not is_migrated:
+        (tmp_path / "state.db").unlink()
+    StateStore(sqlite_url(tmp_path), "films").close()
+    engine = create_engine(sqlite_url(tmp_path))
+    with engine.connect() as found:
+        assert differences(found) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("version", range(1, 12))
+def test_a_database_that_stopped_at_any_version_goes_on_from_there(
+    tmp_path: Path, connection: sqlite3.Connection, version: int
+) -> None:
+    migrate_to(version, tmp_path)
+    before = connection.execute(EVERY_EVENT).fetchall()
+    connection.close()
+    store = StateStore(sqlite_url(tmp_path), "films")
+    newest = (Interaction("b", 0, "view"), Interaction("a", 1, "click", 4.5))
+    assert store.user_states(["ann"]) == {"ann": UserState(4, newest)}
+    store.close()
+    engine = create_engine(sqlite_url(tmp_path))
+    with engine.connect() as found:
+        assert differences(found) == []
+        assert [tuple(row) for row in found.execute(text(EVERY_EVENT))] == before
+    engine.dispose()
+
+
+def test_the_head_is_the_newest_revision() -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        assert ScriptDirectory.from_config(alembic_config(connection)).get_heads() == [HEAD]
+    engine.dispose()
+
+
+def test_threads_that_open_older_databases_at_once_migrate_each(
     tmp_path: Path, connection: sqlite3.Connection
 ) -> None:
     connection.close()
-    (tmp_path / "new").mkdir()
+    urls = []
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        shutil.copy(tmp_path / "state.db", tmp_path / name)
+        urls += [sqlite_url(tmp_path / name)] * 2
+    with ThreadPoolExecutor(8) as threads:
+        for store in threads.map(lambda url: StateStore(url, "new"), urls):
+            store.close()
+    for url in urls:
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            assert differences(connection) == []
+        engine.dispose()
 
-    def names(directory: Path) -> list[tuple[str, ...]]:
-        StateStore(sqlite_url(directory), "films").close()
-        opened = sqlite3.connect(directory / "state.db")
-        found = opened.execute("select type, name, tbl_name from sqlite_master order by name")
-        result = found.fetchall()
-        columns = "select m.name, p.name from sqlite_master m, pragma_table_info(m.name) p"
-        result += sorted(opened.execute(columns))
-        opened.close()
-        return result
 
-    assert names(tmp_path) == names(tmp_path / "new")
-    assert ("index", "events_by_recommendation", "events") in names(tmp_path)
+def test_a_current_database_is_opened_withoutalembic_config(tmp_path: Path) -> None:
+    program = (
+        "import sys; from raysys.state.store import StateStore\n"
+        f"for _ in range(2): StateStore({sqlite_url(tmp_path)!r}, 'films').close()\n"
+        "assert 'alembic' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_slates_of_an_older_raysys_stay_and_do_not_know_what_was_relevant(
-    tmp_path: Path,
+    tmp_path: Path, connection: sqlite3.Connection
 ) -> None:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    store.put_slates([slate("RID-1")])
-    store.close()
-    connection = sqlite3.connect(tmp_path / "state.db")
+    migrate_to(9, tmp_path)
+    known = {"dataset_group": "films", **slate("RID-1").to_row()}
     for name in ("also_relevant", "nothing_relevant", "num_fresh"):
-        connection.execute(f"alter table slates drop column {name}")
-    connection.execute("update schema_version set version = 9")
+        del known[name]
+    columns, places = ", ".join(known), ", ".join(f":{name}" for name in known)
+    connection.execute(f"insert into slates ({columns}) values ({places})", known)
     connection.commit()
     connection.close()
     store = StateStore(sqlite_url(tmp_path), "films")
@@ -140,6 +213,6 @@ def test_a_strangers_table_stops_the_migration_and_nothing_is_changed(
     before = connection.execute("select name from sqlite_master").fetchall()
     with pytest.raises(StateError, match="'items' that raysys did not make"):
         StateStore(sqlite_url(tmp_path), "films")
-    assert version_of(connection) == [(1,)]
+    assert connection.execute("select version from schema_version").fetchall() == [(1,)]
     assert connection.execute("select name from sqlite_master").fetchall() == before
     connection.close()

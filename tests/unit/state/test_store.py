@@ -9,7 +9,7 @@ import pytest
 
 from raysys.errors import StateError, StateUnavailableError
 from raysys.state.events import Event
-from raysys.state.migrations import SCHEMA_VERSION
+from raysys.state.migrations import HEAD
 from raysys.state.store import PutResult, StateStore
 from raysys.state.user_state import Interaction
 from raysys.state.users import User
@@ -190,14 +190,12 @@ def test_a_full_disk_refuses_events_whole_and_takes_them_again_once_there_is_roo
 def test_a_database_of_a_newer_raysys_is_refused_and_left_alone(tmp_path: Path) -> None:
     StateStore(sqlite_url(tmp_path), "films").close()
     connection = sqlite3.connect(tmp_path / "state.db")
-    connection.execute("update schema_version set version = 99")
+    connection.execute("update schema_revision set version_num = '0999'")
     connection.commit()
     connection.close()
-    with pytest.raises(
-        StateError, match=f"schema version 99, this raysys knows {SCHEMA_VERSION}.*Install"
-    ):
+    with pytest.raises(StateError, match=f"revision 0999, this raysys .* up to {HEAD}.*Install"):
         StateStore(sqlite_url(tmp_path), "films")
-    assert rows(tmp_path, "select version from schema_version") == [(99,)]
+    assert rows(tmp_path, "select version_num from schema_revision") == [("0999",)]
 
 
 def test_a_database_with_a_strangers_tables_is_refused_and_left_alone(tmp_path: Path) -> None:
