@@ -47,6 +47,8 @@ class CampaignConfig(Config):
     deployed_at: str = Field("", max_length=64)
     """Who deploys the same once more says so by another text here: what is the same in every member
     as what was deployed last changes nothing, not even after a roll-back or a failure."""
+    lease_number: int | None = Field(None, ge=1)
+    """Said by `raysys learn` alone: under which lease it learnt this (`raysys.state.learning`)."""
 
     @property
     def words(self) -> str:

@@ -162,7 +162,7 @@ def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:
             Variant(each.release, Path(each.release).name, each.share) for each in asked.variants
         ]
         return Wish(asked.words, _plan(asked, given), str(error))
-    return Wish(asked.words, _plan(asked, variants))
+    return Wish(asked.words, _plan(asked, variants), lease_number=asked.lease_number)
 
 
 def _plan(asked: CampaignConfig, variants: Sequence[Variant]) -> Plan:

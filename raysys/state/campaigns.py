@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
 from raysys.config import ExplorationPolicy
 from raysys.state.database import Database
+from raysys.state.learning import newest_number
 from raysys.state.statements import insert_of
 from raysys.state.tables import campaign_versions, replicas
 
@@ -63,13 +64,17 @@ class Wish(msgspec.Struct, frozen=True):
         asked: their words; the same ones again, of the newest version, change nothing.
         plan: what they mean now.
         problem: why that can never be served; empty where nothing speaks against it yet.
+        lease_number: of the lease under which it was learnt (`raysys.state.learning`): where there
+            is a newer one by now, it is a problem. None: an operator asked.
     """
 
     asked: str
     plan: Plan
     problem: str = ""
+    lease_number: int | None = None
 
 
+_LATE = "Who learnt it had lost the lease: another one learns since."
 _WITHDRAWAL = Wish("", Plan(), "It was withdrawn.")
 
 
@@ -138,7 +143,8 @@ class CampaignTable:
     def want(self, wishes: Mapping[str, Wish]) -> None:
         """Make these the campaigns that there are; each wish that is new becomes a version.
 
-        A version that is under way to be served makes way for a newer one. Campaigns that are not
+        A version that is under way to be served makes way for a newer one, but not for one of a
+        lease that was lost. Campaigns that are not
         named are withdrawn, which is a version too.
         """
 
@@ -155,7 +161,10 @@ class CampaignTable:
             for campaign, wish in wishes.items():
                 found = newest.get(campaign)
                 if found is None or found.asked != wish.asked:
-                    self._end(connection, campaign, ("wanted", "preparing"))
+                    if self._is_late(connection, wish):  # what is under way goes on
+                        wish = msgspec.structs.replace(wish, problem=_LATE)
+                    else:
+                        self._end(connection, campaign, ("wanted", "preparing"))
                     version = 1 if found is None else found.version + 1
                     status: Status = "failed" if wish.problem else "wanted"
                     self._insert(connection, campaign, version, wish, status)
@@ -237,6 +246,12 @@ class CampaignTable:
             "changed_at_us": _now_us(),
         }
         connection.execute(campaign_versions.insert().values(values))
+
+    def _is_late(self, connection: Connection, wish: Wish) -> bool:
+        """Say whether who learnt it had lost the lease by then."""
+        if wish.lease_number is None:
+            return False
+        return wish.lease_number != newest_number(connection, **self._key)
 
     def _end(self, connection: Connection, campaign: str, statuses: tuple[Status, ...]) -> None:
         columns = campaign_versions.c

@@ -16,6 +16,7 @@ from raysys.state.filters import FilterTable
 from raysys.state.item_delta import ItemDelta
 from raysys.state.items import Changes, Item, merged
 from raysys.state.keys import KeyTable
+from raysys.state.learning import LearningTable
 from raysys.state.log_reader import LogReader
 from raysys.state.migrations import is_current, prepare_schema
 from raysys.state.slates import Slate
@@ -89,6 +90,10 @@ class StateStore:
     def campaigns(self, application: str) -> CampaignTable:
         """Return what the campaigns of an application are to answer from."""
         return CampaignTable(self._database, self._dataset_group, application)
+
+    def learning(self, application: str) -> LearningTable:
+        """Return who learns for an application, and what became of it."""
+        return LearningTable(self._database, self._dataset_group, application)
 
     def keep(self, max_interactions_per_user: int, weigh: Weigh) -> None:
         """Keep so many interactions in a user's state from now on, by another rule."""

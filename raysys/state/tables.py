@@ -213,3 +213,36 @@ replicas = Table(
     Column("report", String, nullable=False),  # JSON
     PrimaryKeyConstraint("dataset_group", "application", "replica"),
 )
+
+# One row per application that learns by itself: who does so, and until when that holds.
+learning_leases = Table(
+    "learning_leases",
+    metadata,
+    Column("dataset_group", String, nullable=False),
+    Column("application", String, nullable=False),
+    Column("number", BigInteger, nullable=False),  # grows with every holder
+    Column("owner", String, nullable=False),  # empty: nobody
+    Column("expires_at_us", BigInteger, nullable=False),  # by the database's clock, since 1970 UTC
+    PrimaryKeyConstraint("dataset_group", "application"),
+)
+
+# One row per round of learning, as `raysys.state.learning.Round` tells it.
+learning_rounds = Table(
+    "learning_rounds",
+    metadata,
+    Column("round_num", _COUNTING_KEY, primary_key=True),
+    Column("dataset_group", String, nullable=False),
+    Column("application", String, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("step", String, nullable=False),
+    Column("mode", String, nullable=False),
+    Column("release", String, nullable=False),
+    Column("published", String, nullable=False),
+    Column("import_id", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("began_at_us", BigInteger, nullable=False),
+    Column("ended_at_us", BigInteger),
+    Index("learning_rounds_by_application", "dataset_group", "application", "round_num"),
+)

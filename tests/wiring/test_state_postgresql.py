@@ -23,6 +23,7 @@ from raysys.state.store import PutResult, StateStore
 from raysys.state.tables import events, user_states
 from raysys.state.users import User
 from tests.unit.state.builders import clicked, item_ids_of, times_of
+from tests.unit.state.learning_laws import LAWS, Law
 from tests.unit.state.schema import differences
 from tests.wiring.private_postgresql import private_postgresql
 
@@ -455,3 +456,15 @@ def test_a_connection_that_the_server_closed_is_replaced(store: StateStore) -> N
     other.close()
     assert item_ids_of(store.user_states(["ann"])["ann"]) == ("a",)
     assert store.put_events([event("b", 2)]) == PutResult(1, 0)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_of_learning(law: Law, store: StateStore) -> None:
+    law(store)
+
+
+def test_of_many_who_want_the_lease_at_once_one_gets_it(store: StateStore) -> None:
+    table = store.learning("shop")
+    with ThreadPoolExecutor(8) as pool:
+        got = [*pool.map(lambda owner: table.acquire(owner, 3_600), map(str, range(16)))]
+    assert [lease.number for lease in got if lease is not None] == [1]
