@@ -18,11 +18,18 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     check_dataset_group_name(arguments.dataset_group)
     store = StateStore(arguments.database, arguments.dataset_group, must_exist=True)
     with contextlib.closing(store):
-        versions = store.campaigns(arguments.application).history()
+        campaigns = store.campaigns(arguments.application)
+        versions, refused = campaigns.history(), campaigns.refused()
     versions.sort(key=lambda version: (version.campaign, -version.version))
+    if refused:
+        console.say(
+            f"The settings that were deployed last are refused, and everything goes on as it was. "
+            f"{refused}",
+            style="red",
+        )
     if not versions:
         console.say("There are no campaigns yet: `raysys deploy` makes one.")
-        return {"campaigns": []}
+        return {"campaigns": [], "refused": refused}
     table = Table(header_style="bold")
     for column in ("campaign", "version", "releases", "status", "since", "why"):
         table.add_column(column)
@@ -36,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             version.reason,
         )
     console.say(table)
-    return {"campaigns": [_row(version) for version in versions]}
+    return {"campaigns": [_row(version) for version in versions], "refused": refused}
 
 
 def _row(version: CampaignVersion) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray import serve
 
-from raysys.config import CampaignsConfig, ServingConfig, parse_config
+from raysys.config import CampaignsConfig, ServingConfig
 from raysys.precedence import SEARCHING, let_others_go_first
 from raysys.release import Release
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
@@ -66,6 +66,7 @@ class Campaigns:
     async def __init__(self, config: ServingConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         from raysys.serving.director import Director
         from raysys.serving.follower import Follower
+        from raysys.serving.metrics import DirectorMetrics
 
         start_logging(part="campaigns")
         listen_on_node_address()
@@ -81,26 +82,21 @@ class Campaigns:
             parts.values(),
             max_loading_s=config.max_loading_s,
         )
+        self._metrics = DirectorMetrics()
+        self._telling = asyncio.create_task(self._metrics.stay())
         self._follower = Follower("raysys-director", "The campaigns", director.step)
         self._follower.start()
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take over what the campaigns are to answer from; Serve calls it."""
-        from raysys.serving.director import wish_of
+        from raysys.serving.director import take_over
 
-        source = "user_config of the deployment Campaigns"
-        wanted = parse_config(user_config, CampaignsConfig, source=source)
-
-        def write() -> None:
-            wishes = {
-                name: wish_of(asked, self._config) for name, asked in wanted.campaigns.items()
-            }
-            self._table.want(wishes)
-
-        await asyncio.to_thread(write)
+        is_followed = await asyncio.to_thread(take_over, user_config, self._config, self._table)
+        self._metrics.follows(is_followed)
 
     def __del__(self) -> None:
         if hasattr(self, "_follower"):
+            self._telling.cancel()
             self._follower.close()
             self._store.close()
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from raysys.config import CampaignConfig, ServingConfig
-from raysys.errors import RaysysError, ServingError
+from raysys.config import CampaignConfig, CampaignsConfig, ServingConfig, parse_config
+from raysys.errors import ConfigError, RaysysError, ServingError
 from raysys.release import Release, open_release
 from raysys.state.campaigns import (
     CampaignTable,
@@ -140,6 +141,30 @@ class Director:
         )
 
 
+def take_over(user_config: Mapping[str, Any], config: ServingConfig, table: CampaignTable) -> bool:
+    """Make campaigns what an operator says in `user_config` of the deployment Campaigns, and say
+    whether it can be followed.
+
+    What says nothing sensible changes nothing, and `CampaignTable.refused` tells why: who raises
+    here is ended by Serve, time and again, and nobody would lead the campaigns that are served.
+
+    Raises:
+        ConfigError: it says nothing sensible, and there is nothing yet that it could leave alone.
+        StateError: the database cannot be used.
+    """
+    try:
+        source = "user_config of the deployment Campaigns"
+        wanted = parse_config(user_config, CampaignsConfig, source=source)
+    except ConfigError as error:
+        if not table.open():
+            raise
+        _LOG.error("What was deployed is refused, and everything goes on as it was: %s", error)
+        table.refuse(str(error))
+        return False
+    table.want({name: wish_of(asked, config) for name, asked in wanted.campaigns.items()})
+    return True
+
+
 def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:
     """Return what a campaign's settings mean now. A release that cannot be used is a problem of the
     wish and no error: it must not take away what is served."""
@@ -157,7 +182,7 @@ def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:
         if len({variant.release for variant in variants}) < len(variants):
             names = ", ".join(variant.release for variant in variants)
             raise ServingError(f"Each release may be named once, but these are {names}.")
-    except RaysysError as error:
+    except (RaysysError, OSError, ValueError) as error:  # the latter of names that no file has
         given = [
             Variant(each.release, Path(each.release).name, each.share) for each in asked.variants
         ]

@@ -154,6 +154,27 @@ def _histogram(name: str, what: str, borders: list[float], *tags: str) -> Histog
     return Histogram(name, what, borders, ("campaign", *tags))
 
 
+class DirectorMetrics:
+    """What the process tells that leads the campaigns."""
+
+    def __init__(self) -> None:
+        self._refused = Gauge(
+            "raysys_user_config_refused",
+            "1 while the settings of campaigns that were deployed last are refused, else 0.",
+        )
+        self._is_refused = False
+
+    def follows(self, is_followed: bool) -> None:
+        """Say whether the campaigns are what was deployed last."""
+        self._is_refused = not is_followed
+
+    async def stay(self) -> None:
+        """Say it once a second, for ever."""
+        while True:
+            self._refused.set(int(self._is_refused))
+            await asyncio.sleep(1)
+
+
 class PartMetrics:
     """What one replica of the query encoder or of an index shard tells.
 

@@ -111,11 +111,13 @@ class Report(msgspec.Struct, frozen=True):
         ready: names of the releases that it holds.
         failed: why it cannot hold others, by name.
         in_service: of a gateway: the version of each campaign that it answers from.
+        refused: of the director: why it does not follow the settings that were deployed last.
     """
 
     ready: tuple[str, ...] = ()
     failed: Mapping[str, str] = {}
     in_service: Mapping[str, int] = {}
+    refused: str = ""
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -124,6 +126,9 @@ class Replica(msgspec.Struct, frozen=True):
     name: str
     report: Report
 
+
+_DIRECTOR = "director"
+"""The name by which the director reports: there is one, and the next takes the report over."""
 
 _PLAN, _REPORT = msgspec.json.Decoder(Plan), msgspec.json.Decoder(Report)
 _COLUMNS = [
@@ -170,6 +175,16 @@ class CampaignTable:
                     self._insert(connection, campaign, version, wish, status)
 
         self._database.write(write)
+        self.refuse("")
+
+    def refuse(self, reason: str) -> None:
+        """Store why the settings that were deployed last are not followed; nothing if they are."""
+        if reason != self.refused():
+            self.report(Replica(_DIRECTOR, Report(refused=reason)))
+
+    def refused(self) -> str:
+        """Return why the settings that were deployed last are not followed, if they are not."""
+        return next((each.report.refused for each in self._reported([_DIRECTOR])), "")
 
     def open(self) -> list[CampaignVersion]:
         """Return the versions that are not over, by campaign and version; among them the newest of
@@ -215,10 +230,8 @@ class CampaignTable:
         self._database.write(lambda connection: connection.execute(self._upsert_replica, row))
 
     def replicas(self) -> list[Replica]:
-        """Return what every replica said last, those that died among them."""
-        query = select(replicas).where(self._is_ours(replicas)).order_by(replicas.c.replica)
-        rows = self._database.read(lambda connection: connection.execute(query).all())
-        return [Replica(row.replica, _REPORT.decode(row.report)) for row in rows]
+        """Return what every replica said last, those that died among them, but for the director."""
+        return [each for each in self._reported() if each.name != _DIRECTOR]
 
     def forget(self, names: Sequence[str]) -> None:
         """Remove replicas, of which some may not be there."""
@@ -226,6 +239,13 @@ class CampaignTable:
         statement = delete(replicas).where(self._is_ours(replicas), is_named)
         if names:
             self._database.write(lambda connection: connection.execute(statement))
+
+    def _reported(self, names: Sequence[str] | None = None) -> list[Replica]:
+        query = select(replicas).where(self._is_ours(replicas)).order_by(replicas.c.replica)
+        if names is not None:
+            query = query.where(replicas.c.replica.in_(names))
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        return [Replica(row.replica, _REPORT.decode(row.report)) for row in rows]
 
     def _versions(self, condition: ColumnElement[bool]) -> list[CampaignVersion]:
         query = select(*_COLUMNS).where(condition).order_by(*_ORDER)

@@ -11,7 +11,7 @@ from ray.util import metrics
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from raysys.logs.metrics import count_rows
-from raysys.serving.metrics import GatewayMetrics, PartMetrics
+from raysys.serving.metrics import DirectorMetrics, GatewayMetrics, PartMetrics
 from raysys.training import metrics as of_training
 
 DASHBOARD = Path(__file__).parents[3] / "serve_configs" / "grafana.json"
@@ -32,6 +32,7 @@ def tags_by_name(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
     monkeypatch.setattr(metrics.Metric, "__init__", noted)
     GatewayMetrics()
+    DirectorMetrics()
     PartMetrics("shard-0")
     of_training._gauges.__wrapped__()
     nothing: Any = SimpleNamespace(

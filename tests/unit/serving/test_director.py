@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from raysys.config import CampaignConfig, ServingConfig, VariantConfig
+from raysys.errors import ConfigError
 from raysys.release import publishing
-from raysys.serving.director import Director, wish_of
+from raysys.serving.director import Director, take_over, wish_of
 from raysys.state.campaigns import CampaignTable, Plan, Replica, Report, Variant, Wish
 from raysys.state.store import StateStore
 from tests.unit.releases import published
@@ -193,3 +194,34 @@ def test_a_wish_for_what_cannot_be_used_says_why_instead_of_failing(tmp_path: Pa
     assert "named once" in problem(path, str(release.path))
     silent = {"record": False, "exploration_weight": 0}
     assert "exploration_weight has to be 0" in problem(path, weight=0.5, **silent)
+
+
+def test_settings_that_say_nothing_sensible_change_nothing_and_say_why_until_good_ones_come(
+    stage: Stage, tmp_path: Path
+) -> None:
+    config = ServingConfig(dataset_group="films")
+    with publishing(tmp_path / "films") as draft:
+        release = published(draft, lineage={"dataset_group": "films"})
+    good = {"campaigns": {"home": {"release": str(release.path)}}}
+    bad = {"campaigns": {"home": {"release": str(release.path), "colour": 1}}}
+    with pytest.raises(ConfigError, match="colour"):  # nothing is there that could go on
+        take_over(bad, config, stage.table)
+    assert take_over(good, config, stage.table)
+    before = stage.table.history()
+    assert not take_over(bad, config, stage.table)
+    assert stage.table.history() == before
+    assert "campaigns.home.colour" in stage.table.refused()
+    assert stage.step() == {1: "preparing"}  # led as before
+    stage.say(ready=(release.name,))
+    assert stage.step() == {1: "serving"}
+    assert "campaigns.home.colour" in stage.table.refused()
+    assert {each.name for each in stage.table.replicas()} == set(PARTS)  # it is none of the parts
+    assert take_over(good, config, stage.table)
+    assert stage.table.refused() == ""
+    assert stage.step() == {1: "serving"}
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a" * 5_000], ids=["with a null byte", "too long"])
+def test_a_path_that_no_file_has_is_a_problem_of_that_campaign_alone(path: str) -> None:
+    asked = CampaignConfig(variants=[VariantConfig(release=path)])
+    assert wish_of(asked, ServingConfig()).problem
