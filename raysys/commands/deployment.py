@@ -3,7 +3,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,7 +76,7 @@ class Deployer:
         application: dict[str, Any],
         *,
         ready_path: str,
-        expect: Callable[[Any], bool] = lambda body: True,
+        expect: Callable[[Any, Collection[str]], bool] = lambda body, gateways: True,
         keep_others: bool = False,
         timeout_s: float = 180.0,
     ) -> float:
@@ -85,9 +85,9 @@ class Deployer:
         Args:
             application: an entry of `applications`; it replaces the one of the same name.
             ready_path: answered with 200 once the application is ready.
-            expect: asked of the JSON of each such answer until it is satisfied: while one release
-                replaces another, the old one still answers. It is asked None while there is none,
-                and may raise, to give up.
+            expect: asked of the JSON of each such answer, and the names of the replicas of the
+                ingress that run, until it is satisfied: while one release replaces another, the old
+                one still answers. The JSON is None while there is none; it may raise, to give up.
             keep_others: leave other applications as they are; else they are removed.
 
         Raises:
@@ -135,7 +135,9 @@ class Deployer:
         configs = [entry["deployed_app_config"] for other, entry in applications if other != name]
         return [config for config in configs if config]  # without: not deployed by a config
 
-    def _is_ready(self, name: str, path: str, expect: Callable[[Any], bool]) -> bool:
+    def _is_ready(
+        self, name: str, path: str, expect: Callable[[Any, Collection[str]], bool]
+    ) -> bool:
         status = self._status(name)
         if status.get("status") == "DEPLOY_FAILED":
             why = [f"{each}: {reason}" for each, reason in status["reasons"].items()]
@@ -146,15 +148,24 @@ class Deployer:
             with contextlib.suppress(ServingError):  # nothing listens yet
                 reply = self._get(path)
         is_ready = reply is not None and reply.status == 200
-        return expect(reply.body if reply is not None and is_ready else None) and is_ready
+        body = reply.body if reply is not None and is_ready else None
+        return expect(body, status["gateways"]) and is_ready
 
     def _status(self, name: str) -> dict[str, Any]:
         with _explained(self._dashboard_url):
             details = self._client.get_serve_details()["applications"].get(name, {})
+        deployments = details.get("deployments", {})
         # Of an application Serve says which deployments failed, and of each of those why.
-        deployments = details.get("deployments", {}).items()
-        reasons = {name: _reason(each["message"]) for name, each in deployments if each["message"]}
-        return {**{key: details.get(key) for key in ("status", "message")}, "reasons": reasons}
+        reasons = {
+            name: _reason(each["message"]) for name, each in deployments.items() if each["message"]
+        }
+        gateways = [
+            replica["replica_id"]
+            for replica in deployments.get("Gateway", {}).get("replicas", [])
+            if replica["state"] == "RUNNING"
+        ]
+        told = {key: details.get(key) for key in ("status", "message")}
+        return {**told, "reasons": reasons, "gateways": gateways}
 
 
 def _reason(message: str) -> str:

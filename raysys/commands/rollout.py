@@ -1,7 +1,7 @@
 """Waiting until campaigns answer from what they were told to, or cannot."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ def roll_out(
     beside: CampaignsConfig | None = None,
     keep_others: bool = False,
 ) -> float:
-    """Deploy campaigns, and return the seconds until a gateway answers from all of them.
+    """Deploy campaigns, and return the seconds until every gateway answers from all of them.
 
     Args:
         beside: campaigns that are there already, and stay unless `campaigns` names them.
@@ -53,11 +53,13 @@ class Rollout:
         self._table = table
         self._asked = {name: each.words for name, each in campaigns.campaigns.items()}
 
-    def is_served(self, body: Any) -> bool:
-        """Say whether a gateway answers from all of it.
+    def is_served(self, body: Any, gateways: Collection[str]) -> bool:
+        """Say whether every gateway answers from all of it: each switches for itself, up to half a
+        second after another, and the proxy asks them by turns.
 
         Args:
-            body: what its /readyz says; None where it is not ready.
+            body: what the /readyz of one of them says; None where it is not ready.
+            gateways: the replicas of the ingress that run.
 
         Raises:
             ServingError: some of it cannot be served; what was served before goes on.
@@ -70,10 +72,15 @@ class Rollout:
         for version in found.values():
             if version.status == "failed":
                 raise ServingError(_failure(version))
-        served = body.get("campaigns", {}) if isinstance(body, dict) else {}
-        return all(
-            name in found and served.get(name, {}).get("version") == found[name].version
-            for name in self._asked
+        if set(found) != set(self._asked) or not isinstance(body, dict):
+            return False
+        wanted = {name: version.version for name, version in found.items()}
+        said = {name: each.get("version") for name, each in body.get("campaigns", {}).items()}
+        if not wanted.items() <= said.items():
+            return False
+        in_service = {each.name: each.report.in_service for each in self._table.replicas()}
+        return bool(gateways) and all(
+            wanted.items() <= in_service.get(name, {}).items() for name in gateways
         )
 
 

@@ -98,9 +98,28 @@ def test_it_is_ready_when_it_runs_and_the_new_release_answers(
     asked.deploy(
         APPLICATION,
         ready_path="/readyz",
-        expect=lambda body: body is not None and body["release"] == "new",
+        expect=lambda body, _: body is not None and body["release"] == "new",
     )
     assert asked._get("/readyz").status == 418  # it stopped asking at the third
+
+
+def test_what_is_expected_may_depend_on_the_gateways_that_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replicas = [
+        {"replica_id": "g1", "state": "RUNNING"},
+        {"replica_id": "g2", "state": "RUNNING"},
+        {"replica_id": "g0", "state": "STOPPING"},
+    ]
+    gateway = {"message": "", "replicas": replicas}
+    dashboard = FakeDashboard({"status": "RUNNING", "deployments": {"Gateway": gateway}})
+    asked: list[object] = []
+    deployer(dashboard, monkeypatch, reply(200)).deploy(
+        APPLICATION,
+        ready_path="/readyz",
+        expect=lambda _, gateways: asked.append(gateways) or True,
+    )
+    assert asked == [["g1", "g2"]]
 
 
 def test_an_application_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
