@@ -1,5 +1,6 @@
 """How HAProxy is started in front of the gateways: what Serve has no settings for, and limits."""
 
+import json
 import os
 import resource
 import shlex
@@ -15,21 +16,35 @@ from raysys.errors import ServingError
 # on every interface; requests alone come in where `http_options.host` says, and whether others may,
 # each gateway decides when it starts. It waits for the head of a request as long as for the rest.
 _WRAPPER = """#!/bin/sh
-# Starts HAProxy for Ray Serve with its statistics and metrics pages on loopback only, and with
-# little patience for the head of a request.
+# Starts HAProxy for Ray Serve with its statistics and metrics pages on loopback only, with little
+# patience for the head of a request, and with errors in the wire format.
 requests='/^frontend http_frontend/,/^backend/'
 for argument in "$@"; do
     case "$argument" in
     *.cfg)
         sed -i -e "$requests"'!s/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
             -e '/^ *timeout http-request /d' \\
-            -e '/^defaults/a\\    timeout http-request {head_timeout_s}s' "$argument"
+            -e '/^defaults/a\\    timeout http-request {head_timeout_s}s' \\
+            -e '/^ *errorfile /d' -e {insert_errors} "$argument"
         ;;
     esac
 done
 exec {haproxy} "$@"
 """
 _HEAD_TIMEOUT_S = 10
+# What HAProxy answers by itself, of a request whose head it could read: the name of each error and
+# what it says, by status. Serve's template has one plain text with status 500 for the last three.
+# Of a head that it cannot read, or that is late or too long, its pages are compiled in.
+_ERRORS = {
+    400: ("InvalidInputException", "The body is not valid HTTP, or did not arrive in time."),
+    502: (
+        "InternalFailure",
+        "The gateway ended while it had the request: whether it was carried out is not known.",
+    ),
+    503: ("ServiceUnavailableException", "No gateway is there to answer. Ask again in a moment."),
+    504: ("ServiceUnavailableException", "The gateway did not answer in time."),
+}
+_RETRY_AFTER_S = 1
 CLIENT_TIMEOUT_S = 30
 """Of a client that has begun to send a body, or to take an answer, and stopped."""
 _MAX_CONNECTIONS, _FEWEST_CONNECTIONS = 10_000, 100
@@ -57,10 +72,27 @@ def write_wrapper(files: Path) -> Path:
     """
     wrapper = files / "start-haproxy"
     program = shlex.quote(_haproxy_program())
-    text = _WRAPPER.format(haproxy=program, head_timeout_s=_HEAD_TIMEOUT_S)
+    errors = files / "errors.cfg"
+    errors.write_text("".join(map(_error_line, _ERRORS)), encoding="utf-8")
+    text = _WRAPPER.format(
+        haproxy=program,
+        head_timeout_s=_HEAD_TIMEOUT_S,
+        insert_errors=shlex.quote(f"/^defaults/r {errors}"),
+    )
     wrapper.write_text(text, encoding="utf-8")
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     return wrapper
+
+
+def _error_line(status: int) -> str:
+    """Return the line of HAProxy's configuration for errors of a status."""
+    code, message = _ERRORS[status]
+    body = json.dumps({"message": message})
+    retry = f" hdr retry-after {_RETRY_AFTER_S}" if status == 503 else ""
+    return (
+        f"    http-error status {status} content-type application/json string '{body}' "
+        f"hdr x-amzn-errortype {code}{retry}\n"
+    )
 
 
 def _haproxy_program() -> str:

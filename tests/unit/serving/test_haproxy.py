@@ -1,6 +1,7 @@
 """The real HAProxy, started as Serve starts it, before a server of ours: clients that misbehave."""
 
 import http.server
+import json
 import resource
 import socket
 import subprocess
@@ -26,11 +27,21 @@ defaults
     timeout client 300ms
     timeout server 5s
     timeout http-keep-alive 5s
+    errorfile 502 {plain_error}
+    errorfile 503 {plain_error}
+    errorfile 504 {plain_error}
 frontend http_frontend
     bind 127.0.0.1:{port}
+    use_backend nobody if {{ path /nobody }}
+    use_backend app-of-little-patience if {{ path /late }}
     default_backend app
 backend app
     server one 127.0.0.1:{server_port}
+backend app-of-little-patience
+    timeout server 100ms
+    server one 127.0.0.1:{server_port}
+backend nobody
+    server one 127.0.0.1:1
 """
 NUM_SLOW = 300
 SLOWER_THAN_CLIENTS_MAY_BE_S = 0.6
@@ -38,11 +49,16 @@ SLOWER_THAN_CLIENTS_MAY_BE_S = 0.6
 
 class Slow(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.path == "/dies":
+            return  # without a word
         time.sleep(SLOWER_THAN_CLIENTS_MAY_BE_S)
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
 
     def log_message(self, *_: object) -> None:
         pass
@@ -59,8 +75,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     threading.Thread(target=server.serve_forever).start()
     config = directory / "haproxy.cfg"
+    plain_error = directory / "500.http"
+    plain_error.write_text("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
     numbers = {"connections": max_connections(), "server_port": server.server_port}
-    config.write_text(CONFIG.format(port=port, **numbers))
+    config.write_text(CONFIG.format(port=port, plain_error=plain_error, **numbers))
     with subprocess.Popen([str(wrapper), "-db", "-f", str(config)]) as proxy:
         try:
             wait_for(port)
@@ -110,6 +128,37 @@ def test_a_giant_head_is_refused(port: int) -> None:
     with connection(port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: raysys\r\nX-Giant: " + b"g" * 20_000)
         assert refused_with(client) == b"HTTP/1.1 400 Bad request"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/dies", 502, "InternalFailure"),
+        ("/nobody", 503, "ServiceUnavailableException"),
+        ("/late", 504, "ServiceUnavailableException"),
+    ],
+)
+def test_what_haproxy_answers_for_gateways_is_in_the_wire_format(
+    path: str, status: int, code: str, port: int
+) -> None:
+    reply = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=20, trust_env=False)
+    assert (reply.status_code, reply.headers["x-amzn-errortype"]) == (status, code)
+    assert reply.headers["content-type"] == "application/json"
+    assert list(reply.json()) == ["message"]
+    assert reply.headers.get("retry-after") == ("1" if status == 503 else None)
+
+
+def test_a_body_that_stops_on_its_way_is_refused_in_the_wire_format(port: int) -> None:
+    with connection(port) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: raysys\r\nContent-Length: 10\r\n\r\n{")
+        client.settimeout(20)
+        received = b""
+        while chunk := client.recv(65536):
+            received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"x-amzn-errortype: InvalidInputException" in head.split(b"\r\n")
+    assert "did not arrive in time" in json.loads(body)["message"]
 
 
 @pytest.mark.parametrize(
