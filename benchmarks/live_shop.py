@@ -149,9 +149,7 @@ class _Shard:
             num_shards=NUM_SHARDS,
             age_cut_off_days=config.exploration_item_age_cut_off,
         )
-        self._policies = draw_policies(
-            temperature=config.exploration_temperature, bonus=config.exploration_bonus
-        )
+        self._policies = draw_policies(config)
 
     def follow(self, store: StateStore) -> None:
         changes = store.changes(self._pool.version)

@@ -244,7 +244,8 @@ def main() -> int:
     arguments = _arguments()
     times = arguments.days, arguments.update_epochs
     settings = {
-        f"exploration_{name}": getattr(arguments, name) for name in ("temperature", "bonus")
+        f"exploration_{name}": getattr(arguments, name)
+        for name in ("temperature", "evidence", "bonus")
     }
     asked = [
         (world, seed, settings | {"exploration_weight": weight}, *times)
@@ -282,7 +283,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="worlds of each kind (%(default)s)")
     parser.add_argument("--days", type=int, default=14, help="default: %(default)s")
     parser.add_argument("--weight", type=float, default=0.3, help="default: %(default)s")
-    for name in ("temperature", "bonus"):
+    for name in ("temperature", "evidence", "bonus"):
         default = ServingConfig.model_fields[f"exploration_{name}"].default
         parser.add_argument(f"--{name}", type=float, default=default, help="default: %(default)s")
     parser.add_argument("--update-epochs", type=int, default=2, help="default: %(default)s")

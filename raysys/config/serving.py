@@ -134,8 +134,11 @@ class ServingConfig(Config):
     """In days: items of that age or older are not explored."""
     exploration_temperature: float = Field(1.0, gt=0)
     """Among fresh items: the higher, the less the score for the user counts."""
+    exploration_evidence: float = Field(10.0, ge=0)
+    """Among fresh items: how much, in scores, it counts that an item was clicked e times as often
+    as others, or as seldom."""
     exploration_bonus: float = Field(3.0, ge=0)
-    """Among fresh items: how much, in scores, the unknown counts; divided by what was shown."""
+    """Among fresh items: how much, in scores, it counts that nothing is known of one."""
     max_body_bytes: int = Field(1 << 20, ge=1024)
     body_timeout_s: float = Field(10.0, gt=0)
     """From the head of a request to the end of its body; one that takes longer gets 408."""

@@ -99,13 +99,15 @@ def draw_candidates(
     banned: KeyLists,
     relevant: KeyLists,
     policy: DrawPolicy,
+    click_rate: float,
 ) -> tuple[FreshBatch, NDArray[np.int64]]:
     """Return what `FreshPool.draw` promises, for items that are all young enough.
 
     And of how many items each query draws, (B,).
     """
+    appeal = policy.appeal(items.impressions, items.clicks, items.interactions, click_rate)
     banned_pairs, relevant_pairs = _pairs(items, banned), _pairs(items, relevant)
-    errors = policy.logit_errors(score_error_bound(queries, items.longest))
+    errors = policy.score_weight * score_error_bound(queries, items.longest)
     size = max(1, _BLOCK_PAIRS // max(1, len(items)))
     parts = [
         _block(
@@ -116,7 +118,8 @@ def draw_candidates(
             errors[rows],
             _within(banned_pairs, rows),
             _within(relevant_pairs, rows),
-            policy,
+            policy.score_weight,
+            appeal,
         )
         for rows in blocks(len(queries), size)
     ]
@@ -146,10 +149,11 @@ def _block(
     errors: NDArray[np.float64],
     banned: _Pairs,
     relevant: _Pairs,
-    policy: DrawPolicy,
+    score_weight: float,
+    appeal: NDArray[np.float64],
 ) -> FreshBatch:
     noise = gumbel_noise(seeds, items.hashes)  # (B, n)
-    logits = _logits(queries @ items.vectors.T, items, slice(None), policy)  # (B, n)
+    logits = (queries @ items.vectors.T) * score_weight + appeal  # (B, n) float64
     logits[banned] = -np.inf
     perturbed = logits + noise
     perturbed[relevant] = -np.inf
@@ -160,7 +164,7 @@ def _block(
         for some, others in zip(near, relevant, strict=True)
     )
     scores = exact_scores(queries, items.vectors, rows, columns)
-    exact = _logits(scores, items, columns, policy)
+    exact = scores * score_weight + appeal[columns]
     exactly_perturbed = exact + noise[rows, columns]
     order = np.lexsort((items.keys[columns], -exactly_perturbed, rows))
     is_relevant = order >= len(near[0])
@@ -191,17 +195,6 @@ def _pairs(items: FreshItems, lists: KeyLists) -> _Pairs:
 def _within(pairs: _Pairs, rows: slice) -> _Pairs:
     start, end = np.searchsorted(pairs[0], [rows.start, rows.stop])
     return pairs[0][start:end] - rows.start, pairs[1][start:end]
-
-
-def _logits(
-    scores: NDArray[np.floating],
-    items: FreshItems,
-    columns: slice | NDArray[np.integer],
-    policy: DrawPolicy,
-) -> NDArray[np.float64]:
-    return policy.logits(
-        scores, items.impressions[columns], items.clicks[columns], items.interactions[columns]
-    )
 
 
 def _log_sum_exp(logits: NDArray[np.float64]) -> NDArray[np.float64]:

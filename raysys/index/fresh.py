@@ -26,7 +26,7 @@ from raysys.index.new_items import vectors_of_new_items
 from raysys.policy.candidates import FreshBatch
 from raysys.policy.policies import DrawPolicy
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release
-from raysys.state.items import Changes, ItemCount, StoredItem
+from raysys.state.items import Changes, ItemCount, Reception, StoredItem
 from raysys.times import microseconds_of
 
 DAY_US = 86_400_000_000
@@ -61,6 +61,8 @@ class FreshPool:
     """(n,) when an item is too old; never for those of the release, which age with its log."""
     delta: Delta
     """All that was put of the shard's items, be they young or old."""
+    click_rate: float = Reception().click_rate
+    """Of fresh items, those of all shards: see `Reception`."""
 
     @classmethod
     def of_release(
@@ -143,7 +145,12 @@ class FreshPool:
         pool = replace(self, delta=self.delta.with_changes(here, self.home))
         pool = pool._with_items(here.items, now_us)
         pool = replace(pool, items=pool._with_put_vectors())
-        return replace(pool, version=changes.version, items=pool._counted(changes.counts))
+        return replace(
+            pool,
+            version=changes.version,
+            items=pool._counted(changes.counts),
+            click_rate=changes.reception.click_rate,
+        )
 
     def draw(
         self,
@@ -184,6 +191,7 @@ class FreshPool:
             banned=banned,
             relevant=relevant,
             policy=policy,
+            click_rate=self.click_rate,
         )
         return FreshDraws(candidates, num_fresh, self.delta.put.ids_of(candidates.keys))
 

@@ -3,10 +3,11 @@
 They share the rest. A place explores with the chance of the exploration weight, draws one of the
 fresh items that do not stand above by a softmax, and takes the next relevant item otherwise
 (`slot_mixture`). So their propensities are exact, shards need not know of each other, and a policy
-is what it makes the softmax of.
+is what it makes the softmax of: of each fresh item, the model's score for who asks, times a weight,
+and its appeal, which is the same for everybody.
 
 Letters for shapes:
-    B  queries    n  items
+    n  items
 """
 
 from dataclasses import dataclass
@@ -15,80 +16,100 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.config import ExplorationPolicy
-from raysys.policy.slot_mixture import exploration_logits
+from raysys.config import ExplorationPolicy, ServingConfig
 
 SLOT_MIXTURE: ExplorationPolicy = "slot-mixture"
 EPSILON_GREEDY: ExplorationPolicy = "epsilon-greedy"
 NO_POLICY: ExplorationPolicy = "none"
 """Nothing is drawn: the relevance order."""
 
+_PRIOR_CLICKS = 2.0
+"""Shape of the gamma distribution of what is not known yet; 1 lets go of too many after a little
+bad luck (benchmarks/loop.py)."""
+
 
 class DrawPolicy(Protocol):
-    """How much queries are drawn to fresh items."""
+    """How much queries are drawn to fresh items: logit = score * score_weight + appeal."""
 
-    def logits(
+    @property
+    def score_weight(self) -> float: ...
+
+    def appeal(
         self,
-        scores: NDArray[np.floating],
         impressions: NDArray[np.integer],
         clicks: NDArray[np.integer],
         interactions: NDArray[np.integer],
+        click_rate: float,
     ) -> NDArray[np.float64]:
-        """Return the logits of the softmax, of the shape of the scores, always a new array.
+        """Return how much everybody is drawn to each fresh item, (n,).
 
         Args:
-            scores: (B, n) of the model, or (M,) of single pairs; zeros without a query's vector.
-            impressions, clicks, interactions: (n,) or (M,), see `slot_mixture.exploration_logits`.
+            impressions: (n,) times that the item was shown.
+            clicks: (n,) of those; may exceed the impressions, where those were lost.
+            interactions: (n,) with the item in the log that the release was made from.
+            click_rate: of an average fresh item, in (0, 1].
         """
-
-    def logit_errors(self, score_errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how far logits may be off where scores are off by so much."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotMixture:
-    """Draws what the model likes, and what is little known. See `slot_mixture`."""
+    """Draws what the model likes, what was clicked more than others, and what is little known.
+
+    Of an item that was shown n times an average one would have been clicked e = n * click_rate
+    times. How many times as often as the average this one is clicked is unknown: before anything is
+    shown it has the gamma distribution of shape 2 and mean 1, and after c clicks that of mean
+    (2 + c) / (2 + e). The appeal is `evidence` times the log of that mean and `bonus` times what is
+    left of the doubt, sqrt(2 / (2 + e)); an item that the log knows is doubted less.
+
+    Args:
+        temperature: divides the scores. > 0.
+        evidence, bonus: in units of a logit.
+    """
 
     temperature: float
+    evidence: float
     bonus: float
 
-    def logits(
+    @property
+    def score_weight(self) -> float:
+        return 1 / self.temperature
+
+    def appeal(
         self,
-        scores: NDArray[np.floating],
         impressions: NDArray[np.integer],
         clicks: NDArray[np.integer],
         interactions: NDArray[np.integer],
+        click_rate: float,
     ) -> NDArray[np.float64]:
-        return exploration_logits(
-            scores,
-            impressions,
-            clicks,
-            interactions,
-            temperature=self.temperature,
-            bonus=self.bonus,
+        expected = _PRIOR_CLICKS + click_rate * np.maximum(impressions, clicks)
+        doubt = np.sqrt(_PRIOR_CLICKS / expected) / (1 + interactions)
+        appeal: NDArray[np.float64] = (
+            self.evidence * np.log((_PRIOR_CLICKS + clicks) / expected) + self.bonus * doubt
         )
-
-    def logit_errors(self, score_errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        return score_errors / self.temperature
+        return appeal
 
 
 @dataclass(frozen=True, slots=True)
 class EpsilonGreedy:
     """Draws all fresh items alike, whatever is known of them and of who asks."""
 
-    def logits(
+    score_weight: float = 0.0
+
+    def appeal(
         self,
-        scores: NDArray[np.floating],
         impressions: NDArray[np.integer],
         clicks: NDArray[np.integer],
         interactions: NDArray[np.integer],
+        click_rate: float,
     ) -> NDArray[np.float64]:
-        return np.zeros(scores.shape)
-
-    def logit_errors(self, score_errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.zeros_like(score_errors)
+        return np.zeros(len(impressions))
 
 
-def draw_policies(*, temperature: float, bonus: float) -> dict[ExplorationPolicy, DrawPolicy]:
-    """Return the policies that draw, by name; the settings are those of the slot mixture."""
-    return {SLOT_MIXTURE: SlotMixture(temperature, bonus), EPSILON_GREEDY: EpsilonGreedy()}
+def draw_policies(config: ServingConfig) -> dict[ExplorationPolicy, DrawPolicy]:
+    """Return the policies that draw, by name, with the settings of a server."""
+    mixture = SlotMixture(
+        temperature=config.exploration_temperature,
+        evidence=config.exploration_evidence,
+        bonus=config.exploration_bonus,
+    )
+    return {SLOT_MIXTURE: mixture, EPSILON_GREEDY: EpsilonGreedy()}

@@ -28,8 +28,6 @@ from raysys.dataset.histories import rows_of_offsets
 from raysys.policy.candidates import FreshBatch, FreshCandidates
 
 _NONE = 0  # no item has this key
-_CLICK_GAIN = 3.0
-"""How many impressions without a click one click outweighs in an item's bonus."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,33 +228,6 @@ def _log_sums(logits: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArra
     with np.errstate(divide="ignore"):
         logs: NDArray[np.float64] = np.add(np.log(sums), highest, dtype=np.float64)
     return logs
-
-
-def exploration_logits(
-    scores: NDArray[np.floating],
-    impressions: NDArray[np.integer],
-    clicks: NDArray[np.integer],
-    interactions: NDArray[np.integer],
-    *,
-    temperature: float,
-    bonus: float,
-) -> NDArray[np.float64]:
-    """Return how much each query is drawn to each fresh item, (B, n), as logits.
-
-    An item that nobody has seen has the full bonus. Being shown and ignored divides it, being
-    clicked raises it, and what the release knows of the item needs no exploring.
-
-    Args:
-        scores: (B, n) of the model; zeros for a query without a vector.
-        impressions: (n,) times that the item was shown.
-        clicks: (n,) of those; may exceed the impressions, where those were lost.
-        interactions: (n,) with the item in the log that the release was made from.
-        temperature: divides the scores. > 0.
-        bonus: in units of a logit.
-    """
-    doubt = (1 + _CLICK_GAIN * clicks) / (1 + np.maximum(impressions, clicks) + interactions)
-    logits: NDArray[np.float64] = scores / temperature + bonus * doubt
-    return logits
 
 
 def _check(

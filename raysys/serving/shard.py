@@ -73,9 +73,7 @@ class ReleaseShard:
         open_store = partial(StateStore, config.database, config.dataset_group)
         fresh = PoolFollower(pool, open_store, on_size=on_fresh_items)
         fresh.start()
-        policies = draw_policies(
-            temperature=config.exploration_temperature, bonus=config.exploration_bonus
-        )
+        policies = draw_policies(config)
         return cls(index, filters, fresh, policies)
 
     def search(self, request: SearchRequest) -> SearchResult:

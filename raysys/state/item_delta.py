@@ -22,17 +22,19 @@ from sqlalchemy import (
     null,
     select,
     union_all,
+    update,
 )
 
 from raysys.state.events import Event
-from raysys.state.items import Changes, Item, ItemCount, ItemHiding, StoredItem
+from raysys.state.items import Changes, Item, ItemCount, ItemHiding, Reception, StoredItem
 from raysys.state.shown_lists import ShownLists
 from raysys.state.slates import Slate
 from raysys.state.statements import insert_of
 from raysys.state.tables import delta_versions, hidden_items, item_counts, items
 
 _KEY = ["dataset_group", "item_id"]
-_VERSION, _ITEM, _HIDING, _COUNT = 0, 1, 2, 3  # the kinds of rows of `changes`
+_VERSION, _ITEM, _HIDING, _COUNT, _RECEPTION = range(5)  # the kinds of rows of `changes`
+_REMEMBERED_IMPRESSIONS = 1_000_000
 
 
 class DeltaStatements:
@@ -67,6 +69,18 @@ class DeltaStatements:
                 "clicks": counts.clicks + add.excluded.clicks,
                 "version": add.excluded.version,
             },
+        )
+        of_all = delta_versions.c
+        shown = of_all.impressions + bindparam("new_impressions", type_=BigInteger)
+        clicked = of_all.clicks + bindparam("new_clicks", type_=BigInteger)
+        is_much = shown > _REMEMBERED_IMPRESSIONS
+        self.add_reception: Executable = (
+            update(delta_versions)
+            .where(of_all.dataset_group == bindparam("of_dataset_group"))
+            .values(
+                impressions=case((is_much, shown // 2), else_=shown),
+                clicks=case((is_much, clicked // 2), else_=clicked),
+            )
         )
         self.select_counted: Executable = select(counts.item_id).where(
             counts.dataset_group == bindparam("dataset_group"),
@@ -192,6 +206,7 @@ class ItemDelta:
         stored: list[StoredItem] = []
         counts: list[ItemCount] = []
         hidings: list[ItemHiding] = []
+        reception = Reception()
         parameters = {"dataset_group": self._dataset_group, "since": since}
         statements = self._statements
         asked = statements.changes if has_counts else statements.changes_without_counts
@@ -203,9 +218,11 @@ class ItemDelta:
                 hidings.append(ItemHiding(item_id, bool(first)))
             elif kind == _COUNT:
                 counts.append(ItemCount(item_id, first, second))
+            elif kind == _RECEPTION:
+                reception = Reception(first, second)
             else:
                 version = first
-        return Changes(version, stored, counts, hidings)
+        return Changes(version, stored, counts, hidings, reception)
 
     def _add(
         self,
@@ -224,8 +241,15 @@ class ItemDelta:
             for item_id in sorted(item_ids)
             if item_id in impressions or item_id in clicks
         ]
-        if rows:
-            connection.execute(self._statements.add_counts, rows)
+        if not rows:
+            return
+        connection.execute(self._statements.add_counts, rows)
+        added = {
+            "of_dataset_group": self._dataset_group,
+            "new_impressions": sum(impressions.get(str(row["item_id"]), 0) for row in rows),
+            "new_clicks": sum(clicks.get(str(row["item_id"]), 0) for row in rows),
+        }
+        connection.execute(self._statements.add_reception, added)
 
     def _raise_version(self, connection: Connection) -> int:
         row = {"dataset_group": self._dataset_group}
@@ -273,7 +297,15 @@ def _changes(*, has_counts: bool) -> Executable:
         is_hidden,
         no_number,
     ).where(hidden_items.c.dataset_group == dataset_group, hidden_items.c.version > since)
+    reception = select(
+        literal_column(str(_RECEPTION)),
+        delta_versions.c.version,
+        no_text,
+        no_text,
+        delta_versions.c.impressions,
+        delta_versions.c.clicks,
+    ).where(delta_versions.c.dataset_group == dataset_group)
     parts = [versions, changed_items, changed_hidings]
     if has_counts:
-        parts.append(changed_counts)
+        parts += [changed_counts, reception]
     return union_all(*parts).order_by("kind", "version", "item_id")

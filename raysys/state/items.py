@@ -53,6 +53,22 @@ class ItemCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Reception:
+    """How often the counted items of a dataset group were shown and clicked, all of them together.
+
+    Beyond a million impressions both are halved, again and again, so that what is long past fades.
+    """
+
+    impressions: int = 0
+    clicks: int = 0
+
+    @property
+    def click_rate(self) -> float:
+        """Clicks per impression, in (0, 1]; 0.05 where nothing is known, and little moves it."""
+        return (1 + self.clicks) / (20 + max(self.impressions, self.clicks))
+
+
+@dataclass(frozen=True, slots=True)
 class ItemHiding:
     """Whether an operator wants an item kept from everybody."""
 
@@ -69,12 +85,15 @@ class Changes:
         items: whole items, not differences. An item that changed several times stands here once.
         counts: whole counts, likewise.
         hidings: the items that were hidden, or are shown again, likewise.
+        reception: of all counts, as they stand now. It follows from them, so two changes that are
+            alike but for it are alike.
     """
 
     version: int
     items: list[StoredItem]
     counts: list[ItemCount]
     hidings: list[ItemHiding] = field(default_factory=list)
+    reception: Reception = field(default=Reception(), compare=False)
 
 
 def merged(items: Iterable[Item]) -> list[Item]:

@@ -79,6 +79,9 @@ delta_versions = Table(
     metadata,
     Column("dataset_group", String, primary_key=True),
     Column("version", BigInteger, nullable=False),
+    # Of all items that are counted: the newest million impressions or so, and the clicks since.
+    Column("impressions", BigInteger, nullable=False, server_default="0"),
+    Column("clicks", BigInteger, nullable=False, server_default="0"),
 )
 
 # One row per item that a client put.

@@ -20,7 +20,8 @@ from raysys.logs.event_export import impressions_of
 from raysys.logs.simulator import Simulator
 from raysys.policy.candidates import FreshBatch
 from raysys.policy.noise import coins, gumbel_noise
-from raysys.policy.slot_mixture import exploration_logits, mix_all
+from raysys.policy.policies import SlotMixture
+from raysys.policy.slot_mixture import mix_all
 from raysys.state.log_reader import StoredSlate
 from tests.unit.state.builders import slate
 
@@ -50,9 +51,8 @@ class LoggedWorld:
         scores = np.log(attraction) + rng.normal(0, 1.5, attraction.shape)
         relevant = np.argsort(-scores, axis=1)[:, :NUM_PLACES] + 1
         counts = rng.integers(0, 5, NUM_NEW)
-        logits = exploration_logits(
-            scores[:, NUM_OLD:], counts, counts // 3, 0 * counts, temperature=1.0, bonus=3.0
-        )
+        mixture = SlotMixture(temperature=1.0, evidence=1.0, bonus=3.0)
+        logits = scores[:, NUM_OLD:] + mixture.appeal(counts, counts // 3, 0 * counts, 0.2)
         looks = world.world.examination ** np.arange(NUM_PLACES)
         return cls(attraction, relevant, logits, looks)
 

@@ -12,11 +12,11 @@ from raysys.index.drawing import FreshItems, KeyLists, draw_candidates
 from raysys.policy.candidates import FreshBatch, joined_batches
 from raysys.policy.noise import gumbel_noise
 from raysys.policy.policies import EpsilonGreedy, SlotMixture
-from raysys.policy.slot_mixture import exploration_logits
 from tests.unit.index.key_lists import Lists
 
 DIM = 16
-POLICY = SlotMixture(temperature=0.7, bonus=2.0)
+POLICY = SlotMixture(temperature=0.7, evidence=1.5, bonus=2.0)
+CLICK_RATE = 0.2
 
 
 def items(count: int, seed: int = 0) -> FreshItems:
@@ -53,6 +53,7 @@ def draw(
         banned=banned or none,
         relevant=relevant or none,
         policy=POLICY,
+        click_rate=CLICK_RATE,
     )[0]
 
 
@@ -65,8 +66,13 @@ def oracle(
 ) -> list[tuple[list[int], float]]:
     """Return for each query the keys, in order of their perturbed logits, and the rest's sum."""
     wide = asked.astype(float) @ pool.vectors.T.astype(float)
-    known = pool.impressions, pool.clicks, pool.interactions
-    logits = exploration_logits(wide, *known, temperature=0.7, bonus=2.0)
+    logits = wide / 0.7 + [
+        1.5 * math.log((2 + clicked) / (2 + 0.2 * max(shown, clicked)))
+        + 2.0 * math.sqrt(2 / (2 + 0.2 * max(shown, clicked))) / (1 + known)
+        for shown, clicked, known in zip(
+            pool.impressions, pool.clicks, pool.interactions, strict=True
+        )
+    ]
     perturbed = logits + gumbel_noise(np.arange(len(asked)) + 5, pool.hashes)
     answers = []
     for row, count in enumerate(counts):
@@ -106,6 +112,7 @@ def test_epsilon_greedy_draws_by_the_noise_alone() -> None:
         banned=none,
         relevant=none,
         policy=EpsilonGreedy(),
+        click_rate=CLICK_RATE,
     )
     assert num_fresh.tolist() == [50] * 3
     noise = gumbel_noise(np.arange(3) + 5, pool.hashes)
@@ -129,6 +136,7 @@ def test_what_is_banned_cannot_be_drawn_and_is_counted_once() -> None:
         banned=banned,
         relevant=Lists.of([[]] * 4),
         policy=POLICY,
+        click_rate=CLICK_RATE,
     )
     assert num_fresh.tolist() == [6, 5, 0, 4]
 
@@ -164,6 +172,7 @@ def test_a_query_draws_the_same_alone_and_in_any_batch() -> None:
             banned=Lists.of([[]]),
             relevant=Lists.of([[]]),
             policy=POLICY,
+            click_rate=CLICK_RATE,
         )
         assert alone.keys.tolist() == whole.of(row).keys.tolist()
         assert alone.logits.tolist() == whole.of(row).logits.tolist()

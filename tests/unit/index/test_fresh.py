@@ -1,7 +1,9 @@
 """A shard's pool of fresh items: who enters, who leaves, and what is drawn."""
 
+import math
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from raysys.index.home import keys_of_new_items
 from raysys.index.shard import open_shard
 from raysys.policy.policies import SlotMixture
 from raysys.release import CREATED_AT, ITEM_VOCABULARY, POPULARITY, Release, publishing
-from raysys.state.items import Changes, ItemCount, StoredItem
+from raysys.state.items import Changes, ItemCount, Reception, StoredItem
 from tests.unit.index.key_lists import Lists
 from tests.unit.releases import published
 
@@ -114,7 +116,7 @@ def drawn(
         now_us=now_us,
         banned=Lists.of([banned]),
         relevant=Lists.of([relevant]),
-        policy=SlotMixture(temperature=1.0, bonus=3.0),
+        policy=SlotMixture(temperature=1.0, evidence=2.0, bonus=3.0),
     )
 
 
@@ -285,18 +287,24 @@ def test_banned_items_are_never_drawn_and_relevant_ones_are_always_told(release:
 
 def test_an_item_that_is_shown_and_ignored_sinks_and_one_that_is_clicked_rises() -> None:
     counts = [ItemCount("ignored", 5, 0), ItemCount("clicked", 5, 4)]
-    pool = empty_pool().with_changes(
-        put(new("ignored"), new("clicked"), new("unseen"), counts=counts), NOW_US
-    )
-    found = drawn(pool)
+    changes = put(new("ignored"), new("clicked"), new("unseen"), counts=counts)
+    of_all = replace(changes, reception=Reception(60, 19))  # (1 + 19) / (20 + 60) = 1 / 4
+    found = drawn(empty_pool().with_changes(of_all, NOW_US))
     logits = {
         found.item_ids[key]: logit
         for key, logit in zip(
             found.candidates.keys.tolist(), found.candidates.logits.tolist(), strict=True
         )
     }
-    # Without a vector the score is 0; the bonus 3 * (1 + 3 * clicks) / (1 + impressions).
-    assert logits == {"ignored": 0.5, "clicked": 6.5, "unseen": 3.0}
+    # Without a vector the score is 0. Of 5 impressions 5 / 4 clicks were to be expected.
+    doubt = 3 * math.sqrt(2 / 3.25)
+    assert logits == pytest.approx(
+        {
+            "ignored": 2 * math.log(2 / 3.25) + doubt,
+            "clicked": 2 * math.log(6 / 3.25) + doubt,
+            "unseen": 3.0,
+        }
+    )
 
 
 def test_draws_travel_between_processes(release: Release) -> None:

@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from raysys.hashing import stable_hashes
 from raysys.policy.candidates import FreshBatch
 from raysys.policy.noise import coins, gumbel_noise
-from raysys.policy.policies import EPSILON_GREEDY, SLOT_MIXTURE, DrawPolicy, draw_policies
+from raysys.policy.policies import (
+    EPSILON_GREEDY,
+    SLOT_MIXTURE,
+    DrawPolicy,
+    EpsilonGreedy,
+    SlotMixture,
+)
 from raysys.policy.slot_mixture import MixedSlate, mix_all
 from tests.unit.policy.pools import probabilities
 
-POLICIES = draw_policies(temperature=0.7, bonus=2.0)
+MIXTURE = SlotMixture(temperature=0.7, evidence=3.0, bonus=2.0)
+POLICIES: dict[str, DrawPolicy] = {SLOT_MIXTURE: MIXTURE, EPSILON_GREEDY: EpsilonGreedy()}
 RELEVANT = [7, 2, 8]
 FRESH = [1, 2, 3, 4]
 """2 is relevant too."""
@@ -28,7 +35,7 @@ def logits_of(
     policy: DrawPolicy, scores: list[float], impressions: list[int], clicks: list[int]
 ) -> np.ndarray:
     known = np.array(impressions), np.array(clicks), np.zeros(len(scores), np.int64)
-    return policy.logits(np.array(scores, np.float32)[None], *known)[0]
+    return policy.score_weight * np.array(scores) + policy.appeal(*known, 0.1)
 
 
 def slates_of(logits: np.ndarray, seeds: np.ndarray, weight: float, k: int) -> list[MixedSlate]:
@@ -103,21 +110,40 @@ def test_epsilon_greedy_draws_every_fresh_item_as_often_whatever_is_known_of_it(
         assert slate.propensities.tolist() == pytest.approx([1 / 4, 1 / 3])
 
 
-def test_the_slot_mixture_lets_what_is_ignored_sink_and_what_is_clicked_rise() -> None:
-    policy = POLICIES[SLOT_MIXTURE]
-    rare, ignored, clicked, liked = logits_of(policy, [0, 0, 0, 1], [1, 40, 40, 1], [0, 0, 30, 0])
-    assert ignored < rare < clicked
-    assert liked - rare == pytest.approx(1 / 0.7)
+def appeal(impressions: int, clicks: int, interactions: int = 0, click_rate: float = 0.1) -> float:
+    counts = [np.array([count]) for count in (impressions, clicks, interactions)]
+    (appeal,) = MIXTURE.appeal(*counts, click_rate)
+    return float(appeal)
 
 
-@pytest.mark.parametrize("name", POLICIES)
-@given(SCORES, st.floats(0, 1))
-def test_logits_are_off_by_no_more_than_the_policy_says(
-    name: str, scores: list[float], error: float
+@pytest.mark.parametrize(
+    ("impressions", "clicks", "interactions", "expected"),
+    [
+        (0, 0, 0, 2.0),  # never seen by anybody: all of the bonus
+        (60, 0, 0, 3 * math.log(2 / 8) + 2 / 2),  # 6 clicks were to be expected: 2 / (2 + 6)
+        (60, 6, 0, 2 / 2),  # as often as the others
+        (60, 14, 0, 3 * math.log(16 / 8) + 2 / 2),
+        (0, 5, 0, 3 * math.log(7 / 2.5) + 2 * 0.8**0.5),  # clicks beyond those that were counted
+        (0, 0, 4, 2 / 5),  # the log knows it
+    ],
+)
+def test_appeal_is_what_clicks_say_and_the_doubt_that_is_left(
+    impressions: int, clicks: int, interactions: int, expected: float
 ) -> None:
-    policy = POLICIES[name]
-    off = np.abs(
-        logits_of(policy, [score + error for score in scores], [0] * 4, [0] * 4)
-        - logits_of(policy, scores, [0] * 4, [0] * 4)
-    )
-    assert (off <= policy.logit_errors(np.array([error])) + 1e-5).all()
+    assert appeal(impressions, clicks, interactions) == pytest.approx(expected)
+
+
+@given(st.integers(0, 1000), st.integers(0, 100), st.integers(0, 100), st.floats(1e-4, 1))
+def test_what_is_ignored_sinks_and_what_is_clicked_rises(
+    impressions: int, clicks: int, interactions: int, click_rate: float
+) -> None:
+    before = appeal(impressions, clicks, interactions, click_rate)
+    assert appeal(impressions + clicks + 1, clicks, interactions, click_rate) < before
+    clicked = appeal(impressions + clicks + 1, clicks + 1, interactions, click_rate)
+    assert clicked > appeal(impressions + clicks + 1, clicks, interactions, click_rate)
+    assert appeal(impressions, clicks, interactions + 1, click_rate) < before
+
+
+def test_the_score_of_who_asks_is_divided_by_the_temperature() -> None:
+    one, other = logits_of(MIXTURE, [1.0, 3.0], [0, 0], [0, 0])
+    assert other - one == pytest.approx(2 / 0.7)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raysys.hashing import stable_hashes
 from raysys.policy.candidates import FreshBatch, FreshCandidates, joined_batches
 from raysys.policy.noise import coins, gumbel_noise
-from raysys.policy.slot_mixture import exploration_logits, mix, mix_all, num_draws
+from raysys.policy.slot_mixture import mix, mix_all, num_draws
 from tests.unit.policy.pools import as_a_shard_answers, candidates, probabilities
 
 WEIGHTS = st.floats(0, 1)
@@ -227,22 +227,3 @@ def test_too_few_candidates_or_coins_are_refused() -> None:
         mix(np.array([1]), candidates({2: 0.0}, 0.0), 2, 0.5, np.zeros(2))
     with pytest.raises(ValueError, match="3 places need as many coins, but got 2"):
         mix(np.array([1]), candidates({}), 3, 0.5, np.zeros(2))
-
-
-@pytest.mark.parametrize(
-    ("impressions", "clicks", "interactions", "bonus"),
-    [
-        (0, 0, 0, 3.0),  # never seen by anybody
-        (2, 0, 0, 1.0),  # 3 / 3: shown and ignored
-        (1, 1, 0, 6.0),  # 3 * 4 / 2: its only impression was clicked
-        (0, 2, 0, 7.0),  # 3 * 7 / 3: more clicks than impressions that were counted
-        (0, 0, 5, 0.5),  # 3 / 6: the log knows it
-    ],
-)
-def test_the_unknown_and_the_clicked_are_explored_more(
-    impressions: int, clicks: int, interactions: int, bonus: float
-) -> None:
-    counts = [np.array([count]) for count in (impressions, clicks, interactions)]
-    scores = np.array([[4.0], [0.0]], np.float32)
-    logits = exploration_logits(scores, *counts, temperature=2.0, bonus=3.0)
-    assert logits.tolist() == [[2 + bonus], [bonus]]

@@ -50,7 +50,7 @@ def answers(
     )
     store = StateStore(config.database, config.dataset_group)
     store.put_items([*put])
-    shards = [_Shard(release, number, store) for number in range(NUM_SHARDS)]
+    shards = [_Shard(config, release, number, store) for number in range(NUM_SHARDS)]
 
     async def ask() -> list[Answer]:
         engine, parts = Engine(config, store), ReleaseParts.load(release)
@@ -78,7 +78,10 @@ class _Encoder:
 
 
 class _Shard:
-    def __init__(self, release: Release, number: int, store: StateStore) -> None:
+    def __init__(
+        self, config: ServingConfig, release: Release, number: int, store: StateStore
+    ) -> None:
+        self._policies = draw_policies(config)
         self._index = open_shard(release, number, NUM_SHARDS)
         self._filters = ShardFilters.of_release(release, self._index)
         pool = FreshPool.of_release(
@@ -87,8 +90,7 @@ class _Shard:
         self._pool = pool.with_changes(store.changes(0), 0)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        policies = draw_policies(temperature=1.0, bonus=1.0)
-        return answer_search(self._index, self._filters, self._pool, policies, request)
+        return answer_search(self._index, self._filters, self._pool, self._policies, request)
 
     async def vectors_of(self, release: str, keys: NDArray) -> tuple[NDArray, NDArray]:
         return answer_vectors(self._index, self._pool, keys)

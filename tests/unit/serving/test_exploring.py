@@ -388,11 +388,16 @@ def test_an_item_that_was_shown_and_ignored_sinks_and_rises_when_it_is_clicked(
             (propensity,) = remembered[answer.recommendation_id].propensities
             return propensity if answer.item_ids == [shown] else 1 - propensity
 
-        # One impression halves the bonus of 3: softmax of 1.5 beside 3.
-        assert chance(ignored) == pytest.approx(1 / (1 + math.exp(1.5)))
-        # One click more: 3 * (1 + 3) / (1 + 1) = 6 beside 1.5, if the second list showed the other
-        # one, else 3 * (1 + 3) / (1 + 2) = 4 beside 3.
-        gap = 1.0 if ignored.item_ids == [shown] else 4.5
+        def appeal(impressions: int, clicks: int, click_rate: float) -> float:
+            expected = 2 + click_rate * impressions
+            return 10 * math.log((2 + clicks) / expected) + 3 * math.sqrt(2 / expected)
+
+        # Of one impression without a click, 1 / 21 clicks were to be expected.
+        gap = appeal(0, 0, 1 / 21) - appeal(1, 0, 1 / 21)
+        assert chance(ignored) == pytest.approx(1 / (1 + math.exp(gap)))
+        # Of two impressions and a click, 2 / 22 of each.
+        times = 2 if ignored.item_ids == [shown] else 1
+        gap = appeal(times, 1, 1 / 11) - appeal(2 - times, 0, 1 / 11)
         assert chance(clicked) == pytest.approx(1 / (1 + math.exp(-gap)))
 
     run(world, scenario)

@@ -240,9 +240,7 @@ class World:
             }
         )
         self.encoder = FakeEncoder()
-        draws = draw_policies(
-            temperature=self.config.exploration_temperature, bonus=self.config.exploration_bonus
-        )
+        draws = draw_policies(self.config)
         self.shards = []
         for s in range(num_shards):
             numbers = range(s, NUM_PARTITIONS, num_shards)

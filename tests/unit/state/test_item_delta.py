@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from raysys.errors import StateError
-from raysys.state.items import Changes, Item, ItemCount, ItemHiding, StoredItem, merged
+from raysys.state import item_delta
+from raysys.state.items import (
+    Changes,
+    Item,
+    ItemCount,
+    ItemHiding,
+    Reception,
+    StoredItem,
+    merged,
+)
 from raysys.state.store import StateStore
 from tests.unit.state.builders import event, slate, sqlite_url
 
@@ -118,6 +127,44 @@ def test_an_event_shows_each_counted_item_of_its_impression_once(store: StateSto
         ]
     )
     assert store.changes(1) == Changes(2, [], [ItemCount("a", 1, 1), ItemCount("b", 2, 0)])
+
+
+def test_all_counts_together_say_how_often_fresh_items_are_clicked(
+    store: StateStore, tmp_path: Path
+) -> None:
+    assert store.changes(0).reception.click_rate == 1 / 20
+    store.put_items([Item("a", "{}", 1)])
+    store.put_slates([slate("RID-1", fresh_item_ids=("a", "b")), slate("RID-2", fresh_item_ids=())])
+    store.put_events([event("b", 1, recommendation_id="RID-1"), event("released", 2)])
+    other = StateStore(sqlite_url(tmp_path), "books")
+    assert other.changes(0).reception == Reception()
+    other.close()
+    assert store.changes(0).reception == Reception(impressions=2, clicks=1)
+    assert store.changes(store.changes(0).version).reception == Reception(2, 1)
+    assert store.changes(0).reception.click_rate == 2 / 22
+
+
+def test_what_is_long_past_fades_from_the_counts_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_delta, "_REMEMBERED_IMPRESSIONS", 4)
+    store = StateStore(sqlite_url(tmp_path), "films")
+    store.put_slates([slate("RID-1", fresh_item_ids=("a", "b", "c", "d"))])
+    store.put_events([event("a", at, recommendation_id="RID-1") for at in (1, 2)])
+    assert store.changes(0).reception == Reception(4, 2)
+    store.put_slates([slate("RID-2", fresh_item_ids=("a", "b"))])
+    assert store.changes(0).reception == Reception(3, 1)
+    assert ItemCount("a", 2, 2) in store.changes(0).counts
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("impressions", "clicks", "rate"), [(0, 0, 0.05), (80, 9, 0.1), (0, 80, 0.81), (10**6, 0, 1e-6)]
+)
+def test_a_click_rate_is_a_chance_whatever_was_counted(
+    impressions: int, clicks: int, rate: float
+) -> None:
+    assert Reception(impressions, clicks).click_rate == pytest.approx(rate, rel=1e-4)
 
 
 def test_what_a_list_showed_counts_once_when_events_tell_it_again(store: StateStore) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, create_engine, text
 
 import raysys.state
 from raysys.errors import StateError
-from raysys.state.items import Changes, Item, ItemCount
+from raysys.state.items import Changes, Item, ItemCount, Reception
 from raysys.state.migrations import HEAD
 from raysys.state.store import PutResult, StateStore
 from raysys.state.user_state import Interaction, UserState
@@ -216,3 +216,19 @@ def test_a_strangers_table_stops_the_migration_and_nothing_is_changed(
     assert connection.execute("select version from schema_version").fetchall() == [(1,)]
     assert connection.execute("select name from sqlite_master").fetchall() == before
     connection.close()
+
+
+def test_what_was_counted_before_counts_for_all_items_together(
+    tmp_path: Path, connection: sqlite3.Connection
+) -> None:
+    migrate_to(11, tmp_path)
+    for group, item, impressions, clicks in (("films", "a", 9, 2), ("films", "b", 1, 3)):
+        row = [group, item, impressions, clicks]
+        connection.execute("insert into item_counts values (?, ?, ?, ?, 1)", row)
+    connection.execute("insert into delta_versions values ('films', 5), ('books', 3)")
+    connection.commit()
+    connection.close()
+    for group, reception in (("films", Reception(10, 5)), ("books", Reception(0, 0))):
+        store = StateStore(sqlite_url(tmp_path), group)
+        assert store.changes(0).reception == reception
+        store.close()
