@@ -12,11 +12,13 @@ from typing import Any
 from raysys.config import DEFAULT_CAMPAIGN, ServingConfig
 from raysys.errors import InvalidInputError, ResourceNotFoundError, UnavailableError
 from raysys.serving.intake import Intake
+from raysys.serving.log_lines import REQUEST_ID
 from raysys.serving.messages import Answer, Query, RankQuery
 from raysys.serving.observer import NoObserver, Observer
 from raysys.serving.pace import Pace
 from raysys.serving.served import Campaign, Lane, ServedRelease
 from raysys.serving.state_reads import StateReads
+from raysys.serving.unique import new_uuid
 from raysys.state.campaigns import CampaignVersion
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
@@ -98,8 +100,7 @@ class Engine:
             ResourceNotFoundError, InvalidInputError, UnavailableError: there is no such campaign,
                 or it is not served yet; and see `ListMaker.checked`.
         """
-        who = query.item_id or "" if query.user_id is None else query.user_id
-        return await self._campaign(query.campaign).lane_for(who).recommend(query)
+        return await self._campaign(query.campaign).lane_for(_who(query)).recommend(query)
 
     async def rank(self, query: RankQuery) -> Answer:
         """Return the items of a list, best first; parts that are away make a degraded answer.
@@ -204,3 +205,17 @@ class Engine:
         limit = self.config.max_requests_per_s
         share = None if limit is None else limit / self.config.num_gateways
         return self._paces.setdefault(campaign, Pace(share))
+
+
+def _who(query: Query) -> str:
+    """Return by what a query is given to one of several releases: who asks, else about what.
+
+    The list that everybody gets is asked for by nobody in particular. Then each request is one of
+    its own: by its seed, for which the same list comes again, or by its id, which one that is sent
+    again has, too.
+    """
+    if query.user_id is not None:
+        return query.user_id
+    if query.item_id is not None:
+        return query.item_id
+    return str(query.seed) if query.seed is not None else REQUEST_ID.get() or new_uuid()

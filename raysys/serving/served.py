@@ -199,8 +199,9 @@ class Campaign:
         return cls(version, lanes, bounds)
 
     def lane_for(self, who: str) -> Lane:
-        """Return the lane of a user, or of an item for which similar ones are asked: always the
-        same one as long as the shares stay, and apart from what other campaigns choose."""
+        """Return the lane of a user, of an item for which similar ones are asked, or of a request
+        of nobody: always the same one as long as the shares stay, and apart from what other
+        campaigns choose."""
         if len(self.lanes) == 1:
             return self.lanes[0]
         place = stable_hash(f"{self.version.campaign}\0{who}") / _HASHES

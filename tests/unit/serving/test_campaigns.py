@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ from raysys.errors import (
     TooManyRequestsError,
     UnavailableError,
 )
+from raysys.serving.log_lines import REQUEST_ID
 from raysys.serving.messages import Query, RankQuery
 from raysys.serving.served import Campaign
 from raysys.state.campaigns import CampaignVersion, Plan, Variant
 from tests.unit.serving.world import World, run, version
 
 
-def shared(campaign: str, *shares: float) -> Campaign:
-    """Return a campaign whose lanes are only names."""
+def shared(campaign: str, *shares: float, lane: Callable[[str], Any] = str) -> Campaign:
+    """Return a campaign whose lanes are made of names alone."""
     variants = tuple(Variant("", f"r{number}", share) for number, share in enumerate(shares))
     whole = CampaignVersion(campaign, 1, "", Plan(variants), "serving", "", 0)
-    name_only: Any = lambda _, release: release  # noqa: E731
-    return Campaign.of_version(whole, name_only)
+    return Campaign.of_version(whole, lambda _, release: lane(release))
 
 
 def test_users_are_shared_out_by_their_ids_as_it_was_said() -> None:
@@ -40,6 +41,46 @@ def test_users_are_shared_out_by_their_ids_as_it_was_said() -> None:
     elsewhere: list[Any] = [shared("mail", 9, 1).lane_for(user) for user in users]
     both = sum(pair == ("r1", "r1") for pair in zip(lanes, elsewhere, strict=True))
     assert abs(both - 200) < 4 * 14  # one campaign's shares say nothing of another's
+
+
+class Half:
+    """A lane that answers with the release that it is for."""
+
+    def __init__(self, release: str) -> None:
+        self._release = release
+
+    async def recommend(self, _: Query) -> str:
+        return self._release
+
+
+def test_requests_of_nobody_are_shared_out_each_by_itself_and_again_as_before(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    home: Any = shared("home", 1, 1, lane=Half)
+    world.engine._campaigns = {"home": home}
+
+    async def asked(query: Query, request_id: str | None = None) -> Any:
+        token = REQUEST_ID.set(request_id)
+        try:
+            return await world.engine.recommend(query)
+        finally:
+            REQUEST_ID.reset(token)
+
+    async def scenario() -> None:
+        nobody = Query(None, None, 5)
+        by_chance = Counter([await asked(nobody) for _ in range(2_000)])
+        assert abs(by_chance["r0"] - 1_000) < 4 * 23  # the standard deviation is 22.4
+        by_id = [await asked(nobody, f"id-{number}") for number in range(200)]
+        assert {*by_id} == {"r0", "r1"}
+        assert by_id == [await asked(nobody, f"id-{number}") for number in range(200)]
+        by_seed = {await asked(Query(None, None, 5, seed=7), f"id-{each}") for each in range(20)}
+        assert len(by_seed) == 1
+        of_anna = {await asked(Query("anna", "i10", 5), f"id-{each}") for each in range(20)}
+        about = {await asked(Query(None, "i10", 5), f"id-{each}") for each in range(20)}
+        assert len(of_anna) == len(about) == 1
+
+    run(world, scenario)
 
 
 def test_one_release_gets_everybody() -> None:
