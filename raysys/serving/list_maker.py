@@ -110,7 +110,8 @@ class ListMaker:
 
     async def _rank(self, batch: list[Asked], trace: Trace) -> dict[int, str]:
         """Find a list for each query of which it is known who asks; returns what `_search` does."""
-        new_ids = await self._give_popular([asked for asked in batch if asked.vector is None])
+        strangers = [asked for asked in batch if asked.vector is None]
+        new_ids = await self._give_popular(strangers, trace)
         return new_ids | await self._search(
             [asked for asked in batch if asked.vector is not None or asked.weight > 0], trace
         )
@@ -142,7 +143,7 @@ class ListMaker:
             searched = [asked for asked in batch if asked.vector is not None]
             for asked in searched:
                 asked.go_without("index-unavailable")
-            return await self._give_popular(searched)
+            return await self._give_popular(searched, trace)
         delta_version = min(result.delta_version for result in results)
         for asked, ranked in zip(batch, merged_results(results, request), strict=True):
             asked.delta_version = delta_version
@@ -153,7 +154,7 @@ class ListMaker:
             exploring = [asked for asked in batch if asked.weight > 0]
             return new_ids | await self._explore(exploring, results)
 
-    async def _give_popular(self, batch: Sequence[Asked]) -> dict[int, str]:
+    async def _give_popular(self, batch: Sequence[Asked], trace: Trace) -> dict[int, str]:
         """Give the most popular items that they may get to queries without a vector.
 
         Returns the ids of those that the release does not know, by key.
@@ -163,7 +164,8 @@ class ListMaker:
             popular: NDArray[np.integer] = self._release.popular
             put = self.put.items
             if asked.demand is not None or put.hidden or put.new:
-                popular = await self._filters.popular(asked.demand or _NO_DEMAND)
+                with trace.stage("filter"):
+                    popular = await self._filters.popular(asked.demand or _NO_DEMAND)
             asked.ranked = popular_list(asked, popular)
             new_ids |= put.ids_of(asked.ranked.keys)
         return new_ids

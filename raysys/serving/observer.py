@@ -12,8 +12,8 @@ from raysys.state.slate_recorder import Outcome
 
 Stage = Literal["queue", "read", "filter", "encode", "search", "explore", "finish", "serialise"]
 """Where a request's time goes: waiting for its micro-batch; the database; what filters demand of
-those who ask, where there are any; the query encoder; the shards; mixing in fresh items; lists into
-answers and slates; answers into bytes."""
+those who ask and let through of popular lists; the query encoder; the shards; mixing in fresh
+items; lists into answers and slates; answers into bytes."""
 
 
 @dataclass(slots=True)

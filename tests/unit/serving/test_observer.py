@@ -154,6 +154,11 @@ def test_only_batches_with_filters_have_a_stage_of_filters(tmp_path: Path) -> No
         await world.engine.recommend(Query("anna", None, 3, filter_name="even"))
         await world.engine.recommend(Query(None, "i05", 3, filter_name="even"))
         assert ["filter" in trace.seconds for trace in notebook.traces] == [False, True, True]
+        world.store.hide_items(["i03"])
+        world.follow()
+        await world.engine.recommend(Query("anna", None, 3))
+        await world.engine.recommend(Query("a stranger", None, 3))  # of popular lists, hidden ones
+        assert ["filter" in trace.seconds for trace in notebook.traces[3:]] == [False, True]
         await world.close()
 
     asyncio.run(scenario())
