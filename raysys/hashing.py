@@ -30,6 +30,11 @@ def stable_hashes(texts: Iterable[str]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64, copy=False)
 
 
+def keyed_digest(text: str, key: bytes) -> bytes:
+    """Return 16 bytes that stand for a text. Who lacks the key cannot tell which text."""
+    return hashlib.blake2b(text.encode(), digest_size=16, key=key).digest()
+
+
 def splitmix64(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return other bits for each, (N,): equal for equal ones, and as good as random.
 

@@ -1,8 +1,10 @@
-"""`raysys forget`: take users out of a dataset, and say which releases still hold them."""
+"""`raysys forget`: take users out of a dataset and of the database that is served with, and say
+which releases still hold them."""
 
 import argparse
+import dataclasses
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.console import Console
 from raysys.commands.submission import check_output
+from raysys.config import DEFAULT_DATASET_GROUP
 from raysys.dataset.dataset import open_dataset
 from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
@@ -23,6 +26,7 @@ from raysys.logs.layout import undeclared
 from raysys.logs.schema import Kind
 from raysys.logs.source import local_source
 from raysys.release import HISTORIES, MANIFEST_NAME, USER_VOCABULARY, list_releases, open_release
+from raysys.state.store import StateStore
 
 _ONE_A_LINE = (".txt", ".lst")
 
@@ -30,27 +34,65 @@ _ONE_A_LINE = (".txt", ".lst")
 def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Forget and report; the JSON line is the receipt."""
     started = time.perf_counter()
+    if arguments.dataset is None and arguments.database is None:
+        raise ConfigError(
+            "Neither a dataset nor a --database was named, so nobody was forgotten. Name what "
+            "holds them, best both at once."
+        )
+    group = _dataset_group(arguments)
+    user_ids = read_user_ids(arguments.users)
+    releases = releases_with(user_ids, arguments.releases)
+    result: dict[str, Any] = {"dataset_group": group, "num_users": len(user_ids)}
+    database_rows = None
+    if arguments.database is not None:
+        # First, so that a dataset that takes over what is new meanwhile gets nothing of them.
+        database_rows = _forget_in_database(arguments.database, group, user_ids, console)
+        result["database_rows"] = database_rows
+    if arguments.dataset is not None:
+        shown = {"dataset": arguments.dataset, "dataset_group": group}
+        with ray_cluster(console, metadata={"command": "forget", **shown}):
+            manifest, receipt = forget_users(
+                arguments.dataset,
+                user_ids,
+                dataset_group=group,
+                run=run_calls,
+                releases=releases,
+                database_rows=database_rows,
+            )
+            job_page.add({"users_forgotten": len(receipt.users)})
+        _show(receipt, arguments.dataset, console)
+        result |= {
+            "dataset": str(arguments.dataset),
+            "receipt": str(arguments.dataset / manifest.receipts[-1]),
+            **receipt.model_dump(mode="json", exclude={"users"}),
+        }
+    _show_releases(releases, console)
+    return {**result, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def _dataset_group(arguments: argparse.Namespace) -> str:
+    if arguments.dataset is None:
+        return arguments.dataset_group or DEFAULT_DATASET_GROUP
     check_output(arguments.dataset, "DATASET")
     dataset = open_dataset(arguments.dataset)
     dataset.check_dataset_group(arguments.dataset_group)
-    user_ids = read_user_ids(arguments.users)
-    releases = releases_with(user_ids, arguments.releases)
-    group = dataset.manifest.dataset_group
-    shown = {"dataset": arguments.dataset, "dataset_group": group}
-    with ray_cluster(console, metadata={"command": "forget", **shown}):
-        manifest, receipt = forget_users(
-            arguments.dataset, user_ids, dataset_group=group, run=run_calls, releases=releases
-        )
-        job_page.add({"users_forgotten": len(receipt.users)})
-    _show(receipt, arguments.dataset, console)
-    return {
-        "dataset": str(arguments.dataset),
-        "dataset_group": group,
-        "receipt": str(arguments.dataset / manifest.receipts[-1]),
-        "num_users": len(receipt.users),
-        **receipt.model_dump(mode="json", exclude={"users"}),
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    return dataset.manifest.dataset_group
+
+
+def _forget_in_database(
+    database: str, dataset_group: str, user_ids: Sequence[str], console: Console
+) -> dict[str, int]:
+    store = StateStore(database, dataset_group, must_exist=True)
+    try:
+        with console.progress("forgetting in the database") as advance:
+            rows = dataclasses.asdict(store.forget(user_ids, advance))
+    finally:
+        store.close()
+    console.say(
+        f"  {rows['events']:,} events, {rows['user_states']:,} states of users and "
+        f"{rows['slates']:,} lists were removed from the database"
+    )
+    return rows
 
 
 def read_user_ids(path: Path) -> list[str]:
@@ -119,7 +161,10 @@ def _show(receipt: Receipt, dataset: Path, console: Console) -> None:
         f"{rows['quarantine']:,} rows of quarantine, {rows['users']:,} of the table of users"
     )
     console.say(f"  shards written again: {len(receipt.shards_rewritten):,}")
-    for release in receipt.releases_with_them:
+
+
+def _show_releases(releases: Mapping[str, bool], console: Console) -> None:
+    for release in sorted(name for name, has_them in releases.items() if has_them):
         console.say(f"  release {release} still holds some of them: remove it", style="yellow")
-    if not receipt.releases_checked:
+    if not releases:
         console.say("  no release was looked at: name them with --releases", style="yellow")

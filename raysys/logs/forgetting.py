@@ -54,6 +54,9 @@ class Receipt(BaseModel):
     releases_checked: list[str]
     releases_with_them: list[str]
     """Releases that still hold some of them, or that could not be read."""
+    database_rows: dict[str, int] | None = None
+    """Rows that were removed from the tables of the database that is served with; None: none was
+    named."""
 
 
 def forget_users(
@@ -63,6 +66,7 @@ def forget_users(
     dataset_group: str,
     run: RunCalls,
     releases: Mapping[str, bool] | None = None,
+    database_rows: Mapping[str, int] | None = None,
     now: datetime | None = None,
 ) -> tuple[DatasetManifest, Receipt]:
     """Take users out of a dataset, for good.
@@ -73,6 +77,7 @@ def forget_users(
     Args:
         user_ids: as they stand in the log. Some may be unknown: they get a tombstone all the same.
         releases: by the name of each release that was looked at, whether it holds some of them.
+        database_rows: what was removed from the database before, for the receipt.
         now: when they are forgotten.
 
     Returns:
@@ -94,7 +99,7 @@ def forget_users(
         forgetting = _Forgetting(into.base, into, staging, forgotten)
         for report in run(forgetting.calls(user_ids)):
             forgetting.add(report)
-        manifest, receipt = forgetting.finish(user_ids, releases or {}, now)
+        manifest, receipt = forgetting.finish(user_ids, releases or {}, database_rows, now)
         publish_import(staging, into.path, manifest, into.base, replaces=False)
     return manifest, receipt
 
@@ -144,7 +149,11 @@ class _Forgetting:
             self._quarantines[report.name] = report.filtered
 
     def finish(
-        self, user_ids: Collection[str], releases: Mapping[str, bool], now: datetime
+        self,
+        user_ids: Collection[str],
+        releases: Mapping[str, bool],
+        database_rows: Mapping[str, int] | None,
+        now: datetime,
     ) -> tuple[DatasetManifest, Receipt]:
         """Lay out the new folder; return the manifest of what is left, and the receipt."""
         base = self._base
@@ -169,6 +178,7 @@ class _Forgetting:
             ],
             releases_checked=sorted(releases),
             releases_with_them=sorted(name for name, has_them in releases.items() if has_them),
+            database_rows=None if database_rows is None else dict(database_rows),
         )
         manifest = base.model_copy(
             update={

@@ -5,7 +5,6 @@ of a dataset is forgotten: whoever holds an id can ask whether it was forgotten,
 read off who was. (Short ids can still be tried one by one by whoever holds the dataset.)
 """
 
-import hashlib
 import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from raysys import tables
 from raysys.errors import DatasetError
+from raysys.hashing import keyed_digest
 from raysys.parquet_file import read_batches
 
 _DIGEST_BYTES = 16
@@ -78,8 +78,7 @@ class Tombstones:
 
     def digest(self, user_id: str) -> bytes:
         """Return what stands for a user here."""
-        encoded = user_id.encode()
-        return hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES, key=self.key).digest()
+        return keyed_digest(user_id, self.key)
 
     def of(self, user_ids: Iterable[str], forgotten_at_us: int) -> "Tombstones":
         """Return tombstones of these users only, under the same key."""

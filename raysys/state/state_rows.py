@@ -6,14 +6,16 @@ from sqlalchemy import Connection, Executable
 
 from raysys.state.failures import WriteConflict
 from raysys.state.statements import Statements
+from raysys.state.tombstones import Tombstones
 from raysys.state.user_state import NO_STATE, UserState
 
 
 class StateRows:
     """The states of one dataset group."""
 
-    def __init__(self, statements: Statements, dataset_group: str) -> None:
+    def __init__(self, statements: Statements, tombstones: Tombstones, dataset_group: str) -> None:
         self._statements = statements
+        self._tombstones = tombstones
         self._dataset_group = dataset_group
 
     def read(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, UserState]:
@@ -21,8 +23,19 @@ class StateRows:
         return self._found(connection, self._statements.select_states, user_ids)
 
     def lock(self, connection: Connection, user_ids: Iterable[str]) -> dict[str, UserState]:
-        """Return the same; until the commit nobody else changes them."""
-        return self._found(connection, self._statements.lock_states, user_ids)
+        """Return the state of each user, new or not; until the commit nobody else changes them.
+
+        A new one of an id that was forgotten goes on from the version of the old one.
+        """
+        wanted = set(user_ids)
+        found = self._found(connection, self._statements.lock_states, wanted)
+        missing = wanted - found.keys()
+        if missing:
+            stones = self._tombstones.of(connection, missing)
+            for user_id in missing:
+                stone = stones.get(user_id)
+                found[user_id] = UserState(stone.version) if stone else NO_STATE
+        return found
 
     def describe(self, connection: Connection, properties: Mapping[str, str]) -> None:
         """Let these be the properties of some users; versions grow where they are others."""
@@ -30,7 +43,7 @@ class StateRows:
         changed = {
             user_id: state.described(text)
             for user_id, text in sorted(properties.items())
-            if (state := known.get(user_id, NO_STATE)).properties != text
+            if (state := known[user_id]).properties != text
         }
         if changed:
             self.write(connection, changed)

@@ -31,6 +31,16 @@ class Statements:
             .returning(events.c.identity)
         )
 
+        # Those that were inserted a moment ago, of users who were forgotten.
+        self.delete_events: Executable = events.delete().where(
+            events.c.dataset_group == bindparam("dataset_group"),
+            events.c.identity.in_(bindparam("identities", expanding=True)),
+        )
+        self.delete_new_slates: Executable = slates.delete().where(
+            slates.c.dataset_group == bindparam("dataset_group"),
+            slates.c.recommendation_id.in_(bindparam("recommendation_ids", expanding=True)),
+        )
+
         states = user_states.c
         select_states = select(
             states.user_id, states.version, states.packed, states.properties

@@ -1,34 +1,35 @@
 """The store: events, items, users and slates go in; users' states and changed items come out."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import msgspec
-from sqlalchemy import Connection
 
 from raysys.errors import StateError
 from raysys.state.campaigns import CampaignTable
 from raysys.state.database import Database
+from raysys.state.event_rows import EventRows, StateRule
 from raysys.state.events import Event
 from raysys.state.filters import FilterTable
+from raysys.state.forgetting import Forgetting, ForgottenRows
 from raysys.state.item_delta import ItemDelta
 from raysys.state.items import Changes, Item, merged
 from raysys.state.keys import KeyTable
 from raysys.state.learning import LearningTable
 from raysys.state.log_reader import LogReader
 from raysys.state.migrations import is_current, prepare_schema
+from raysys.state.slate_rows import SlateRows
 from raysys.state.slates import Slate
 from raysys.state.state_rows import StateRows
 from raysys.state.statements import Statements
-from raysys.state.user_state import NO_STATE, Interaction, UserState, Weigh, all_clicks
+from raysys.state.tombstones import Tombstones
+from raysys.state.user_state import UserState, Weigh, all_clicks
 from raysys.state.users import User, newest
 
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """How many events of one call are new, and how many the store held already."""
+    """How many events of one call are new, and how many the store held already, or passes over."""
 
     stored: int
     duplicates: int
@@ -64,12 +65,17 @@ class StateStore:
                 f"{max_interactions_per_user}."
             )
         self._dataset_group = dataset_group
-        self._max_interactions_per_user = max_interactions_per_user
-        self._weigh = weigh
+        self._rule = StateRule(max_interactions_per_user, weigh)
         self._database = Database(url, must_exist=must_exist)
         self._statements = Statements(self._database.dialect_name)
-        self._states = StateRows(self._statements, dataset_group)
-        self._delta = ItemDelta(self._database.dialect_name, dataset_group)
+        dialect_name = self._database.dialect_name
+        tombstones = Tombstones(dialect_name, dataset_group)
+        self._states = StateRows(self._statements, tombstones, dataset_group)
+        self._delta = ItemDelta(dialect_name, dataset_group)
+        self._events = EventRows(
+            self._statements, self._states, self._delta, tombstones, dataset_group
+        )
+        self._slates = SlateRows(self._statements, self._delta, tombstones, dataset_group)
         self.log = LogReader(self._database, dataset_group)
         """All events and slates, to be read from the first to the last."""
         self.keys = KeyTable(self._database, dataset_group)
@@ -97,7 +103,7 @@ class StateStore:
 
     def keep(self, max_interactions_per_user: int, weigh: Weigh) -> None:
         """Keep so many interactions in a user's state from now on, by another rule."""
-        self._max_interactions_per_user, self._weigh = max_interactions_per_user, weigh
+        self._rule = StateRule(max_interactions_per_user, weigh)
 
     def put_events(self, events: Sequence[Event]) -> PutResult:
         """Store the events and update their users' states, all of it or nothing.
@@ -107,7 +113,7 @@ class StateStore:
         that one call changes. Items that are counted (see `changes`) get a click for each new event
         that names them and weighs more than 0, and an impression for each whose `impression` does.
         One that names a list adds no impression, which the list does, and a click only on what the
-        list showed.
+        list showed. What happened before its user was forgotten (`forget`) is passed over.
         """
         distinct: dict[str, Event] = {}
         with _refusal_of("An event"):
@@ -115,9 +121,10 @@ class StateStore:
                 distinct.setdefault(event.identity(), event)
             if not distinct:
                 return PutResult(0, 0)
-            clicks = self._clicks(distinct)
+            rule = self._rule
+            clicks = rule.clicks(distinct)
             stored = self._database.write(
-                lambda connection: self._put(connection, distinct, clicks)
+                lambda connection: self._events.put(connection, distinct, clicks, rule)
             )
         return PutResult(stored, len(events) - stored)
 
@@ -159,7 +166,7 @@ class StateStore:
         if not distinct:
             return 0
         with _refusal_of("A slate"):
-            return self._database.write(lambda connection: self._put_slates(connection, distinct))
+            return self._database.write(lambda connection: self._slates.put(connection, distinct))
 
     def prune_slates(self, shown_before_us: int, *, at_most: int) -> int:
         """Remove old slates, the oldest first, and return how many were removed.
@@ -167,16 +174,25 @@ class StateStore:
         Only the oldest `at_most` are looked at, so a call costs the same however many there are.
         What was counted of them stays counted, and events that name them stay.
         """
-        parameters = {
-            "dataset_group": self._dataset_group,
-            "shown_before_us": shown_before_us,
-            "num_rows": at_most,
-        }
         return self._database.write(
-            lambda connection: (
-                connection.execute(self._statements.delete_slates, parameters).rowcount
-            )
+            lambda connection: self._slates.prune(connection, shown_before_us, at_most)
         )
+
+    def forget(
+        self, user_ids: Iterable[str], on_progress: Callable[[int, int], None] = lambda *_: None
+    ) -> ForgottenRows:
+        """Remove the events, slates and states of users, for good; several short transactions.
+
+        What still arrives of them and happened before is not stored. What happens later is that of
+        a new user. Numbers that their events and slates added to items stay. Killed and run again,
+        it ends the same.
+
+        Args:
+            on_progress: told how many numbers of events and slates are done, and of how many.
+        """
+        forgetting = Forgetting(self._database, self._dataset_group, on_progress)
+        with _refusal_of("The id of a user"):
+            return forgetting.forget(user_ids, time.time_ns() // 1000)
 
     def changes(self, since: int) -> Changes:
         """Return the items and counts that changed after the delta version `since`; 0 means all.
@@ -224,74 +240,6 @@ class StateStore:
     def close(self) -> None:
         self._database.close()
 
-    def _clicks(self, distinct: dict[str, Event]) -> set[str]:
-        """Return the identities of the events that are clicks."""
-        named = {identity: event.interaction() for identity, event in distinct.items()}
-        interactions = {identity: each for identity, each in named.items() if each is not None}
-        weights = self._weigh([*interactions.values()])
-        return {
-            identity for identity, weight in zip(interactions, weights, strict=True) if weight > 0
-        }
-
-    def _put(self, connection: Connection, distinct: dict[str, Event], clicks: set[str]) -> int:
-        new_identities = self._insert_events(connection, distinct, clicks)
-        new_by_user: dict[str, list[Interaction]] = {}
-        for identity, event in distinct.items():  # in order of arrival
-            interaction = event.interaction()
-            if interaction is not None and identity in new_identities:
-                new_by_user.setdefault(event.user_id, []).append(interaction)
-        if new_by_user:
-            known = self._states.lock(connection, new_by_user)
-            changed = {
-                user_id: known.get(user_id, NO_STATE).extended(
-                    new, self._max_interactions_per_user, self._weigh
-                )
-                for user_id, new in sorted(new_by_user.items())
-            }
-            self._states.write(connection, changed)
-        new_events = (
-            (event, identity in clicks)
-            for identity, event in distinct.items()
-            if identity in new_identities
-        )
-        self._delta.count_events(connection, new_events)
-        return len(new_identities)
-
-    def _put_slates(self, connection: Connection, distinct: dict[str, Slate]) -> int:
-        rows = [
-            {"dataset_group": self._dataset_group, **slate.to_row()} for slate in distinct.values()
-        ]
-        new_ids = set(connection.execute(self._statements.insert_slates, rows).scalars())
-        self._delta.count_slates(connection, (distinct[new_id] for new_id in new_ids))
-        return len(new_ids)
-
-    def _insert_events(
-        self, connection: Connection, distinct: dict[str, Event], clicks: set[str]
-    ) -> set[str]:
-        received_at_us = time.time_ns() // 1000
-        rows = [
-            {
-                "dataset_group": self._dataset_group,
-                "identity": identity,
-                "user_id": event.user_id,
-                "session_id": event.session_id,
-                "item_id": event.item_id,
-                "event_type": event.event_type,
-                "occurred_at_us": event.occurred_at_us,
-                "received_at_us": received_at_us,
-                "event_id": event.event_id,
-                "event_value": event.event_value,
-                "properties": event.properties,
-                "recommendation_id": event.recommendation_id,
-                "impression": _json_or_none(event.impression),
-                "is_click": identity in clicks,
-            }
-            for identity, event in distinct.items()
-        ]
-        return {
-            identity for (identity,) in connection.execute(self._statements.insert_events, rows)
-        }
-
 
 @contextmanager
 def _refusal_of(thing: str) -> Iterator[None]:
@@ -303,7 +251,3 @@ def _refusal_of(thing: str) -> Iterator[None]:
             f"{thing} holds a value that no database stores ({error}), so none of its call was "
             f"stored."
         ) from error
-
-
-def _json_or_none(value: tuple[str, ...] | None) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()

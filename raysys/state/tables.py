@@ -71,6 +71,25 @@ user_states = Table(
     PrimaryKeyConstraint("dataset_group", "user_id"),
 )
 
+# One row per user who was forgotten, by a keyed hash of the id: see `raysys.state.tombstones`.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("dataset_group", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("forgotten_at_us", BigInteger, nullable=False),  # microseconds since 1970 UTC
+    Column("version", BigInteger, nullable=False),  # the last one of their state
+    PrimaryKeyConstraint("dataset_group", "digest"),
+)
+
+# One row per dataset group in which somebody was forgotten.
+tombstone_keys = Table(
+    "tombstone_keys",
+    metadata,
+    Column("dataset_group", String, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+)
+
 # One row per dataset group. Whoever changes an item or a count raises it first and so holds its row
 # until the commit: versions become visible in their own order, and who has read one has read all
 # that came before.

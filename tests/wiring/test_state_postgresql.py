@@ -468,3 +468,38 @@ def test_of_many_who_want_the_lease_at_once_one_gets_it(store: StateStore) -> No
     with ThreadPoolExecutor(8) as pool:
         got = [*pool.map(lambda owner: table.acquire(owner, 3_600), map(str, range(16)))]
     assert [lease.number for lease in got if lease is not None] == [1]
+
+
+def test_users_are_forgotten_while_events_of_theirs_arrive(url: str, store: StateStore) -> None:
+    users = [f"user-{number}" for number in range(4)]
+    is_over = threading.Event()
+
+    def send(first: int) -> None:
+        other = StateStore(url, "films")
+        number = first
+        while not is_over.is_set():
+            other.put_events([event(f"i-{number}", 1, user) for user in users])
+            other.put_slates([dataclasses.replace(slate(f"RID-{number}"), user_id=users[0])])
+            number += 2
+        other.close()
+
+    store.put_events([event("i", 1, "kept")])
+    with ThreadPoolExecutor(2) as threads:
+        sending = [threads.submit(send, first) for first in range(2)]
+        try:
+            while not store.user_states(users):
+                pass
+            forgotten = store.forget(users)
+        finally:
+            is_over.set()
+        for each in sending:
+            each.result()
+    assert forgotten.user_states == 4
+    assert forgotten.events >= 4
+    end = store.log.end()
+    left = [one.event.user_id for block in store.log.events(end) for one in block]
+    assert left == ["kept"]
+    assert list(store.log.slates(end)) == []
+    assert store.user_states([*users, "kept"]).keys() == {"kept"}
+    assert store.put_events([event("new", 2**52, users[0])]).stored == 1
+    assert store.user_states(users)[users[0]].version > 1

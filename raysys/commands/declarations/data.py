@@ -163,7 +163,15 @@ def declare_simulate(parser: argparse.ArgumentParser) -> None:
 
 
 def declare_forget(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, help="a directory that `raysys import` wrote")
+    parser.add_argument(
+        "dataset", type=Path, nargs="?", help="a directory that `raysys import` wrote"
+    )
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="the database that is served with: what clients sent of the users, and what they were "
+        "shown, is removed from it too",
+    )
     parser.add_argument(
         "--users",
         type=Path,
@@ -179,4 +187,8 @@ def declare_forget(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="releases, or directories of them, in which the users are looked for",
     )
-    must_be_of_group(parser)
+    parser.add_argument(
+        "--dataset-group",
+        metavar="NAME",
+        help="refuse a dataset of another group; without a dataset, the group in the database",
+    )

@@ -15,10 +15,13 @@ from raysys.dataset.histories import Histories
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import ConfigError, SourceError
 from raysys.logs.call import run_here
+from raysys.logs.event_intake import import_events
 from raysys.logs.importing import import_log
 from raysys.release import HISTORIES, USER_VOCABULARY, publishing
+from raysys.state.store import StateStore
 from tests.unit.logs.tools import write
 from tests.unit.releases import published
+from tests.unit.state.builders import event, sqlite_url
 
 
 def publish(releases: Path, vocabulary: list[str], histories: list[str]) -> str:
@@ -97,3 +100,47 @@ def test_a_directory_of_releases_that_is_not_there_is_refused_before_anybody_is_
     with pytest.raises(ConfigError, match="missing is no directory, .*Nobody was forgotten"):
         releases_with(["ann"], [tmp_path / "empty", tmp_path / "missing"])
     assert releases_with(["ann"], [tmp_path / "empty"]) == {}
+
+
+def test_a_dataset_and_the_database_that_is_served_with_are_forgotten_in_one_command(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(forget, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(forget, "run_calls", run_here)
+    log = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP\nann,i,1\nbob,i,2\n")
+    import_log([log], tmp_path / "data", dataset_group="films", num_shards=2, run=run_here)
+    users = write(tmp_path / "users.txt", "ann\n")
+    url = sqlite_url(tmp_path)
+    store = StateStore(url, "films")
+    store.put_events([event("i", 3), event("i", 3, user_id="bob")])
+    arguments = [str(tmp_path / "data"), "--database", url, "--users", str(users), "--json"]
+    assert main(["forget", *arguments]) == 0
+    line = json.loads(capsys.readouterr().out)
+    removed = {"events": 1, "user_states": 1, "slates": 0}
+    assert line["database_rows"] == removed
+    assert json.loads(Path(line["receipt"]).read_text())["database_rows"] == removed
+    assert store.user_states(["ann", "bob"]).keys() == {"bob"}
+    # What is left of the database joins the dataset, and nobody comes back.
+    dataset = import_events(store, tmp_path / "data", run=run_here)
+    assert dataset is not None
+    assert (dataset.rows_accepted, dataset.num_users) == (2, 1)
+    store.close()
+
+
+def test_the_database_alone_is_forgotten_in_by_its_dataset_group(tmp_path: Path, capsys) -> None:
+    users = write(tmp_path / "users.txt", "ann\n")
+    store = StateStore(sqlite_url(tmp_path), "films")
+    store.put_events([event("i", 3)])
+    arguments = ["forget", "--database", sqlite_url(tmp_path), "--users", str(users), "--json"]
+    assert main(arguments) == 0  # of the group "default" there is nothing
+    assert main([*arguments, "--dataset-group", "films"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["database_rows"]["events"] for line in lines] == [0, 1]
+    assert store.user_states(["ann"]) == {}
+    store.close()
+
+
+def test_with_neither_a_dataset_nor_a_database_nobody_is_forgotten(tmp_path: Path, capsys) -> None:
+    users = write(tmp_path / "users.txt", "ann\n")
+    assert main(["forget", "--users", str(users)]) == 1
+    assert "nobody was forgotten" in capsys.readouterr().err
