@@ -4,8 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from raysys.errors import RequestTimeoutError, RequestTooLargeError, TooManyRequestsError
+from raysys.errors import (
+    InvalidInputError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    TooManyRequestsError,
+)
 
+_PLAIN = (b"", b"identity")  # encodings that change nothing
 _MOST_UNFINISHED_BYTES = 64 << 20
 """Of all bodies together that have begun and not ended: what slow clients may fill."""
 
@@ -35,6 +41,7 @@ class BodyReader:
         """Return the body.
 
         Raises:
+            InvalidInputError: it is compressed, which no SDK does here: a small one might be huge.
             RequestTooLargeError: it is too large, or says that it will be; nothing more is read.
             RequestTimeoutError: it does not end in time.
             TooManyRequestsError: the bodies that came in part fill the memory that they may.
@@ -43,6 +50,11 @@ class BodyReader:
         for name, value in headers:
             if name == b"content-length" and value.isdigit() and int(value[:18]) > self._max_bytes:
                 raise self._too_large()  # cut, since Python refuses to read thousands of digits
+            if name == b"content-encoding" and value.strip().lower() not in _PLAIN:
+                raise InvalidInputError(
+                    "The body says by its Content-Encoding that it is compressed, and this server "
+                    "reads none that is. Send the JSON as it is."
+                )
         try:
             async with asyncio.timeout(self._timeout_s):
                 chunk, is_whole = await _next_chunk(receive)

@@ -1,6 +1,7 @@
 """Whatever comes in, the answer is in the wire format, and 500 is not among the answers."""
 
 import gc
+import gzip
 import re
 import tracemalloc
 from typing import Any
@@ -500,6 +501,15 @@ def test_headers_of_any_kind_are_passed_over(headers: list[tuple[bytes, bytes]])
     reply = post("/recommendations", ask(), headers=headers)
     assert reply.status == 200
     assert len(reply.headers["x-amzn-requestid"]) <= 128
+
+
+def test_a_compressed_body_is_refused_by_that_name() -> None:
+    for body in (gzip.compress(ask()), b"\xff"):
+        reply = post("/recommendations", body, headers=[(b"content-encoding", b"GZip")])
+        check(reply, INVALID, "is compressed")
+    for plain in (b"identity", b""):
+        headers = [(b"content-encoding", plain)]
+        assert post("/recommendations", ask(), headers=headers).status == 200
 
 
 @pytest.mark.parametrize("value", [b"1" * 100_000, b"\xff", b"", b"NaN", b"0x1", b"1e400"])
