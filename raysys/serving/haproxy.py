@@ -25,7 +25,7 @@ for argument in "$@"; do
         sed -i -e "$requests"'!s/^\\( *bind \\)\\*\\{{0,1\\}}:/\\1127.0.0.1:/' \\
             -e '/^ *timeout http-request /d' \\
             -e '/^defaults/a\\    timeout http-request {head_timeout_s}s' \\
-            -e '/^ *errorfile /d' -e {insert_errors} "$argument"
+            -e '/^ *errorfile /d' -e {insert_errors} -e {say_nowhere} "$argument"
         ;;
     esac
 done
@@ -36,7 +36,10 @@ _HEAD_TIMEOUT_S = 10
 # what it says, by status. Serve's template has one plain text with status 500 for the last three.
 # Of a head that it cannot read, or that is late or too long, its pages are compiled in.
 _ERRORS = {
-    400: ("InvalidInputException", "The body is not valid HTTP, or did not arrive in time."),
+    400: (
+        "InvalidInputException",
+        "The body did not arrive: it is not valid HTTP, came too slowly, or its client hung up.",
+    ),
     502: (
         "InternalFailure",
         "The gateway ended while it had the request: whether it was carried out is not known.",
@@ -44,6 +47,7 @@ _ERRORS = {
     503: ("ServiceUnavailableException", "No gateway is there to answer. Ask again in a moment."),
     504: ("ServiceUnavailableException", "The gateway did not answer in time."),
 }
+_NOWHERE = ("UnknownOperationException", "No application is deployed at this path.")
 _RETRY_AFTER_S = 1
 CLIENT_TIMEOUT_S = 30
 """Of a client that has begun to send a body, or to take an answer, and stopped."""
@@ -78,6 +82,10 @@ def write_wrapper(files: Path) -> Path:
         haproxy=program,
         head_timeout_s=_HEAD_TIMEOUT_S,
         insert_errors=shlex.quote(f"/^defaults/r {errors}"),
+        say_nowhere=shlex.quote(
+            "/^backend default_backend/,/^backend /"
+            f"s!return status 404 .*!return status 404 {_answer(*_NOWHERE)}!"
+        ),
     )
     wrapper.write_text(text, encoding="utf-8")
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
@@ -86,13 +94,14 @@ def write_wrapper(files: Path) -> Path:
 
 def _error_line(status: int) -> str:
     """Return the line of HAProxy's configuration for errors of a status."""
-    code, message = _ERRORS[status]
-    body = json.dumps({"message": message})
     retry = f" hdr retry-after {_RETRY_AFTER_S}" if status == 503 else ""
-    return (
-        f"    http-error status {status} content-type application/json string '{body}' "
-        f"hdr x-amzn-errortype {code}{retry}\n"
-    )
+    return f"    http-error status {status} {_answer(*_ERRORS[status])}{retry}\n"
+
+
+def _answer(code: str, message: str) -> str:
+    """Return an error of the wire format as HAProxy's configuration has it."""
+    body = json.dumps({"message": message})
+    return f"content-type application/json string '{body}' hdr x-amzn-errortype {code}"
 
 
 def _haproxy_program() -> str:

@@ -33,8 +33,11 @@ defaults
 frontend http_frontend
     bind 127.0.0.1:{port}
     use_backend nobody if {{ path /nobody }}
+    use_backend default_backend if {{ path /nowhere }}
     use_backend app-of-little-patience if {{ path /late }}
     default_backend app
+backend default_backend
+    http-request return status 404 content-type text/plain lf-string "Path \'%[path]\' not found."
 backend app
     server one 127.0.0.1:{server_port}
 backend app-of-little-patience
@@ -133,6 +136,7 @@ def test_a_giant_head_is_refused(port: int) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
+        ("/nowhere", 404, "UnknownOperationException"),
         ("/dies", 502, "InternalFailure"),
         ("/nobody", 503, "ServiceUnavailableException"),
         ("/late", 504, "ServiceUnavailableException"),
@@ -158,7 +162,7 @@ def test_a_body_that_stops_on_its_way_is_refused_in_the_wire_format(port: int) -
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"x-amzn-errortype: InvalidInputException" in head.split(b"\r\n")
-    assert "did not arrive in time" in json.loads(body)["message"]
+    assert "The body did not arrive" in json.loads(body)["message"]
 
 
 @pytest.mark.parametrize(
