@@ -14,7 +14,8 @@
     ├── ClusterError              the Ray cluster cannot be reached, or not with this token
     ├── TrainingError             a model could not be trained
     ├── StateError                the database cannot be used
-    │   └── StateUnavailableError for now: the same call may succeed later
+    │   ├── StateUnavailableError for now: the same call may succeed later
+    │   └── LeaseLostError        another process does by now what this one did
     ├── ServingError              the server cannot be started as asked
     └── RequestError              a client's request is answered with an error of the wire format
         ├── InvalidInputError         400
@@ -97,6 +98,10 @@ class StateError(RaysysError):
 
 class StateUnavailableError(StateError):
     """The database cannot be reached or is locked for now; the same call may succeed later."""
+
+
+class LeaseLostError(StateError):
+    """Another process does by now what this one began to do."""
 
 
 class ServingError(RaysysError):

@@ -4,7 +4,7 @@ import os
 import sys
 
 SEARCHING, LEARNING = 5, 15
-"""Steps of niceness: of what encoders and shards compute, and of trainings."""
+"""Steps of niceness: of what encoders and shards compute, and of trainings and imports."""
 
 
 def let_others_go_first(steps: int) -> None:

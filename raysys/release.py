@@ -122,6 +122,12 @@ class Release:
         """Return the dataset group of the dataset that the release was made from."""
         return str(self.manifest.lineage.get("dataset_group", DEFAULT_DATASET_GROUP))
 
+    @property
+    def trained_at(self) -> datetime:
+        """Return when its model was trained from nothing; what it learnt since is younger."""
+        told = self.manifest.lineage.get("trained_at")
+        return self.manifest.created_at if told is None else datetime.fromisoformat(told)
+
     def check_dataset_group(self, name: str | None) -> None:
         """Raise ReleaseMismatchError unless the release is of this group; None is every group."""
         if name is not None and self.dataset_group != name:

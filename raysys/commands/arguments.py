@@ -113,6 +113,11 @@ COMMANDS = {
         "say what campaigns answer from, and what became of each deployment",
         database.declare_campaign,
     ),
+    "learn": Command(
+        "raysys.commands.learn",
+        "learn what people did since the release that is served, and serve that",
+        database.declare_learn,
+    ),
     "filter": Command(
         "raysys.commands.filter",
         "create, list and delete the filters that requests may name",

@@ -210,7 +210,12 @@ def reindexed(release: Release, releases: Path, index: IndexConfig) -> Release:
         changed = {
             "num_partitions": note.num_partitions,
             "index_factory": note.factory,
-            "lineage": manifest.lineage | {"reindexed_from": release.name, "versions": _versions()},
+            "lineage": manifest.lineage
+            | {
+                "reindexed_from": release.name,
+                "trained_at": release.trained_at.isoformat(),
+                "versions": _versions(),
+            },
         }
         given_by_publish = {"format_version", "name", "created_at", "files"}
         fields = {name: getattr(manifest, name) for name in type(manifest).model_fields}

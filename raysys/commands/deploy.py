@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         check_database(config.database)
         _warn_of_slow_settings(console)
         beside = None if application is None else campaigns_of(application)
+        if beside is not None and arguments.no_learn:
+            beside = beside.model_copy(update={"learning": None})
         seconds = roll_out(deployer, config, campaigns, beside=beside, keep_others=True)
         job_page.add({"url": deployer.url, "deploy_seconds": seconds})
         console.say(

@@ -71,6 +71,20 @@ class Deployer:
             self._client = ServeSubmissionClient(cluster.dashboard_url)
         self._dashboard_url = cluster.dashboard_url
 
+    @classmethod
+    def of_running_serve(cls, cluster: Cluster) -> "Deployer":
+        """Connect to the dashboard of a cluster whose Serve listens somewhere already.
+
+        Raises:
+            ServingError: as of the constructor, or there is no Serve.
+        """
+        with _explained(cluster.dashboard_url):
+            found = ServeSubmissionClient(cluster.dashboard_url).get_serve_details()
+        options = found.get("http_options")
+        if not options:
+            raise ServingError("Serve does not run on this cluster, so nothing is deployed there.")
+        return cls(cluster, host=options["host"], port=options["port"])
+
     def deploy(
         self,
         application: dict[str, Any],

@@ -23,7 +23,7 @@ def roll_out(
     """Deploy campaigns, and return the seconds until every gateway answers from all of them.
 
     Args:
-        beside: campaigns that are there already, and stay unless `campaigns` names them.
+        beside: what is there already, and stays unless `campaigns` says something else of it.
         keep_others: leave other applications as they are; else they are removed.
 
     Raises:
@@ -31,7 +31,8 @@ def roll_out(
         StateError: the database cannot be used.
     """
     before = {} if beside is None else beside.campaigns
-    everything = CampaignsConfig(campaigns={**before, **campaigns.campaigns})
+    learning = campaigns.learning or (None if beside is None else beside.learning)
+    everything = CampaignsConfig(campaigns={**before, **campaigns.campaigns}, learning=learning)
     with campaign_table(config) as table:
         return deployer.deploy(
             application_config(config, everything),

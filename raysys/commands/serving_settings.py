@@ -1,6 +1,7 @@
 """The settings of serving, from a config file and the arguments that `deploy` and `serve` share."""
 
 import argparse
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,16 @@ from typing import Any
 from raysys import storage
 from raysys.commands.submission import check_output
 from raysys.config import (
+    DEFAULT_CAMPAIGN,
     CampaignConfig,
     CampaignsConfig,
+    LearningConfig,
     ServingConfig,
     VariantConfig,
     load_yaml,
     parse_config,
 )
+from raysys.dataset.dataset import open_dataset
 from raysys.errors import ConfigError
 from raysys.release import Release, open_release
 
@@ -52,7 +56,8 @@ def serving_config(
                 f"raysys {arguments.command} needs --release PATH, or --config with `campaigns` in "
                 f"it."
             )
-        written = {name: value for name, value in written.items() if name != "campaigns"}
+        apart = CampaignsConfig.model_fields
+        written = {name: value for name, value in written.items() if name not in apart}
         written |= {name: value for name, value in given.items() if value is not None}
     config = parse_config(written, ServingConfig, source=_source(arguments))
     check_output(config.database, "--database")
@@ -70,13 +75,18 @@ def campaigns_config(arguments: argparse.Namespace, config: ServingConfig) -> Ca
         ConfigError: a setting is wrong.
         ReleaseError: a release cannot be used, or belongs to another dataset group.
     """
-    given = {"campaigns": _campaigns_in(_written(arguments))}
-    found = parse_config(given, CampaignsConfig, source=_source(arguments)).campaigns
+    written = _written(arguments)
+    given = {"campaigns": _campaigns_in(written)}
+    if isinstance(written, dict) and "learning" in written:
+        given["learning"] = written["learning"]
+    asked = parse_config(given, CampaignsConfig, source=_source(arguments))
+    found = asked.campaigns
     if arguments.release:
         found = {**found, arguments.campaign: _told(arguments)}
     now = datetime.now(UTC).isoformat()
+    resolved = {name: _resolved(each, config, now) for name, each in found.items()}
     return CampaignsConfig(
-        campaigns={name: _resolved(each, config, now) for name, each in found.items()}
+        campaigns=resolved, learning=_learning(arguments, asked.learning, resolved, config)
     )
 
 
@@ -84,6 +94,44 @@ def releases_of(campaigns: CampaignsConfig) -> list[str]:
     """Return the names of all releases that campaigns answer from."""
     paths = [each.release for named in campaigns.campaigns.values() for each in named.variants]
     return [Path(path).name for path in dict.fromkeys(paths)]
+
+
+def _learning(
+    arguments: argparse.Namespace,
+    written: LearningConfig | None,
+    campaigns: Mapping[str, CampaignConfig],
+    config: ServingConfig,
+) -> LearningConfig | None:
+    """Return what the file and the arguments say, with paths that mean the same everywhere.
+
+    Raises:
+        ConfigError: it is told how to learn and not from what.
+        DatasetError: there is no such dataset of the campaigns' group.
+    """
+    if arguments.no_learn:
+        return None
+    known = {} if written is None else written.model_dump()
+    given: dict[str, Any] = {
+        "dataset": arguments.learn,
+        "releases": arguments.learn_releases,
+        "every_minutes": arguments.learn_every,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if not known and not given:
+        return None
+    if not known and "dataset" not in given:
+        raise ConfigError("--learn-releases and --learn-every need --learn DATASET beside them.")
+    found = {**known, **given}
+    if "campaign" not in found and arguments.release:
+        found["campaign"] = arguments.campaign
+    if "releases" not in found:
+        beside = campaigns[found.get("campaign", DEFAULT_CAMPAIGN)].variants[0].release
+        found["releases"] = Path(beside).parent
+    for name in ("dataset", "releases"):
+        check_output(Path(found[name]), "--learn" if name == "dataset" else "--learn-releases")
+        found[name] = str(Path(found[name]).resolve())
+    open_dataset(Path(found["dataset"])).check_dataset_group(config.dataset_group)
+    return parse_config(found, LearningConfig, source=_source(arguments))
 
 
 def _told(arguments: argparse.Namespace) -> CampaignConfig:

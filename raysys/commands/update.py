@@ -100,6 +100,8 @@ def update_and_report(
 
     mode = "FULL" if is_anew else "UPDATE"
     lineage: dict[str, Any] = {"updated_from": name, "training_mode": mode, "update": counts}
+    if not is_anew:
+        lineage["trained_at"] = update.release.trained_at.isoformat()
     decided: dict[str, Any] = {}
     if gate is not None and is_learnable and not is_counted:
         decided = {"gate": _decided(update, gate, releases, learning, console)}

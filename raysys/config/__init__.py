@@ -15,6 +15,7 @@ from raysys.config.base import (
 )
 from raysys.config.feedback import EventType, FeedbackConfig
 from raysys.config.gate import GateConfig
+from raysys.config.learning import LearningConfig
 from raysys.config.models import (
     CountedConfig,
     EnsembleConfig,
@@ -70,6 +71,7 @@ __all__ = [
     "GruConfig",
     "IndexConfig",
     "ItemToItemConfig",
+    "LearningConfig",
     "LearntHistories",
     "LeaveLastOut",
     "MemberConfig",

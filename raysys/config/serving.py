@@ -14,6 +14,7 @@ from raysys.config.base import (
     NumGpus,
     ResourceName,
 )
+from raysys.config.learning import LearningConfig
 
 Authentication = Literal["auto", "required", "off"]
 
@@ -75,6 +76,8 @@ class CampaignsConfig(Config):
     """The campaigns of one Serve application: `user_config` of its deployment `Campaigns`."""
 
     campaigns: dict[ResourceName, CampaignConfig]
+    learning: LearningConfig | None = None
+    """How one of them learns by itself from what people do; None: it does not."""
 
     @classmethod
     def of_release(cls, path: str) -> Self:

@@ -1,6 +1,7 @@
 """Calls that run as tasks of Ray Data: each one goes to a worker, its reports come back."""
 
 import contextlib
+import functools
 import logging
 import pickle
 from collections.abc import Generator, Iterator, Sequence
@@ -13,6 +14,7 @@ import ray.data
 
 from raysys.errors import RaysysError
 from raysys.logs.call import Call, RunCalls, failed, run_here
+from raysys.precedence import LEARNING, let_others_go_first
 
 
 def run_calls(calls: Sequence[Call]) -> Iterator[Any]:
@@ -52,8 +54,15 @@ def runner() -> RunCalls:
     return run_calls if ray.is_initialized() else run_here
 
 
+@functools.cache
+def _give_way() -> None:
+    """Let what serves on this machine go first, once in each worker."""
+    let_others_go_first(LEARNING)
+
+
 def _perform(batch: pa.Table) -> Iterator[pa.Table]:
     """Run the calls of a batch; an error of ours is a report too."""
+    _give_way()
     for call in batch.column("call").to_pylist():
         try:
             for report in pickle.loads(call).run():

@@ -9,7 +9,6 @@ duplicates then, so that none is missing and none is there twice.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -17,56 +16,13 @@ from raysys import storage
 from raysys.errors import DatasetError
 from raysys.logs.call import RunCalls
 from raysys.logs.event_export import write_interactions
+from raysys.logs.event_news import EventNews
 from raysys.logs.importing import EventRange, import_log
 from raysys.logs.manifest import DatasetManifest, EventsUpTo, ImportMode
 from raysys.logs.progress import OnProgress
 from raysys.logs.publish import check_destination
 from raysys.logs.put_export import ITEMS_FILE, USERS_FILE, write_items, write_users
-from raysys.state.items import StoredItem
 from raysys.state.store import StateStore
-
-_ALL = EventsUpTo()
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """What a database has beyond a dataset.
-
-    Args:
-        known: what the manifest says that the dataset has.
-        after: where to read on from: there, or at the beginning.
-        items: that were put since; `delta_version` is of them.
-    """
-
-    known: EventsUpTo
-    after: EventsUpTo
-    items: list[StoredItem]
-    delta_version: int
-    has_events: bool
-
-    @classmethod
-    def of(cls, store: StateStore, manifest: DatasetManifest | None) -> "_News":
-        known = _ALL if manifest is None else manifest.events
-        received_at_us = store.log.received_at_us(known.event_num) if known.event_num else None
-        after = known if received_at_us == known.received_at_us else _ALL
-        changes = store.changed_items(after.delta_version)
-        if changes.version < after.delta_version:
-            after, changes = _ALL, store.changed_items(0)
-        has_events = store.log.has_events(after=after.event_num)
-        return cls(known, after, changes.items, changes.version, has_events)
-
-    def __bool__(self) -> bool:
-        return self.has_events or bool(self.items)
-
-
-def has_news(store: StateStore, dataset: Path) -> bool:
-    """Say whether `import_events` would add something; that costs three small statements.
-
-    Raises:
-        DatasetError: `dataset` is something else, or of another dataset group.
-        StateError: the database cannot be used.
-    """
-    return bool(_News.of(store, check_destination(dataset.absolute(), store.log.dataset_group)))
 
 
 def import_events(
@@ -95,7 +51,7 @@ def import_events(
         StateError: the database cannot be used.
     """
     dataset, log = dataset.absolute(), store.log
-    news = _News.of(store, check_destination(dataset, log.dataset_group))
+    news = EventNews.of(store, check_destination(dataset, log.dataset_group))
     if not news:
         return None
     end = log.end()

@@ -1,6 +1,7 @@
 """The parts on Ray Serve: gateway, query encoder, index shards. The rest of the room knows no Ray.
 
-    Campaigns        knows what is to be answered from, and leads the others there; `director`
+    Campaigns        knows what is to be answered from, and leads the others there; `director`.
+                     Begins rounds of learning, each in a process of its own; `learning_schedule`
     Gateway          HTTP ingress; owns each request; `engine`
     QueryEncoder     histories -> query vectors; the only process here that imports torch
     IndexShard-<s>   the partitions p with p mod num_shards = s
@@ -66,6 +67,8 @@ class Campaigns:
     async def __init__(self, config: ServingConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         from raysys.serving.director import Director
         from raysys.serving.follower import Follower
+        from raysys.serving.learning_job import LearningJob
+        from raysys.serving.learning_schedule import LearningSchedule
         from raysys.serving.metrics import DirectorMetrics
 
         start_logging(part="campaigns")
@@ -82,22 +85,30 @@ class Campaigns:
             parts.values(),
             max_loading_s=config.max_loading_s,
         )
-        self._metrics = DirectorMetrics()
+        self._schedule = LearningSchedule(self._store, config.application, LearningJob())
+        self._metrics = DirectorMetrics(lambda: self._schedule.is_failing)
         self._telling = asyncio.create_task(self._metrics.stay())
-        self._follower = Follower("raysys-director", "The campaigns", director.step)
-        self._follower.start()
+        self._followers = [
+            Follower("raysys-director", "The campaigns", director.step),
+            Follower("raysys-learning", "The rounds of learning", self._schedule.step),
+        ]
+        for follower in self._followers:
+            follower.start()
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take over what the campaigns are to answer from; Serve calls it."""
         from raysys.serving.director import take_over
 
-        is_followed = await asyncio.to_thread(take_over, user_config, self._config, self._table)
-        self._metrics.follows(is_followed)
+        wanted = await asyncio.to_thread(take_over, user_config, self._config, self._table)
+        self._metrics.follows(wanted is not None)
+        if wanted is not None:
+            self._schedule.follow(wanted.learning)
 
     def __del__(self) -> None:
-        if hasattr(self, "_follower"):
+        if hasattr(self, "_followers"):
             self._telling.cancel()
-            self._follower.close()
+            for follower in self._followers:
+                follower.close()
             self._store.close()
 
 

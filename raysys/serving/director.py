@@ -141,9 +141,11 @@ class Director:
         )
 
 
-def take_over(user_config: Mapping[str, Any], config: ServingConfig, table: CampaignTable) -> bool:
-    """Make campaigns what an operator says in `user_config` of the deployment Campaigns, and say
-    whether it can be followed.
+def take_over(
+    user_config: Mapping[str, Any], config: ServingConfig, table: CampaignTable
+) -> CampaignsConfig | None:
+    """Make campaigns what an operator says in `user_config` of the deployment Campaigns, and return
+    that; None: it cannot be followed.
 
     What says nothing sensible changes nothing, and `CampaignTable.refused` tells why: who raises
     here is ended by Serve, time and again, and nobody would lead the campaigns that are served.
@@ -160,9 +162,9 @@ def take_over(user_config: Mapping[str, Any], config: ServingConfig, table: Camp
             raise
         _LOG.error("What was deployed is refused, and everything goes on as it was: %s", error)
         table.refuse(str(error))
-        return False
+        return None
     table.want({name: wish_of(asked, config) for name, asked in wanted.campaigns.items()})
-    return True
+    return wanted
 
 
 def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:

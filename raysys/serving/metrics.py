@@ -6,7 +6,7 @@ name starts with `ray_`, and a counter's ends with `_total`.
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -155,14 +155,23 @@ def _histogram(name: str, what: str, borders: list[float], *tags: str) -> Histog
 
 
 class DirectorMetrics:
-    """What the process tells that leads the campaigns."""
+    """What the process tells that leads the campaigns.
 
-    def __init__(self) -> None:
+    Args:
+        is_learning_failing: whether the newest round of learning went wrong.
+    """
+
+    def __init__(self, is_learning_failing: Callable[[], bool]) -> None:
         self._refused = Gauge(
             "raysys_user_config_refused",
             "1 while the settings of campaigns that were deployed last are refused, else 0.",
         )
         self._is_refused = False
+        self._failing = Gauge(
+            "raysys_learning_failing",
+            "1 while the newest round of learning failed or was lost, else 0.",
+        )
+        self._is_learning_failing = is_learning_failing
 
     def follows(self, is_followed: bool) -> None:
         """Say whether the campaigns are what was deployed last."""
@@ -172,6 +181,7 @@ class DirectorMetrics:
         """Say it once a second, for ever."""
         while True:
             self._refused.set(int(self._is_refused))
+            self._failing.set(int(self._is_learning_failing()))
             await asyncio.sleep(1)
 
 

@@ -47,6 +47,7 @@ MAY_IMPORT_RAY = {
     "training/metrics.py",
     "training/worker.py",
     "serving/deployments.py",
+    "serving/learning_job.py",
     "serving/nodes.py",
     "serving/metrics.py",
     "api/build.py",

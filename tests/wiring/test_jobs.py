@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,8 +18,10 @@ from ray.job_submission import JobSubmissionClient
 from benchmarks.steady_load import steady_load
 from raysys.commands.api_client import ApiClient, Reply
 from raysys.commands.released_model import ReleasedModel
+from raysys.dataset.histories import Histories
+from raysys.dataset.vocabulary import Vocabulary
 from raysys.logs.simulator import Simulator
-from raysys.release import Release, open_release
+from raysys.release import HISTORIES, ITEM_VOCABULARY, Release, open_release
 from raysys.serving.cluster import free_port
 from tests.wiring.jobs_cluster import Job, JobsCluster, jobs_cluster
 
@@ -234,6 +237,65 @@ def test_what_is_deployed_answers_and_an_update_learns_from_what_people_then_do(
         (1, "replaced"),
     ]
     assert "damaged" in listed[1]["reason"]
+
+
+def test_what_is_deployed_learns_by_itself_and_goes_on_where_that_fails(
+    cluster: JobsCluster, shop: Shop, trained: Job
+) -> None:
+    first, dataset = released(trained), f"{shop.directory}/learnt"
+    shutil.copytree(shop.dataset, dataset)
+
+    def deploy(releases: str) -> None:
+        settings = {
+            "database": shop.database,
+            "dataset_group": "films",
+            "num_shards": 1,
+            "campaigns": {"default": {"release": str(first.path)}},
+            "learning": {
+                "dataset": dataset,
+                "releases": releases,
+                "every_minutes": 0.05,
+                "gate": None,
+                "epochs": 1,
+            },
+        }
+        file = shop.directory / "learning.yaml"
+        file.write_text(json.dumps(settings))
+        said = ("jobs/deploy.py", "--config", str(file), "--port", str(shop.port))
+        code, line = ran(cluster, *said)
+        assert code == 0, line
+
+    def ended(status: str) -> dict[str, Any]:
+        """Wait for a round that ends so, and return it."""
+        on_database = ("--database", shop.database, *GROUP)
+        deadline = time.monotonic() + 120
+        while True:
+            rounds = ran(cluster, "-m", "raysys", "learn", "list", *on_database)[1]["rounds"]
+            found: list[dict[str, Any]] = [each for each in rounds if each["status"] == status]
+            if found:
+                return found[0]
+            assert time.monotonic() < deadline, rounds
+            time.sleep(0.5)
+
+    deploy(f"{shop.directory}/learnt-releases")
+    liked = shop.recommend("u2").body["itemList"][0]["itemId"]
+    shop.put_event("u2", liked)
+    learnt = ended("deployed")
+    assert (learnt["mode"], learnt["release"]) == ("UPDATE", first.name)
+    reply = shop.recommend("u2")
+    assert reply.headers["x-raysys-release"] == learnt["published"] != first.name
+    release = open_release(Path(f"{shop.directory}/learnt-releases"))
+    assert release.name == learnt["published"]
+    histories = Histories.open(release.file(HISTORIES))
+    newest = histories.of(int(histories.rows_of(["u2"])[0]))[0][-1]
+    assert Vocabulary.open(release.file(ITEM_VOCABULARY)).ids_of([newest]) == [liked]
+
+    deploy(f"{shop.log}/no-directory")  # the old release again, and nothing can be published
+    shop.put_event("u3", liked)
+    failed = ended("failed")
+    assert failed["step"] == "training"
+    assert "no-directory" in failed["reason"] or "Not a directory" in failed["reason"]
+    assert shop.recommend("u3").headers["x-raysys-release"] == first.name
 
 
 def test_a_job_that_cannot_be_done_fails_with_its_exit_code_and_says_why(

@@ -13,7 +13,29 @@ def declare_campaign(parser: argparse.ArgumentParser) -> None:
     listing = _action_on_database(
         actions, "list", "say what each campaign answers from, and did before", "their own"
     )
-    listing.add_argument(
+    _names_application(listing)
+
+
+def declare_learn(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    summary = "do one round on the running cluster, and serve what was learnt"
+    now = actions.add_parser("now", help=summary, description=summary)
+    now.add_argument(
+        "--dataset", metavar="DIR", help="that events are added to (default: as deployed)"
+    )
+    now.add_argument(
+        "--releases", metavar="DIR", help="where to publish what is learnt (default: as deployed)"
+    )
+    now.add_argument("--campaign", metavar="NAME", help="that learns (default: as deployed)")
+    _says_json(now)
+    listing = _action_on_database(
+        actions, "list", "say what became of each round, and why", "whose rounds they are"
+    )
+    _names_application(listing)
+
+
+def _names_application(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--application",
         default=DEFAULT_APPLICATION,
         metavar="NAME",
@@ -100,6 +122,11 @@ def _action_on_database(
         metavar="NAME",
         help=f"{about_group} (default: %(default)s)",
     )
+    _says_json(action)
+    return action
+
+
+def _says_json(action: argparse.ArgumentParser) -> None:
     # Its own default would overwrite what was said before the action.
     action.add_argument(
         "--json",
@@ -107,7 +134,6 @@ def _action_on_database(
         default=argparse.SUPPRESS,
         help="print one JSON object as the last line",
     )
-    return action
 
 
 def declare_export_events(parser: argparse.ArgumentParser) -> None:

@@ -59,6 +59,29 @@ def declare_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset-group", metavar="NAME", help="that of the release (default: default)"
     )
+    learns = parser.add_mutually_exclusive_group()
+    learns.add_argument(
+        "--learn",
+        type=Path,
+        metavar="DATASET",
+        help="let the campaign learn by itself what people do: it is added to this dataset, that "
+        "of the release, and what is learnt is served if it is good enough",
+    )
+    learns.add_argument(
+        "--no-learn", action="store_true", help="learn no more, where that is deployed"
+    )
+    parser.add_argument(
+        "--learn-releases",
+        type=Path,
+        metavar="DIR",
+        help="where to publish what is learnt (default: beside the release)",
+    )
+    parser.add_argument(
+        "--learn-every",
+        type=float,
+        metavar="MINUTES",
+        help="from the beginning of a round to that of the next (default: 120)",
+    )
 
 
 def declare_rollback(parser: argparse.ArgumentParser) -> None:

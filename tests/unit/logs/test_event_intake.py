@@ -15,7 +15,8 @@ from raysys.dataset.dataset import open_dataset
 from raysys.errors import DatasetError, NothingUsableError
 from raysys.logs import event_intake
 from raysys.logs.call import run_here
-from raysys.logs.event_intake import has_news, import_events
+from raysys.logs.event_intake import import_events
+from raysys.logs.event_news import has_news
 from raysys.logs.importing import import_log
 from raysys.logs.manifest import DatasetManifest, ImportMode
 from raysys.state.items import Item

@@ -32,7 +32,7 @@ def tags_by_name(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
 
     monkeypatch.setattr(metrics.Metric, "__init__", noted)
     GatewayMetrics()
-    DirectorMetrics()
+    DirectorMetrics(lambda: False)
     PartMetrics("shard-0")
     of_training._gauges.__wrapped__()
     nothing: Any = SimpleNamespace(

@@ -1,0 +1,60 @@
+"""A round of learning as a job of the cluster: its log and its end stand on the dashboard."""
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from ray.experimental.internal_kv import _internal_kv_get
+
+from raysys.errors import ServingError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+_DASHBOARD = b"dashboard"  # where Ray's own processes find the address of the dashboard
+
+
+class LearningJob:
+    """Submits `raysys learn now` from the directory of this process: paths mean the same there."""
+
+    def __init__(self) -> None:
+        self._client: JobSubmissionClient | None = None
+        self._job = ""
+
+    def start(self) -> None:
+        """Submit it; ServingError where the dashboard takes no jobs."""
+        from ray.job_submission import JobSubmissionClient  # only who learns needs all of that
+
+        here = shlex.quote(os.getcwd())
+        command = f"cd {here} && exec {shlex.quote(sys.executable)} -m raysys learn now --json"
+        try:
+            self._client = JobSubmissionClient(_dashboard_url())
+            self._job = self._client.submit_job(entrypoint=command)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ServingError(
+                f"The round could not be submitted to the dashboard of the Ray cluster: {error}"
+            ) from error
+
+    def ended(self) -> str | None:
+        """Return what the job page says of its end; None while it runs, or nobody can say."""
+        if self._client is None:
+            return "There is none."
+        try:
+            found = self._client.get_job_info(self._job)
+        except (OSError, RuntimeError, ValueError):
+            return None
+        if not found.status.is_terminal():
+            return None
+        return f"job {self._job} of the dashboard is {found.status.value}. {found.message or ''}"
+
+
+def _dashboard_url() -> str:
+    address = _internal_kv_get(_DASHBOARD, namespace=_DASHBOARD)
+    if not address:
+        raise ServingError(
+            "This Ray cluster runs no dashboard, through which rounds of learning are submitted. "
+            "Start it with one, or learn by `raysys learn now` from outside of it."
+        )
+    found = address.decode()
+    return found if "://" in found else f"http://{found}"
