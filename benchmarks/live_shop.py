@@ -87,14 +87,8 @@ class LiveShop:
         self.store.put_items(items)
         self.catch_up()
 
-    def recommend(
-        self, user_ids: Sequence[str], seeds: Sequence[int], num_results: int
-    ) -> list[Answer]:
-        """Return a list for each of these users, all of whom ask at once."""
-        queries = [
-            Query(user_id, None, num_results, seed=seed)
-            for user_id, seed in zip(user_ids, seeds, strict=True)
-        ]
+    def ask(self, queries: Sequence[Query]) -> list[Answer]:
+        """Return an answer to each query, all of which come at once."""
 
         async def ask() -> list[Answer]:
             return await asyncio.gather(*map(self._engine.recommend, queries))

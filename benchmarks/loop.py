@@ -45,6 +45,7 @@ from raysys.config.feedback import EventType
 from raysys.logs.simulator.live import Shown, live
 from raysys.logs.simulator.simulator import Simulator
 from raysys.logs.simulator.visits import Visits
+from raysys.serving.messages import Query
 from raysys.state.events import Event
 from raysys.state.items import Item
 
@@ -103,7 +104,13 @@ class Learner:
         self._shop.put_items([_item_of(row) for row in new_items.to_pylist()])
 
     def recommend(self, visits: Visits) -> Sequence[Sequence[str]]:
-        answers = self._shop.recommend(visits.user_ids, visits.visit_nums.tolist(), LIST_LENGTH)
+        seeds = visits.visit_nums.tolist()
+        answers = self._shop.ask(
+            [
+                Query(user_id, None, LIST_LENGTH, seed=seed)
+                for user_id, seed in zip(visits.user_ids, seeds, strict=True)
+            ]
+        )
         self._answers = {row: answer.recommendation_id for row, answer in enumerate(answers)}
         return [answer.item_ids for answer in answers]
 
