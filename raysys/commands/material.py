@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysys.config import PipelineConfig, TwoTowerConfig, reads_context, reads_event_types
+from raysys.dataset.cold_items import num_cold_items
 from raysys.dataset.context import NO_CONTEXT, ContextEncoder, fit_context
 from raysys.dataset.creation import created_at_us
 from raysys.dataset.dataset import Dataset, open_dataset
@@ -100,6 +101,7 @@ class Material:
             "import_id": manifest.import_id,
             "sources": [source.model_dump(mode="json") for source in manifest.sources],
             "rows_accepted": manifest.rows_accepted,
+            "items_without_interactions": num_cold_items(self.dataset, self.items),
         }
 
     def write(self, release: Path) -> None:

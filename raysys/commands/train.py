@@ -98,9 +98,18 @@ def show_published(
 
 
 def show_index(release: Release, console: Console) -> None:
-    """Print which kind of index a release has, how well it finds, and why it is this one."""
+    """Print which kind of index a release has, how well it finds, and why it is this one; and how
+    many items of the item table are not in it."""
     note = read_note(release)
     console.say(f"  index {note.summary()}\n    {note.why}")
+    number = release.manifest.lineage.get("items_without_interactions", 0)
+    if number:
+        console.say(
+            f"  {number} {'item' if number == 1 else 'items'} of the item table, with which nobody "
+            f"interacted, {'is' if number == 1 else 'are'} not in it: `raysys items put` lets "
+            f"lists have them.",
+            style="yellow",
+        )
 
 
 def show_report(report: Report, console: Console) -> None:

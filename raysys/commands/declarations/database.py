@@ -104,6 +104,14 @@ def declare_items(parser: argparse.ArgumentParser) -> None:
         action = _action_on_database(actions, name, summary, "whose items they are")
         action.add_argument("item_ids", nargs="+", metavar="ITEM_ID")
     _action_on_database(actions, "list", "say which items are hidden", "whose items they are")
+    summary = "let lists have the items of a dataset's item table with which nobody interacted"
+    put = _action_on_database(actions, "put", summary, "whose items they are")
+    put.add_argument("dataset", type=Path, metavar="DATASET", help="a directory of an import")
+    put.add_argument(
+        "--replace",
+        action="store_true",
+        help="also items that were put before: the dataset knows more of them by now",
+    )
 
 
 def _action_on_database(
