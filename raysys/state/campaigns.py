@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 from raysys.config import ExplorationPolicy
 from raysys.state.database import Database
 from raysys.state.learning import newest_number
-from raysys.state.statements import insert_of
+from raysys.state.many_rows import insert_of
 from raysys.state.tables import campaign_versions, replicas
 
 Status = Literal["wanted", "preparing", "serving", "kept", "failed", "replaced"]

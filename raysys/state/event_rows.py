@@ -101,7 +101,11 @@ class EventRows:
             }
             for identity, event in events.items()
         ]
-        return set(connection.execute(self._statements.insert_events, rows).scalars())
+        return set(
+            connection.execute(
+                self._statements.insert_events, self._statements.rows(rows)
+            ).scalars()
+        )
 
     def _take_back_forgotten(
         self, connection: Connection, events: Mapping[str, Event], identities: set[str]

@@ -27,9 +27,9 @@ from sqlalchemy import (
 
 from raysys.state.events import Event
 from raysys.state.items import Changes, Item, ItemCount, ItemHiding, Reception, StoredItem
+from raysys.state.many_rows import insert_of, is_one_of
 from raysys.state.shown_lists import ShownLists
 from raysys.state.slates import Slate
-from raysys.state.statements import insert_of
 from raysys.state.tables import delta_versions, hidden_items, item_counts, items
 
 _KEY = ["dataset_group", "item_id"]
@@ -84,7 +84,7 @@ class DeltaStatements:
         )
         self.select_counted: Executable = select(counts.item_id).where(
             counts.dataset_group == bindparam("dataset_group"),
-            counts.item_id.in_(bindparam("item_ids", expanding=True)),
+            is_one_of(dialect_name, counts.item_id, "item_ids"),
         )
         self.version: Executable = select(delta_versions.c.version).where(
             delta_versions.c.dataset_group == bindparam("dataset_group")

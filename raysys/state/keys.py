@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Connection, Executable, bindparam, select, up
 
 from raysys.state.credentials import KeyKind, KeyScope
 from raysys.state.database import Database
-from raysys.state.statements import insert_of
+from raysys.state.many_rows import insert_of
 from raysys.state.tables import access_key_versions, access_keys
 
 _SCOPES = msgspec.json.Decoder(tuple[KeyScope, ...])

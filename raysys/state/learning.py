@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 
 from raysys.state.database import Database
-from raysys.state.statements import insert_of
+from raysys.state.many_rows import insert_of
 from raysys.state.tables import learning_leases, learning_rounds
 
 Outcome = Literal["running", "deployed", "kept", "nothing", "failed", "lost"]

@@ -30,7 +30,11 @@ class SlateRows:
         rows = [
             {"dataset_group": self._dataset_group, **slate.to_row()} for slate in slates.values()
         ]
-        new_ids = set(connection.execute(self._statements.insert_slates, rows).scalars())
+        new_ids = set(
+            connection.execute(
+                self._statements.insert_slates, self._statements.rows(rows)
+            ).scalars()
+        )
         new_ids -= self._take_back_forgotten(connection, slates, new_ids)
         self._delta.count_slates(connection, (slates[new_id] for new_id in new_ids))
         return len(new_ids)

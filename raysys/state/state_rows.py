@@ -64,7 +64,7 @@ class StateRows:
             }
             for user_id, state in states.items()
         ]
-        written = connection.execute(self._statements.upsert_states, rows)
+        written = connection.execute(self._statements.upsert_states, self._statements.rows(rows))
         if len(written.all()) < len(rows):
             raise WriteConflict
 

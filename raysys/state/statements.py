@@ -1,17 +1,16 @@
 """Every statement, built once: building costs more than running.
 
-Both dialects write the same INSERT … ON CONFLICT, each by a class of its own. Rows and the other
-parameters (`dataset_group`, `user_ids`, `after` and so on) are bound when a statement is executed.
+Rows (`raysys.state.many_rows`) and the other parameters (`dataset_group`, `user_ids`, `after` and
+so on) are bound when a statement is executed.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Executable, Table, bindparam, func, literal, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
+from raysys.state.many_rows import insert_rows_of, is_one_of, parameters
 from raysys.state.tables import events, slates, user_states
-
-_DIALECTS: dict[str, Any] = {"postgresql": postgresql, "sqlite": sqlite}
 
 
 class Statements:
@@ -21,12 +20,12 @@ class Statements:
     """
 
     def __init__(self, dialect_name: str) -> None:
-        insert = insert_of(dialect_name)
+        self._dialect_name = dialect_name
         self.ping: Executable = select(literal(1))
 
         # Returns the identities of those rows that were not there before.
         self.insert_events: Executable = (
-            insert(events)
+            insert_rows_of(dialect_name, events)
             .on_conflict_do_nothing(index_elements=["dataset_group", "identity"])
             .returning(events.c.identity)
         )
@@ -46,7 +45,7 @@ class Statements:
             states.user_id, states.version, states.packed, states.properties
         ).where(
             states.dataset_group == bindparam("dataset_group"),
-            states.user_id.in_(bindparam("user_ids", expanding=True)),
+            is_one_of(dialect_name, states.user_id, "user_ids"),
         )
         self.select_states: Executable = select_states
         # The rows stay locked until the commit (SQLite has locked the file at BEGIN). Everyone
@@ -55,7 +54,7 @@ class Statements:
 
         # Returns the users whose rows were written: where another transaction wrote a version in
         # between, nothing happens.
-        upsert = insert(user_states)
+        upsert = insert_rows_of(dialect_name, user_states)
         new = upsert.excluded
         self.upsert_states: Executable = upsert.on_conflict_do_update(
             index_elements=["dataset_group", "user_id"],
@@ -69,7 +68,7 @@ class Statements:
 
         # Returns the ids of those rows that were not there before.
         self.insert_slates: Executable = (
-            insert(slates)
+            insert_rows_of(dialect_name, slates)
             .on_conflict_do_nothing(index_elements=["dataset_group", "recommendation_id"])
             .returning(slates.c.recommendation_id)
         )
@@ -89,10 +88,9 @@ class Statements:
             slates.c.shown_at_us < bindparam("shown_before_us", type_=BigInteger),
         )
 
-
-def insert_of(dialect_name: str) -> Any:
-    """Return the dialect's INSERT, which knows ON CONFLICT."""
-    return _DIALECTS[dialect_name].insert
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """Return rows as the statements that insert or upsert them want to have them bound."""
+        return parameters(self._dialect_name, rows)
 
 
 class LogStatements:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import BindParameter, Connection, Executable, bindparam, case, select
 
 from raysys.hashing import keyed_digest
-from raysys.state.statements import insert_of
+from raysys.state.many_rows import insert_of
 from raysys.state.tables import tombstone_keys, tombstones
 
 _KEY_BYTES = 16

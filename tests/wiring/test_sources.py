@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.private_postgresql import private_postgresql
 from raysys.errors import SourceError
 from raysys.logs.importing import import_log
 from raysys.logs.manifest import DatasetManifest, manifest_path
 from raysys.logs.sql import sql_query
-from tests.wiring.private_postgresql import private_postgresql
 from tests.wiring.private_ray import private_ray
 
 pytestmark = pytest.mark.ray

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from benchmarks.private_postgresql import private_postgresql
 from raysys.errors import StateError
 from raysys.state.events import Event
 from raysys.state.group_commit import GroupCommitter
@@ -25,7 +26,6 @@ from raysys.state.users import User
 from tests.unit.state.builders import clicked, item_ids_of, times_of
 from tests.unit.state.learning_laws import LAWS, Law
 from tests.unit.state.schema import differences
-from tests.wiring.private_postgresql import private_postgresql
 
 
 @pytest.fixture(scope="module")
