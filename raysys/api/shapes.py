@@ -126,7 +126,8 @@ class EventRequest(Struct, rename="camel"):
 
 
 class EventsRequest(Struct, rename="camel"):
-    """What `POST /events` takes. Without `userId` the session stands for the user."""
+    """What `POST /events` takes. Without `userId` the session stands for the user, until it joins
+    the one whom the first event with both names."""
 
     tracking_id: Id
     session_id: Id

@@ -4,7 +4,8 @@ which releases still hold them."""
 import argparse
 import dataclasses
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,29 +44,21 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     user_ids = read_user_ids(arguments.users)
     releases = releases_with(user_ids, arguments.releases)
     result: dict[str, Any] = {"dataset_group": group, "num_users": len(user_ids)}
-    database_rows = None
-    if arguments.database is not None:
-        # First, so that a dataset that takes over what is new meanwhile gets nothing of them.
-        database_rows = _forget_in_database(arguments.database, group, user_ids, console)
-        result["database_rows"] = database_rows
-    if arguments.dataset is not None:
-        shown = {"dataset": arguments.dataset, "dataset_group": group}
-        with ray_cluster(console, metadata={"command": "forget", **shown}):
-            manifest, receipt = forget_users(
-                arguments.dataset,
-                user_ids,
-                dataset_group=group,
-                run=run_calls,
-                releases=releases,
-                database_rows=database_rows,
+    with _database(arguments.database, group) as store:
+        database_rows, session_ids = None, frozenset[str]()
+        if store is not None:
+            # First, so that a dataset that takes over what is new meanwhile gets nothing of them.
+            database_rows, session_ids = _forget_in_database(store, user_ids, console)
+            result["database_rows"] = database_rows
+        if session_ids:
+            user_ids = [*user_ids, *sorted(session_ids - {*user_ids})]
+            releases = releases_with(user_ids, arguments.releases)
+        if arguments.dataset is not None:
+            result |= _forget_in_dataset(
+                arguments.dataset, user_ids, group, releases, database_rows, console
             )
-            job_page.add({"users_forgotten": len(receipt.users)})
-        _show(receipt, arguments.dataset, console)
-        result |= {
-            "dataset": str(arguments.dataset),
-            "receipt": str(arguments.dataset / manifest.receipts[-1]),
-            **receipt.model_dump(mode="json", exclude={"users"}),
-        }
+        if store is not None:
+            store.forget_sessions(session_ids)
     _show_releases(releases, console)
     return {**result, "seconds": round(time.perf_counter() - started, 3)}
 
@@ -79,20 +72,58 @@ def _dataset_group(arguments: argparse.Namespace) -> str:
     return dataset.manifest.dataset_group
 
 
-def _forget_in_database(
-    database: str, dataset_group: str, user_ids: Sequence[str], console: Console
-) -> dict[str, int]:
-    store = StateStore(database, dataset_group, must_exist=True)
+@contextmanager
+def _database(url: str | None, dataset_group: str) -> Iterator[StateStore | None]:
+    if url is None:
+        yield None
+        return
+    store = StateStore(url, dataset_group, must_exist=True)
     try:
-        with console.progress("forgetting in the database") as advance:
-            rows = dataclasses.asdict(store.forget(user_ids, advance))
+        yield store
     finally:
         store.close()
+
+
+def _forget_in_database(
+    store: StateStore, user_ids: Sequence[str], console: Console
+) -> tuple[dict[str, int], frozenset[str]]:
+    with console.progress("forgetting in the database") as advance:
+        forgotten = store.forget(user_ids, advance)
+    rows = dataclasses.asdict(forgotten)
+    rows["sessions"] = len(rows.pop("session_ids"))
     console.say(
         f"  {rows['events']:,} events, {rows['user_states']:,} states of users and "
-        f"{rows['slates']:,} lists were removed from the database"
+        f"{rows['slates']:,} lists were removed from the database, {rows['sessions']:,} sessions "
+        f"of theirs among them"
     )
-    return rows
+    return rows, forgotten.session_ids
+
+
+def _forget_in_dataset(
+    path: Path,
+    user_ids: Sequence[str],
+    dataset_group: str,
+    releases: Mapping[str, bool],
+    database_rows: Mapping[str, int] | None,
+    console: Console,
+) -> dict[str, Any]:
+    shown = {"dataset": path, "dataset_group": dataset_group}
+    with ray_cluster(console, metadata={"command": "forget", **shown}):
+        manifest, receipt = forget_users(
+            path,
+            user_ids,
+            dataset_group=dataset_group,
+            run=run_calls,
+            releases=releases,
+            database_rows=database_rows,
+        )
+        job_page.add({"users_forgotten": len(receipt.users)})
+    _show(receipt, path, console)
+    return {
+        "dataset": str(path),
+        "receipt": str(path / manifest.receipts[-1]),
+        **receipt.model_dump(mode="json", exclude={"users"}),
+    }
 
 
 def read_user_ids(path: Path) -> list[str]:

@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from sqlalchemy import Connection
 
 from raysys.state.events import Event
 from raysys.state.item_delta import ItemDelta
+from raysys.state.sessions import Arrivals, KnownSessions
 from raysys.state.state_rows import StateRows
 from raysys.state.statements import Statements
 from raysys.state.tombstones import Tombstones
-from raysys.state.user_state import Interaction, Weigh
+from raysys.state.user_state import UserState, Weigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class EventRows:
         self._delta = delta
         self._tombstones = tombstones
         self._dataset_group = dataset_group
+        self._sessions = KnownSessions()
 
     def put(
         self,
@@ -55,33 +57,69 @@ class EventRows:
         events: Mapping[str, Event],
         clicks: set[str],
         rule: StateRule,
-    ) -> int:
-        """Store what is new of some events, by their identities, and return how many are."""
-        new_identities = self._insert(connection, events, clicks)
-        new_identities -= self._take_back_forgotten(connection, events, new_identities)
-        new = {identity: event for identity, event in events.items() if identity in new_identities}
-        new_by_user: dict[str, list[Interaction]] = {}
-        for event in new.values():  # in order of arrival
-            interaction = event.interaction()
-            if interaction is not None:
-                new_by_user.setdefault(event.user_id, []).append(interaction)
-        if new_by_user:
-            known = self._states.lock(connection, new_by_user)
-            changed = {
-                user_id: known[user_id].extended(of_user, rule.max_interactions, rule.weigh)
-                for user_id, of_user in sorted(new_by_user.items())
-            }
-            self._states.write(connection, changed)
+    ) -> tuple[int, dict[str, UserState]]:
+        """Store what is new of some events, by their identities.
+
+        Returns how many are new, and the states that changed, for `committed`.
+        """
+        received_at_us = time.time_ns() // 1000
+        new_identities = self._insert(connection, events, clicks, received_at_us)
+        # Asked once the rows are there: whoever forgets at this moment has ended by now, and is
+        # heard of, or waits for this transaction, and finds them.
+        stones = self._tombstones.of(connection, {event.user_id for event in events.values()})
+        arrivals, new, forgotten = Arrivals(received_at_us), dict[str, Event](), list[str]()
+        for identity, event in events.items():
+            stone, is_new = stones.get(event.user_id), identity in new_identities
+            if stone is None or event.occurred_at_us > stone.forgotten_at_us:
+                is_pair = self._sessions.needs(event, was_forgotten=stone is not None)
+                arrivals.add(event, is_new=is_new, is_pair=is_pair)
+                if is_new:
+                    new[identity] = event
+            elif is_new:
+                forgotten.append(identity)
+        if forgotten:
+            parameters = {"dataset_group": self._dataset_group, "identities": forgotten}
+            connection.execute(self._statements.delete_events, parameters)
+        changed = self._change_states(connection, arrivals, rule)
         self._delta.count_events(
             connection, ((event, identity in clicks) for identity, event in new.items())
         )
-        return len(new)
+        return len(new), changed
+
+    def committed(self, states: Mapping[str, UserState]) -> None:
+        """Remember what `put` returned, once it is committed."""
+        self._sessions.learn(states)
+
+    def _change_states(
+        self, connection: Connection, arrivals: Arrivals, rule: StateRule
+    ) -> dict[str, UserState]:
+        wanted = arrivals.ids(self._sessions)
+        if not wanted:
+            return {}
+        known = self._states.lock(connection, wanted)
+        if others := arrivals.owners(known):
+            known |= self._states.lock(connection, others)
+        memberships = arrivals.memberships(known)
+        additions = arrivals.additions(known, memberships)
+        changed = {}
+        for user_id in sorted({*additions, *memberships}):
+            state = known[user_id]
+            interactions = additions.get(user_id, ())
+            next_state = state.extended(interactions, rule.max_interactions, rule.weigh)
+            membership = memberships.get(user_id, state.membership)
+            changed[user_id] = replace(next_state, membership=membership)
+        if changed:
+            self._states.write(connection, changed)
+        return changed
 
     def _insert(
-        self, connection: Connection, events: Mapping[str, Event], clicks: set[str]
+        self,
+        connection: Connection,
+        events: Mapping[str, Event],
+        clicks: set[str],
+        received_at_us: int,
     ) -> set[str]:
         """Return the identities of those that were not there before."""
-        received_at_us = time.time_ns() // 1000
         rows = [
             {
                 "dataset_group": self._dataset_group,
@@ -106,19 +144,6 @@ class EventRows:
                 self._statements.insert_events, self._statements.rows(rows)
             ).scalars()
         )
-
-    def _take_back_forgotten(
-        self, connection: Connection, events: Mapping[str, Event], identities: set[str]
-    ) -> set[str]:
-        """Remove new events of before their users were forgotten; return which ones."""
-        new = [(identity, events[identity]) for identity in identities]
-        forgotten = self._tombstones.suppressed(
-            connection, ((identity, event.user_id, event.occurred_at_us) for identity, event in new)
-        )
-        if forgotten:
-            parameters = {"dataset_group": self._dataset_group, "identities": [*forgotten]}
-            connection.execute(self._statements.delete_events, parameters)
-        return forgotten
 
 
 def _json_or_none(value: tuple[str, ...] | None) -> str | None:

@@ -1,7 +1,7 @@
 """Reads all events, slates and put users of a dataset group, block by block, however many there
 are."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ from sqlalchemy import Connection, Executable
 
 from raysys.state.database import Database
 from raysys.state.events import Event
+from raysys.state.sessions import user_of
 from raysys.state.slates import Slate
 from raysys.state.statements import LogStatements
+from raysys.state.user_state import Membership
 from raysys.state.users import User
 
 _IMPRESSION = msgspec.json.Decoder(tuple[str, ...])
@@ -85,11 +87,16 @@ class LogReader:
     def events(
         self, end: LogEnd, *, after: int = 0, block_size: int = 20_000
     ) -> Iterator[list[StoredEvent]]:
-        """Yield the events whose numbers are larger than `after`, up to `end`; no empty block."""
+        """Yield the events whose numbers are larger than `after`, up to `end`; no empty block.
+
+        Those of a visitor whose session has joined a user by now are events of that user.
+        """
         for rows in self._blocks(
             self._statements.event_block, "event_num", after, end.event_num, block_size
         ):
-            yield [_stored_event(row) for row in rows]
+            visitors = {row["user_id"] for row in rows if row["user_id"] == row["session_id"]}
+            memberships = self._memberships(visitors) if visitors else {}
+            yield [_stored_event(row, memberships) for row in rows]
 
     def slates(self, end: LogEnd, *, block_size: int = 2_000) -> Iterator[list[StoredSlate]]:
         """Yield all slates up to `end`, each with the clicks of events up to `end`."""
@@ -149,6 +156,12 @@ class LogReader:
             clicks.setdefault(row["recommendation_id"], set()).add(row["item_id"])
         return clicks
 
+    def _memberships(self, session_ids: Iterable[str]) -> dict[str, Membership]:
+        ids = [*session_ids]
+        parameters = {"dataset_group": self.dataset_group, "session_ids": ids}
+        rows = self._read(self._statements.memberships, parameters)
+        return {row["user_id"]: Membership(row["joined_to"], row["shared_at_us"]) for row in rows}
+
     def _read(
         self, statement: Executable, parameters: Mapping[str, Any]
     ) -> list[Mapping[str, Any]]:
@@ -157,8 +170,11 @@ class LogReader:
         )
 
 
-def _stored_event(row: Mapping[str, Any]) -> StoredEvent:
+def _stored_event(row: Mapping[str, Any], memberships: Mapping[str, Membership]) -> StoredEvent:
     members = {name: row[name] for name in Event.__slots__}
+    user_id = members["user_id"]
+    if user_id in memberships and user_id == members["session_id"]:
+        members["user_id"] = user_of(user_id, row["received_at_us"], memberships[user_id])
     if members["impression"] is not None:
         members["impression"] = _IMPRESSION.decode(members["impression"])
     return StoredEvent(row["event_num"], Event(**members))

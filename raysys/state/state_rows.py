@@ -1,10 +1,12 @@
 """The rows of users' states. Every method runs inside its caller's transaction."""
 
+import time
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, Executable
 
 from raysys.state.failures import WriteConflict
+from raysys.state.sessions import described_as_user
 from raysys.state.statements import Statements
 from raysys.state.tombstones import Tombstones
 from raysys.state.user_state import NO_STATE, UserState
@@ -39,9 +41,9 @@ class StateRows:
 
     def describe(self, connection: Connection, properties: Mapping[str, str]) -> None:
         """Let these be the properties of some users; versions grow where they are others."""
-        known = self.lock(connection, properties)
+        known, now_us = self.lock(connection, properties), time.time_ns() // 1000
         changed = {
-            user_id: state.described(text)
+            user_id: state.described(text, described_as_user(state, user_id, now_us))
             for user_id, text in sorted(properties.items())
             if (state := known[user_id]).properties != text
         }
@@ -61,6 +63,7 @@ class StateRows:
                 "version": state.version,
                 "packed": state.pack(),
                 "properties": state.properties,
+                **state.membership._asdict(),
             }
             for user_id, state in states.items()
         ]
@@ -73,6 +76,6 @@ class StateRows:
     ) -> dict[str, UserState]:
         parameters = {"dataset_group": self._dataset_group, "user_ids": list(user_ids)}
         return {
-            user_id: UserState.unpack(version, packed, properties)
-            for user_id, version, packed, properties in connection.execute(query, parameters)
+            user_id: UserState.unpack(*columns)
+            for user_id, *columns in connection.execute(query, parameters)
         }

@@ -50,7 +50,11 @@ class Statements:
         self.select_states: Executable = select_states
         # The rows stay locked until the commit (SQLite has locked the file at BEGIN). Everyone
         # locks in one order, so nobody waits in a circle.
-        self.lock_states: Executable = select_states.order_by(states.user_id).with_for_update()
+        self.lock_states: Executable = (
+            select_states.add_columns(states.joined_to, states.shared_at_us)
+            .order_by(states.user_id)
+            .with_for_update()
+        )
 
         # Returns the users whose rows were written: where another transaction wrote a version in
         # between, nothing happens.
@@ -62,6 +66,8 @@ class Statements:
                 "version": new.version,
                 "packed": new.packed,
                 "properties": new.properties,
+                "joined_to": new.joined_to,
+                "shared_at_us": new.shared_at_us,
             },
             where=states.version == new.version - 1,
         ).returning(states.user_id)
@@ -124,6 +130,13 @@ class LogStatements:
             events.c.event_num <= bindparam("up_to", type_=BigInteger),
         )
         states = user_states.c
+        self.memberships: Executable = select(
+            states.user_id, states.joined_to, states.shared_at_us
+        ).where(
+            states.dataset_group == bindparam("dataset_group"),
+            states.user_id.in_(bindparam("session_ids", expanding=True)),
+            states.joined_to != states.user_id,
+        )
         self.user_block: Executable = (
             select(states.user_id, states.properties)
             .where(

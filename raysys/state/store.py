@@ -113,7 +113,8 @@ class StateStore:
         that one call changes. Items that are counted (see `changes`) get a click for each new event
         that names them and weighs more than 0, and an impression for each whose `impression` does.
         One that names a list adds no impression, which the list does, and a click only on what the
-        list showed. What happened before its user was forgotten (`forget`) is passed over.
+        list showed. A session whose user they name joins that user (`raysys.state.sessions`). What
+        happened before its user was forgotten (`forget`) is passed over.
         """
         distinct: dict[str, Event] = {}
         with _refusal_of("An event"):
@@ -123,9 +124,10 @@ class StateStore:
                 return PutResult(0, 0)
             rule = self._rule
             clicks = rule.clicks(distinct)
-            stored = self._database.write(
+            stored, changed = self._database.write(
                 lambda connection: self._events.put(connection, distinct, clicks, rule)
             )
+            self._events.committed(changed)
         return PutResult(stored, len(events) - stored)
 
     def put_items(self, items: Sequence[Item]) -> int:
@@ -183,6 +185,8 @@ class StateStore:
     ) -> ForgottenRows:
         """Remove the events, slates and states of users, for good; several short transactions.
 
+        The same of the sessions that had joined them; `forget_sessions` is the last step of that.
+
         What still arrives of them and happened before is not stored. What happens later is that of
         a new user. Numbers that their events and slates added to items stay. Killed and run again,
         it ends the same.
@@ -193,6 +197,15 @@ class StateStore:
         forgetting = Forgetting(self._database, self._dataset_group, on_progress)
         with _refusal_of("The id of a user"):
             return forgetting.forget(user_ids, time.time_ns() // 1000)
+
+    def forget_sessions(self, session_ids: Iterable[str]) -> None:
+        """Remove the last that is known of sessions whose users were forgotten, here and elsewhere.
+
+        To be called with what `forget` returned, when nobody needs to know any more whose they
+        were.
+        """
+        forgetting = Forgetting(self._database, self._dataset_group)
+        forgetting.forget_sessions(session_ids, time.time_ns() // 1000)
 
     def changes(self, since: int) -> Changes:
         """Return the items and counts that changed after the delta version `since`; 0 means all.

@@ -59,7 +59,8 @@ events_by_recommendation = Index(
     postgresql_where=events.c.recommendation_id.is_not(None),
 )
 
-# One row per user with an event that names an item, and per user that a client put.
+# One row per user with an event that names an item, per user that a client put, and per session of
+# a user.
 user_states = Table(
     "user_states",
     metadata,
@@ -68,7 +69,18 @@ user_states = Table(
     Column("version", BigInteger, nullable=False),
     Column("packed", LargeBinary, nullable=False),  # UserState.pack()
     Column("properties", String),  # the text of a JSON object; null: the user was never put
+    Column("joined_to", String),  # these two: see `raysys.state.sessions`
+    Column("shared_at_us", BigInteger),
     PrimaryKeyConstraint("dataset_group", "user_id"),
+)
+
+# Finds the sessions of a user.
+sessions_by_user = Index(
+    "sessions_by_user",
+    user_states.c.dataset_group,
+    user_states.c.joined_to,
+    sqlite_where=user_states.c.joined_to != user_states.c.user_id,
+    postgresql_where=user_states.c.joined_to != user_states.c.user_id,
 )
 
 # One row per user who was forgotten, by a keyed hash of the id: see `raysys.state.tombstones`.

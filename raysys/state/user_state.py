@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +38,24 @@ _PACKER = msgspec.msgpack.Encoder()
 _UNPACKER = msgspec.msgpack.Decoder(tuple[Interaction, ...])
 
 
+class Membership(NamedTuple):
+    """What an id stands for that has a state.
+
+    None and None: for a visitor, of whom it is not known yet whether they are a user.
+
+    Args:
+        joined_to: the user whose session it is; the id itself where it is that of a user.
+        shared_at_us: since when the session is nobody's, in microseconds since 1970 UTC: another
+            user showed up in it.
+    """
+
+    joined_to: str | None = None
+    shared_at_us: int | None = None
+
+
+UNKNOWN = Membership()
+
+
 @dataclass(frozen=True, slots=True)
 class UserState:
     """What the database holds of one user.
@@ -45,23 +64,38 @@ class UserState:
         version: grows whenever anything else here may have changed; equal versions mean equal ones.
         interactions: what the user's events named, repeats kept, times never falling.
         properties: the text of a JSON object, as a client put the user; None: nobody did.
+        membership: what the id stands for. Known of states that are locked to be changed.
     """
 
     version: int
     interactions: tuple[Interaction, ...] = ()
     properties: str | None = None
+    membership: Membership = UNKNOWN
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the database holds more of the user than that there is one."""
+        return bool(self.interactions) or self.properties is not None
 
     def pack(self) -> bytes:
         """Return the interactions as `unpack` reads them; the others have columns of their own."""
         return _PACKER.encode(self.interactions)
 
     @classmethod
-    def unpack(cls, version: int, packed: bytes, properties: str | None = None) -> "UserState":
-        return cls(version, _UNPACKER.decode(packed), properties)
+    def unpack(
+        cls,
+        version: int,
+        packed: bytes,
+        properties: str | None = None,
+        joined_to: str | None = None,
+        shared_at_us: int | None = None,
+    ) -> "UserState":
+        membership = UNKNOWN if joined_to is None else Membership(joined_to, shared_at_us)
+        return cls(version, _UNPACKER.decode(packed), properties, membership)
 
-    def described(self, properties: str) -> "UserState":
+    def described(self, properties: str, membership: Membership) -> "UserState":
         """Return the next version, with other properties."""
-        return replace(self, version=self.version + 1, properties=properties)
+        return UserState(self.version + 1, self.interactions, properties, membership)
 
     def extended(
         self, new: Iterable[Interaction], max_interactions: int, weigh: Weigh = all_clicks

@@ -503,3 +503,33 @@ def test_users_are_forgotten_while_events_of_theirs_arrive(url: str, store: Stat
     assert store.user_states([*users, "kept"]).keys() == {"kept"}
     assert store.put_events([event("new", 2**52, users[0])]).stored == 1
     assert store.user_states(users)[users[0]].version > 1
+
+
+def test_visits_and_logins_on_two_replicas_join_once(url: str, store: StateStore) -> None:
+    sessions = [f"s-{number}" for number in range(20)]
+
+    def live(replica: int) -> None:
+        other = StateStore(url, "films")
+        for number, session in enumerate(sessions):
+            visit = Event(session, session, f"v-{replica}-{number}", "click", number)
+            login = Event(f"user-{number}", session, f"l-{replica}-{number}", "click", 99)
+            other.put_events([visit])
+            other.put_events([login])
+            other.put_events([dataclasses.replace(visit, occurred_at_us=50)])
+        other.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(live, range(2)))
+    states = store.user_states([f"user-{number}" for number in range(20)])
+    for number in range(20):
+        found = sorted(item_ids_of(states[f"user-{number}"]))
+        assert found == sorted(
+            [f"{kind}-{replica}-{number}" for replica in range(2) for kind in "vvl"]
+        )
+    owners = {
+        (one.event.session_id, one.event.user_id)
+        for block in store.log.events(store.log.end())
+        for one in block
+    }
+    assert owners == {(f"s-{number}", f"user-{number}") for number in range(20)}
+    assert store.forget(["user-3"]).session_ids == {"s-3"}

@@ -21,7 +21,7 @@ from raysys.release import HISTORIES, USER_VOCABULARY, publishing
 from raysys.state.store import StateStore
 from tests.unit.logs.tools import write
 from tests.unit.releases import published
-from tests.unit.state.builders import event, sqlite_url
+from tests.unit.state.builders import event, sqlite_url, visit
 
 
 def publish(releases: Path, vocabulary: list[str], histories: list[str]) -> str:
@@ -107,16 +107,17 @@ def test_a_dataset_and_the_database_that_is_served_with_are_forgotten_in_one_com
 ) -> None:
     monkeypatch.setattr(forget, "ray_cluster", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(forget, "run_calls", run_here)
-    log = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP\nann,i,1\nbob,i,2\n")
+    log = write(tmp_path / "log.csv", "USER_ID,ITEM_ID,TIMESTAMP\nann,i,1\nbob,i,2\nsession,i,3\n")
     import_log([log], tmp_path / "data", dataset_group="films", num_shards=2, run=run_here)
     users = write(tmp_path / "users.txt", "ann\n")
     url = sqlite_url(tmp_path)
     store = StateStore(url, "films")
-    store.put_events([event("i", 3), event("i", 3, user_id="bob")])
+    # What the dataset has of the session is from before it was known whose it is.
+    store.put_events([visit("i", 3), event("i", 4), event("i", 3, user_id="bob")])
     arguments = [str(tmp_path / "data"), "--database", url, "--users", str(users), "--json"]
     assert main(["forget", *arguments]) == 0
     line = json.loads(capsys.readouterr().out)
-    removed = {"events": 1, "user_states": 1, "slates": 0}
+    removed = {"events": 2, "user_states": 2, "slates": 0, "sessions": 1}
     assert line["database_rows"] == removed
     assert json.loads(Path(line["receipt"]).read_text())["database_rows"] == removed
     assert store.user_states(["ann", "bob"]).keys() == {"bob"}

@@ -17,6 +17,7 @@ def event(
     at_us: int = 1,
     *,
     user_id: str = "ann",
+    session_id: str = "session",
     event_id: str | None = None,
     event_type: str = "click",
     event_value: float | None = None,
@@ -26,7 +27,7 @@ def event(
 ) -> Event:
     return Event(
         user_id=user_id,
-        session_id="session",
+        session_id=session_id,
         item_id=item_id,
         event_type=event_type,
         occurred_at_us=at_us,
@@ -36,6 +37,11 @@ def event(
         recommendation_id=recommendation_id,
         impression=impression,
     )
+
+
+def visit(item_id: str | None, at_us: int, session_id: str = "session", **members: Any) -> Event:
+    """Return an event of a visitor who has not logged in."""
+    return event(item_id, at_us, user_id=session_id, session_id=session_id, **members)
 
 
 def clicked(version: int, *items: tuple[str, int]) -> UserState:

@@ -11,11 +11,12 @@ from raysys.state.forgetting import Forgetting, ForgottenRows
 from raysys.state.items import Item, ItemCount
 from raysys.state.store import PutResult, StateStore
 from raysys.state.users import User
-from tests.unit.state.builders import clicked, event, slate, sqlite_url
+from tests.unit.state.builders import clicked, event, item_ids_of, slate, sqlite_url, visit
 
 LONG_AGO = 1
 LATER = 4_102_444_800_000_000  # 2100-01-01
 ANN = "ann-of-green-gables"
+ANNS_SESSION = "visit-of-anns"
 
 
 @pytest.fixture
@@ -26,7 +27,8 @@ def store(tmp_path: Path) -> Iterator[StateStore]:
 
 
 def anns(item_id: str | None, at_us: int, event_id: str | None = None, **members: str):
-    return event(item_id, at_us, user_id=ANN, event_id=event_id, **members)
+    session = {"session_id": ANNS_SESSION, **members}
+    return event(item_id, at_us, user_id=ANN, event_id=event_id, **session)
 
 
 def bytes_of(directory: Path) -> bytes:
@@ -49,7 +51,9 @@ def test_events_states_and_slates_go_and_those_of_others_and_the_counts_stay(
     other.put_events([anns("z", 1)])
     counted = store.changes(0).counts
     assert counted == [ItemCount("a", 1, 1)]
-    assert store.forget([ANN, "nobody"]) == ForgottenRows(events=2, user_states=1, slates=1)
+    assert store.forget([ANN, "nobody"]) == ForgottenRows(
+        events=2, user_states=2, slates=1, session_ids=frozenset({ANNS_SESSION})
+    )
     end = store.log.end()
     assert [one.event.user_id for block in store.log.events(end) for one in block] == ["ann"]
     assert [one.slate.user_id for block in store.log.slates(end) for one in block] == [None]
@@ -64,8 +68,13 @@ def test_no_byte_of_the_id_is_left_in_the_files(store: StateStore, tmp_path: Pat
         store.put_events([anns(f"i-{number}", number), event(f"i-{number}", number)])
     store.put_slates([slate("RID-1", user_id=ANN)])
     assert ANN.encode() in bytes_of(tmp_path)
-    store.forget([ANN])
-    assert ANN.encode() not in bytes_of(tmp_path)
+    store.put_events([visit("before", 1, ANNS_SESSION)])
+    session_ids = store.forget([ANN]).session_ids
+    assert store.put_events([visit("before", 2, ANNS_SESSION)]).stored == 0
+    store.forget_sessions(session_ids)
+    left = bytes_of(tmp_path)
+    assert ANN.encode() not in left
+    assert ANNS_SESSION.encode() not in left
     assert b"session" in bytes_of(tmp_path)  # so the test looks where the rows are
 
 
@@ -134,7 +143,29 @@ def test_whoever_is_killed_in_between_runs_it_again_and_it_ends_the_same(
     assert store.user_states([ANN]) == {}  # from the first step on
     assert store.put_events([anns("i-1", 1)]) == PutResult(0, 1)
     monkeypatch.setattr(Forgetting, "_write", write)
-    assert store.forget([ANN]) == ForgottenRows(events=3)
+    theirs = frozenset({ANNS_SESSION})  # known until nobody needs it any more
+    assert store.forget([ANN]) == ForgottenRows(events=3, user_states=1, session_ids=theirs)
+    store.forget_sessions(theirs)
+    assert store.forget([ANN]) == ForgottenRows()
     connection = sqlite3.connect(tmp_path / "state.db")
     assert connection.execute("select distinct user_id from events").fetchall() == [("ann",)]
     connection.close()
+
+
+def test_a_session_is_forgotten_with_its_user_and_others_with_nobody(store: StateStore) -> None:
+    store.put_events([visit("a", 1, "s-1"), visit("b", 2, "s-2"), anns("c", 3, session_id="s-1")])
+    store.put_slates([slate("RID-1", user_id="s-1"), slate("RID-2", user_id="s-2")])
+    forgotten = store.forget([ANN])
+    assert forgotten.session_ids == {"s-1"}
+    assert (forgotten.events, forgotten.slates) == (2, 1)
+    store.forget_sessions(forgotten.session_ids)
+    assert store.user_states([ANN, "s-1", "s-2"]).keys() == {"s-2"}
+
+
+def test_a_forgotten_user_who_comes_back_in_the_same_session_gets_it_again(
+    store: StateStore,
+) -> None:
+    store.put_events([anns("a", 1)])
+    store.forget_sessions(store.forget([ANN]).session_ids)
+    store.put_events([visit("b", LATER, ANNS_SESSION), anns("c", LATER + 1)])
+    assert item_ids_of(store.user_states([ANN])[ANN]) == ("b", "c")
