@@ -1,12 +1,15 @@
 """From what campaigns answer from to what they are to answer from."""
 
+import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from raysys.config import CampaignConfig, ServingConfig, VariantConfig
 from raysys.errors import ConfigError
 from raysys.release import publishing
+from raysys.serving.deployments import Campaigns
 from raysys.serving.director import Director, take_over, wish_of
 from raysys.state.campaigns import CampaignTable, Plan, Replica, Report, Variant, Wish
 from raysys.state.store import StateStore
@@ -219,6 +222,19 @@ def test_settings_that_say_nothing_sensible_change_nothing_and_say_why_until_goo
     assert take_over(good, config, stage.table)
     assert stage.table.refused() == ""
     assert stage.step() == {1: "serving"}
+
+
+def test_the_process_that_leads_outlives_settings_that_are_refused(stage: Stage) -> None:
+    stage.serve("a")
+    told: list[bool] = []
+    campaigns = Campaigns.__new__(Campaigns)  # Serve constructs it; this is what it has then
+    campaigns._table, campaigns._config = stage.table, ServingConfig()
+    campaigns._metrics = SimpleNamespace(follows=told.append)  # type: ignore[assignment]
+    campaigns._schedule = SimpleNamespace(follow=lambda _: None)  # type: ignore[assignment]
+    asyncio.run(campaigns.reconfigure({"campaigns": {"home": {}}}))
+    asyncio.run(campaigns.reconfigure({"campaigns": {}}))
+    assert told == [False, True]
+    assert stage.table.history()[-1].status == "replaced"  # the second one withdrew what there was
 
 
 @pytest.mark.parametrize("path", ["a\0b", "a" * 5_000], ids=["with a null byte", "too long"])
