@@ -215,35 +215,36 @@ def _estimated(values: Sequence[float]) -> dict[str, float | list[float] | None]
 
 
 def draw(lives: Sequence[Life], weight: float, path: Path) -> None:
-    """Draw the clicks of each day, with exploration and without, summed up from the first day."""
+    """Draw the clicks of each day, with exploration and without: worlds thin, their mean bold."""
     import matplotlib
 
     matplotlib.use("agg")
+    matplotlib.rcParams["svg.hashsalt"] = "raysys"  # the same lives, the same file
     from matplotlib import pyplot
 
     worlds = list(dict.fromkeys(life.world for life in lives))
-    figure, axes = pyplot.subplots(1, len(worlds), figsize=(4.6 * len(worlds), 3.4), squeeze=False)
+    figure, axes = pyplot.subplots(
+        1, len(worlds), figsize=(4.6 * len(worlds), 3.2), squeeze=False, sharey=True
+    )
     for axis, world in zip(axes[0], worlds, strict=True):
         for chosen, color, label in (
-            (0.0, "#8a8a8a", "no exploration"),
             (weight, "#1f6fb4", f"exploration {weight}"),
+            (0.0, "#8a8a8a", "no exploration"),
         ):
-            runs = [
-                np.cumsum(life.clicks)
-                for life in lives
-                if (life.world, life.weight) == (world, chosen)
-            ]
-            days = np.arange(1, len(runs[0]) + 1)
-            for run in runs:
-                axis.plot(days, run, color=color, alpha=0.25, linewidth=0.8)
-            axis.plot(days, np.mean(runs, axis=0), color=color, linewidth=2, label=label)
-        axis.set_title(f"world {world}", fontsize=10)
+            runs = np.array(
+                [life.clicks for life in lives if (life.world, life.weight) == (world, chosen)]
+            )
+            days = np.arange(1, runs.shape[1] + 1)
+            axis.plot(days, runs.T, color=color, alpha=0.2, linewidth=0.8)
+            axis.plot(days, runs.mean(axis=0), color=color, linewidth=2.2, label=label)
+        axis.set_title(world.replace("-", " "), fontsize=10)
         axis.set_xlabel("day")
-        axis.set_ylabel("clicks so far")
+        axis.set_ylim(bottom=0)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=9)
+    axes[0][0].set_ylabel("clicks of the day")
+    axes[0][-1].legend(frameon=False, fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def main() -> int:
