@@ -14,7 +14,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-kills bench-switch bench-index bench-import bench-examples bench-tables bench-update bench-loop constraints clean
+.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-kills bench-switch bench-index bench-import bench-examples bench-tables bench-update bench-loop bench-events constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -90,6 +90,9 @@ bench-examples: $(READY)  ## examples/s into the training loop, against memory; 
 
 bench-loop: $(READY)  ## simulated worlds with exploration and without; ends with one JSON line
 	$(BIN)/python benchmarks/loop.py $(ARGS)
+
+bench-events: $(READY)  ## acknowledged events/s against plain inserts, the next answer; one JSON line
+	$(BIN)/python benchmarks/events.py $(ARGS)
 
 bench-update: $(READY)  ## cost and quality of an update, against training anew; ends with one JSON line
 	$(BIN)/python benchmarks/update.py $(ARGS)

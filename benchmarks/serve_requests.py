@@ -26,6 +26,17 @@ _KEPT_SHARE = 0.01
 _FILTER = "a-hundredth"
 _REGION = "us-east-1"
 
+_TELL = """
+function done(summary, latency, requests)
+    local e = summary.errors
+    local names = '{"requests": %d, "rps": %.1f, "p50_ms": %.2f, "p99_ms": %.2f, "errors": %d}'
+    print('RESULT ' .. string.format(names, summary.requests,
+        summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3,
+        latency:percentile(99) / 1e3, e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+"""Ends each script of wrk."""
+
 _WRK_SCRIPT = """
 local requests, at = {}, 0
 function init(arguments)
@@ -43,13 +54,6 @@ function request()
     at = at % #requests + 1
     return requests[at]
 end
-function done(summary, latency, requests)
-    local e = summary.errors
-    local names = '{"requests": %d, "rps": %.1f, "p50_ms": %.2f, "p99_ms": %.2f, "errors": %d}'
-    print('RESULT ' .. string.format(names, summary.requests,
-        summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3,
-        latency:percentile(99) / 1e3, e.connect + e.read + e.write + e.status + e.timeout))
-end
 """
 
 
@@ -59,8 +63,17 @@ def run_wrk(
     """Send the requests of a file again and again; return what wrk counted."""
     script = bodies.parent / "post.lua"
     script.write_text(_WRK_SCRIPT, encoding="utf-8")
+    return run_script(script, url, route, str(bodies), connections=connections, seconds=seconds)
+
+
+def run_script(
+    script: Path, url: str, *arguments: str, connections: int, seconds: int
+) -> dict[str, float]:
+    """Let wrk send what a script makes of some arguments; return what wrk counted."""
+    telling = script.with_suffix(".telling.lua")
+    telling.write_text(script.read_text(encoding="utf-8") + _TELL, encoding="utf-8")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(script), url, "--", route, str(bodies)]
+    command += ["-s", str(telling), url, "--", *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = re.search(r"RESULT (\{.*\})", output)
     if found is None:

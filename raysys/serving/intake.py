@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from raysys.errors import TooManyRequestsError
+from raysys.errors import StateUnavailableError, TooManyRequestsError
 from raysys.state.items import Item
 from raysys.state.store import StateStore
 from raysys.state.users import User
 
 _MAX_WAITING = 256
+_PATIENCE_S = 10.0
 
 
 class Intake:
@@ -21,7 +22,7 @@ class Intake:
 
     Raises:
         TooManyRequestsError: too many calls wait already.
-        StateUnavailableError: the database is away; nothing was stored.
+        StateUnavailableError: the database is away; nothing was stored, or nobody can know.
     """
 
     def __init__(self, store: StateStore) -> None:
@@ -47,6 +48,12 @@ class Intake:
             )
         self._num_waiting += 1
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, store, things)
+            async with asyncio.timeout(_PATIENCE_S):
+                await asyncio.get_running_loop().run_in_executor(self._thread, store, things)
+        except TimeoutError as error:  # one that has not begun never will
+            raise StateUnavailableError(
+                f"The database does not answer within {_PATIENCE_S:g} s. Whether this call is "
+                f"stored will be seen: send it again."
+            ) from error
         finally:
             self._num_waiting -= 1

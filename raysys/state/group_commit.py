@@ -1,6 +1,7 @@
 """Group commit: many small requests for durability share one transaction, and one wait for disk."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from raysys.state.events import Event
 from raysys.state.store import StateStore
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Group:
     """The events of one `submit`, and where to tell how it went."""
 
@@ -28,6 +29,8 @@ class GroupCommitter:
         max_events_per_commit: a transaction takes whole groups up to this many events, and at least
             one group. Longer transactions make the first group wait for the last.
         max_waiting_events: more than this are refused, so that the queue cannot grow for ever.
+        patience_s: how long a request waits for its commit. While one transaction takes longer,
+            others are refused at once: a database that is stopped, not gone, says nothing.
         on_commit: told on the loop how many events a transaction stored; must return at once.
     """
 
@@ -37,15 +40,18 @@ class GroupCommitter:
         *,
         max_events_per_commit: int = 500,
         max_waiting_events: int = 5_000,
+        patience_s: float = 10.0,
         on_commit: Callable[[int], None] | None = None,
     ) -> None:
         self._store = store
         self._max_events_per_commit = max_events_per_commit
         self._max_waiting_events = max_waiting_events
+        self._patience_s = patience_s
         self._on_commit = on_commit
         self._waiting: list[_Group] = []
         self._num_waiting_events = 0
         self._committing: asyncio.Task[None] | None = None
+        self._began_at_s = math.inf  # when the transaction that runs began, by the loop's clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raysys-commit")
         self._is_closed = False
 
@@ -56,7 +62,7 @@ class GroupCommitter:
 
         Raises:
             StateUnavailableError: too many events wait already, or the database is away; nothing
-                of this call was stored, or nobody can know.
+                of this call was stored, or nobody can know. It comes within `patience_s`.
             StateError: these events cannot be stored.
         """
         if self._is_closed:
@@ -68,12 +74,35 @@ class GroupCommitter:
                 f"{self._num_waiting_events} events wait to be stored already, the most that may "
                 f"wait is {self._max_waiting_events}. Nothing was stored; try again later."
             )
-        group = _Group(tuple(events), asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        stuck_s = loop.time() - self._began_at_s
+        if stuck_s > self._patience_s:
+            raise StateUnavailableError(
+                f"The database has not answered for {stuck_s:.0f} s. Nothing was stored; try again "
+                f"later."
+            )
+        group = _Group(tuple(events), loop.create_future())
         self._waiting.append(group)
         self._num_waiting_events += len(group.events)
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_all())
+        await asyncio.wait([group.done], timeout=self._patience_s)
+        if not group.done.done():
+            raise self._given_up(group)
         await group.done
+
+    def _given_up(self, group: _Group) -> StateUnavailableError:
+        """Wait no longer for a group, and return what to tell who sent it."""
+        group.done.cancel()
+        if group not in self._waiting:
+            outcome = "Whether the events are stored will be seen: send them again, as they are"
+        else:
+            self._waiting.remove(group)
+            self._num_waiting_events -= len(group.events)
+            outcome = "Nothing was stored; try again later"
+        return StateUnavailableError(
+            f"The database does not answer within {self._patience_s:g} s. {outcome}."
+        )
 
     async def close(self) -> None:
         """Commit what waits, then end the thread. The store stays open."""
@@ -87,6 +116,7 @@ class GroupCommitter:
         try:
             while self._waiting:
                 groups = self._next_groups()
+                self._began_at_s = loop.time()
                 try:
                     outcomes = await loop.run_in_executor(self._thread, self._store_groups, groups)
                 except BaseException:  # the loop is ending: let nobody wait for an outcome
@@ -97,7 +127,7 @@ class GroupCommitter:
                     _tell(group, outcome)
                 self._report(groups, outcomes)
         finally:
-            self._committing = None
+            self._committing, self._began_at_s = None, math.inf
 
     def _report(self, groups: list[_Group], outcomes: list[Exception | None]) -> None:
         stored = [

@@ -66,3 +66,23 @@ def test_whoever_puts_hears_that_the_database_is_away() -> None:
         await puts_in.close()
 
     asyncio.run(scenario())
+
+
+def test_a_database_that_says_nothing_is_waited_for_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "_PATIENCE_S", 0.05)
+    store = SlowStore()
+
+    async def scenario() -> None:
+        puts_in = Intake(store)  # type: ignore[arg-type]
+        puts = [asyncio.ensure_future(puts_in.put_items([Item(name)])) for name in "ab"]
+        for outcome in await asyncio.gather(*puts, return_exceptions=True):
+            assert isinstance(outcome, StateUnavailableError)
+            assert "send it again" in str(outcome)
+        store.may_store.set()
+        await puts_in.put_items([Item("c")])
+        await puts_in.close()
+
+    asyncio.run(scenario())
+    assert store.stored == [[Item("a")], [Item("c")]]  # "b" had not begun

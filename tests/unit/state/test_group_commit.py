@@ -169,6 +169,31 @@ def test_a_full_queue_refuses_and_takes_more_when_it_has_drained() -> None:
     play(scenario())
 
 
+def test_a_database_that_says_nothing_is_waited_for_so_long_and_used_again_when_it_does() -> None:
+    async def scenario() -> None:
+        store = FakeStore()
+        committer = GroupCommitter(store, patience_s=0.05)
+        store.gate.clear()
+        [begun] = submit_each(committer, ["begun"])
+        while committer._waiting or committer._committing is None:
+            await asyncio.sleep(0)
+        [waiting] = submit_each(committer, ["waiting"])
+        with pytest.raises(StateUnavailableError, match="Whether the events are stored will be"):
+            await begun
+        with pytest.raises(StateUnavailableError, match="Nothing was stored"):
+            await waiting
+        with pytest.raises(StateUnavailableError, match="has not answered for"):
+            await committer.submit([event("at once")])
+        store.gate.set()
+        while committer._committing is not None:
+            await asyncio.sleep(0)
+        await committer.submit([event("later")])
+        assert store.transactions == [["begun"], ["later"]]
+        await committer.close()
+
+    play(scenario())
+
+
 def test_a_caller_who_gives_up_leaves_the_others_alone() -> None:
     async def scenario() -> None:
         store = FakeStore()
