@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     store = StateStore(arguments.database, arguments.dataset_group, must_exist=True)
     with contextlib.closing(store):
         campaigns = store.campaigns(arguments.application)
-        versions, refused = campaigns.history(), campaigns.refused()
+        versions, refused = campaigns.history(), campaigns.director().refused
     versions.sort(key=lambda version: (version.campaign, -version.version))
     if refused:
         console.say(

@@ -10,8 +10,8 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
-from raysys.commands.deployment import Deployer, campaigns_of
-from raysys.commands.rollout import roll_out
+from raysys.commands.deployment import Deployer
+from raysys.commands.rollout import campaigns_now, roll_out
 from raysys.commands.serving_settings import campaigns_config, releases_of, serving_config
 from raysys.config import ServingConfig, parse_config
 from raysys.errors import ConfigError
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             _tell_of_restart(application["args"], config, console)
         check_database(config.database)
         _warn_of_slow_settings(console)
-        beside = None if application is None else campaigns_of(application)
+        beside = None if application is None else campaigns_now(application, config)
         if beside is not None and arguments.no_learn:
             beside = beside.model_copy(update={"learning": None})
         seconds = roll_out(deployer, config, campaigns, beside=beside, keep_others=True)

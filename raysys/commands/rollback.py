@@ -8,8 +8,8 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
-from raysys.commands.deployment import Deployer, campaigns_of
-from raysys.commands.rollout import campaign_table, roll_out
+from raysys.commands.deployment import Deployer
+from raysys.commands.rollout import campaign_table, campaigns_now, roll_out
 from raysys.commands.serving_settings import releases_of
 from raysys.config import (
     CampaignConfig,
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         with campaign_table(config) as table:
             before = [each for each in table.open() if each.campaign == name]
         back = CampaignsConfig(campaigns={name: _back_to(name, before)})
-        beside = campaigns_of(deployed)
+        beside = campaigns_now(deployed, config)
         seconds = roll_out(deployer, config, back, beside=beside, keep_others=True)
         releases = releases_of(back)
         job_page.add({"url": deployer.url, "rollback_seconds": seconds})

@@ -1,13 +1,14 @@
 """Waiting until campaigns answer from what they were told to, or cannot."""
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from raysys.commands.deployment import Deployer, application_config
+from raysys.commands.deployment import Deployer, application_config, campaigns_of
 from raysys.config import CampaignsConfig, ServingConfig
-from raysys.errors import ServingError
+from raysys.errors import ConfigError, ServingError
+from raysys.serving.director import last_followed
 from raysys.state.campaigns import CampaignTable, CampaignVersion
 from raysys.state.store import StateStore
 
@@ -40,6 +41,24 @@ def roll_out(
             expect=Rollout(table, campaigns).is_served,
             keep_others=keep_others,
         )
+
+
+def campaigns_now(application: Mapping[str, Any], config: ServingConfig) -> CampaignsConfig:
+    """Return the settings of campaigns that are followed: those of an entry of `applications`, or,
+    where these say nothing sensible, those before them.
+
+    Raises:
+        ConfigError: nothing sensible was ever deployed.
+        StateError: the database cannot be used.
+    """
+    try:
+        return campaigns_of(application)
+    except ConfigError:
+        with campaign_table(config) as table:
+            followed = last_followed(table)
+        if followed is None:
+            raise
+        return followed
 
 
 class Rollout:

@@ -97,10 +97,12 @@ class Campaigns:
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take over what the campaigns are to answer from; Serve calls it."""
-        from raysys.serving.director import take_over
+        from raysys.serving.director import last_followed, take_over
 
         wanted = await asyncio.to_thread(take_over, user_config, self._config, self._table)
         self._metrics.follows(wanted is not None)
+        if wanted is None:  # and this may be a replica that never saw another
+            wanted = await asyncio.to_thread(last_followed, self._table)
         if wanted is not None:
             self._schedule.follow(wanted.learning)
 

@@ -5,6 +5,7 @@ by themselves to what is served (`serving.release_keeper`). All of it goes throu
 nothing that is in service depends on this process: without it, nothing changes.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -147,7 +148,7 @@ def take_over(
     """Make campaigns what an operator says in `user_config` of the deployment Campaigns, and return
     that; None: it cannot be followed.
 
-    What says nothing sensible changes nothing, and `CampaignTable.refused` tells why: who raises
+    What says nothing sensible changes nothing, and `CampaignTable.director` tells why: who raises
     here is ended by Serve, time and again, and nobody would lead the campaigns that are served.
 
     Raises:
@@ -164,7 +165,16 @@ def take_over(
         table.refuse(str(error))
         return None
     table.want({name: wish_of(asked, config) for name, asked in wanted.campaigns.items()})
+    table.follow(wanted.model_dump_json())
     return wanted
+
+
+def last_followed(table: CampaignTable) -> CampaignsConfig | None:
+    """Return the settings that are followed, whatever was deployed since and refused; None: none
+    ever were, or those of another version of raysys, which this one does not understand."""
+    with contextlib.suppress(ValueError):
+        return CampaignsConfig.model_validate_json(table.director().followed)
+    return None
 
 
 def wish_of(asked: CampaignConfig, config: ServingConfig) -> Wish:

@@ -111,12 +111,14 @@ class Report(msgspec.Struct, frozen=True):
         ready: names of the releases that it holds.
         failed: why it cannot hold others, by name.
         in_service: of a gateway: the version of each campaign that it answers from.
-        refused: of the director: why it does not follow the settings that were deployed last.
+        followed: of the director: the settings of campaigns that it follows, as JSON.
+        refused: of the director: why these are not those that were deployed last.
     """
 
     ready: tuple[str, ...] = ()
     failed: Mapping[str, str] = {}
     in_service: Mapping[str, int] = {}
+    followed: str = ""
     refused: str = ""
 
 
@@ -175,16 +177,19 @@ class CampaignTable:
                     self._insert(connection, campaign, version, wish, status)
 
         self._database.write(write)
-        self.refuse("")
+
+    def follow(self, settings: str) -> None:
+        """Store the settings of campaigns, as JSON, that are followed from now on."""
+        self.report(Replica(_DIRECTOR, Report(followed=settings)))
 
     def refuse(self, reason: str) -> None:
-        """Store why the settings that were deployed last are not followed; nothing if they are."""
-        if reason != self.refused():
-            self.report(Replica(_DIRECTOR, Report(refused=reason)))
+        """Store why settings are not followed that were deployed, but those before them."""
+        followed = self.director().followed
+        self.report(Replica(_DIRECTOR, Report(followed=followed, refused=reason)))
 
-    def refused(self) -> str:
-        """Return why the settings that were deployed last are not followed, if they are not."""
-        return next((each.report.refused for each in self._reported([_DIRECTOR])), "")
+    def director(self) -> Report:
+        """Return what the director said last: what is followed, and what is not, and why."""
+        return next((each.report for each in self._reported([_DIRECTOR])), Report())
 
     def open(self) -> list[CampaignVersion]:
         """Return the versions that are not over, by campaign and version; among them the newest of

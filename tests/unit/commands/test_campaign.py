@@ -23,6 +23,7 @@ def test_it_says_what_was_deployed_and_why_the_latest_settings_are_refused(
         shown = capsys.readouterr().out
         assert "a (90%)" in shown
         assert "refused" not in shown
+        table.follow("{}")
         table.refuse("campaigns.home.colour: unknown key")
         assert main(command) == 0
         assert "refused, and everything goes on as it was. campaigns.home.colour: unknown key" in (

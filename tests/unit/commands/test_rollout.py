@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from raysys.commands.rollout import Rollout
-from raysys.config import CampaignConfig, CampaignsConfig
-from raysys.errors import ServingError
+from raysys.commands.rollout import Rollout, campaigns_now
+from raysys.config import CampaignConfig, CampaignsConfig, ServingConfig
+from raysys.errors import ConfigError, ServingError
 from raysys.state.campaigns import CampaignTable, Move, Plan, Replica, Report, Wish
 from raysys.state.store import StateStore
 
@@ -54,3 +54,22 @@ def test_what_cannot_be_served_ends_the_waiting_with_the_reason(table: CampaignT
     table.move([Move(version, "failed", "encoder: no disk")])
     with pytest.raises(ServingError, match="home cannot answer .*: encoder: no disk"):
         rollout.is_served(None, [])
+
+
+def test_where_what_was_deployed_last_is_refused_what_is_followed_goes_on(tmp_path: Path) -> None:
+    config = ServingConfig(
+        database=f"sqlite:///{tmp_path}/state.db", dataset_group="films", application="shop"
+    )
+    table = StateStore(config.database, "films").campaigns("shop")
+    good = CampaignsConfig(campaigns={"home": HOME})
+
+    def deployed(user_config: dict[str, object]) -> dict[str, object]:
+        return {"deployments": [{"name": "Campaigns", "user_config": user_config}]}
+
+    bad = deployed({"campaigns": {"home": {}}})
+    with pytest.raises(ConfigError, match="campaigns.home"):
+        campaigns_now(bad, config)
+    table.follow(CampaignsConfig(campaigns={"mail": HOME}).model_dump_json())
+    assert campaigns_now(deployed(good.model_dump(mode="json")), config) == good
+    table.follow(good.model_dump_json())
+    assert campaigns_now(bad, config) == good

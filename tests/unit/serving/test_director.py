@@ -6,11 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from raysys.config import CampaignConfig, ServingConfig, VariantConfig
+from raysys.config import (
+    CampaignConfig,
+    CampaignsConfig,
+    LearningConfig,
+    ServingConfig,
+    VariantConfig,
+)
 from raysys.errors import ConfigError
 from raysys.release import publishing
 from raysys.serving.deployments import Campaigns
-from raysys.serving.director import Director, take_over, wish_of
+from raysys.serving.director import Director, last_followed, take_over, wish_of
 from raysys.state.campaigns import CampaignTable, Plan, Replica, Report, Variant, Wish
 from raysys.state.store import StateStore
 from tests.unit.releases import published
@@ -207,33 +213,38 @@ def test_settings_that_say_nothing_sensible_change_nothing_and_say_why_until_goo
         release = published(draft, lineage={"dataset_group": "films"})
     good = {"campaigns": {"home": {"release": str(release.path)}}}
     bad = {"campaigns": {"home": {"release": str(release.path), "colour": 1}}}
+    assert last_followed(stage.table) is None
     with pytest.raises(ConfigError, match="colour"):  # nothing is there that could go on
         take_over(bad, config, stage.table)
     assert take_over(good, config, stage.table)
     before = stage.table.history()
     assert not take_over(bad, config, stage.table)
     assert stage.table.history() == before
-    assert "campaigns.home.colour" in stage.table.refused()
+    assert last_followed(stage.table) == CampaignsConfig.model_validate(good)
+    assert "campaigns.home.colour" in stage.table.director().refused
     assert stage.step() == {1: "preparing"}  # led as before
     stage.say(ready=(release.name,))
     assert stage.step() == {1: "serving"}
-    assert "campaigns.home.colour" in stage.table.refused()
+    assert "campaigns.home.colour" in stage.table.director().refused
     assert {each.name for each in stage.table.replicas()} == set(PARTS)  # it is none of the parts
     assert take_over(good, config, stage.table)
-    assert stage.table.refused() == ""
+    assert stage.table.director().refused == ""
     assert stage.step() == {1: "serving"}
 
 
 def test_the_process_that_leads_outlives_settings_that_are_refused(stage: Stage) -> None:
+    learning = LearningConfig.model_validate({"dataset": "/d", "releases": "/r"})
+    followed = CampaignsConfig(campaigns={}, learning=learning)
     stage.serve("a")
-    told: list[bool] = []
+    stage.table.follow(followed.model_dump_json())  # as another replica did, which ended
+    told: list[object] = []
     campaigns = Campaigns.__new__(Campaigns)  # Serve constructs it; this is what it has then
     campaigns._table, campaigns._config = stage.table, ServingConfig()
     campaigns._metrics = SimpleNamespace(follows=told.append)  # type: ignore[assignment]
-    campaigns._schedule = SimpleNamespace(follow=lambda _: None)  # type: ignore[assignment]
+    campaigns._schedule = SimpleNamespace(follow=told.append)  # type: ignore[assignment]
     asyncio.run(campaigns.reconfigure({"campaigns": {"home": {}}}))
     asyncio.run(campaigns.reconfigure({"campaigns": {}}))
-    assert told == [False, True]
+    assert told == [False, learning, True, None]
     assert stage.table.history()[-1].status == "replaced"  # the second one withdrew what there was
 
 
