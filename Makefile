@@ -14,7 +14,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-$(EXTRA)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-kills bench-switch bench-index bench-import bench-examples bench-tables bench-update bench-loop bench-events constraints clean
+.PHONY: help setup demo test test-unit soak check format bench-tfrs bench-tfrs-features bench-tfrs-sequential bench-quality bench-train bench-serve bench-overload bench-kills bench-switch bench-index bench-import bench-examples bench-tables bench-update bench-loop bench-learn bench-events constraints clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ bench-loop: $(READY)  ## simulated worlds with exploration and without; ends wit
 
 bench-events: $(READY)  ## acknowledged events/s against plain inserts, the next answer; one JSON line
 	$(BIN)/python benchmarks/events.py $(ARGS)
+
+bench-learn: $(READY)  ## rounds of learning under steady load; ends with one JSON line
+	$(BIN)/python benchmarks/learning.py $(ARGS)
 
 bench-update: $(READY)  ## cost and quality of an update, against training anew; ends with one JSON line
 	$(BIN)/python benchmarks/update.py $(ARGS)

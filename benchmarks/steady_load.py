@@ -1,4 +1,4 @@
-"""Clients that ask without a pause while something happens, and check every answer."""
+"""Clients that ask all the time while something happens, and check every answer."""
 
 import contextlib
 import itertools
@@ -19,7 +19,8 @@ class Seen:
     """What the clients saw.
 
     Attributes:
-        answers: of each one when it came, by the monotonic clock, and how many ms it took.
+        answers: of each one when it came, by the monotonic clock, and how many ms it took, from
+            when it was due.
         releases: those that the answers named, in the order in which each client met them.
         wrong: answers that are not the list of the release that they name, or are none.
     """
@@ -30,11 +31,18 @@ class Seen:
 
 
 @contextlib.contextmanager
-def steady_load(url: str, lists: Mapping[str, Lists], *, num_clients: int = 8) -> Iterator[Seen]:
+def steady_load(
+    url: str,
+    lists: Mapping[str, Lists],
+    *,
+    num_clients: int = 8,
+    rate: float | None = None,
+) -> Iterator[Seen]:
     """Ask for users' lists, without exploration, for as long as the block takes.
 
     Args:
         lists: by release, what each user is to get. All of the same length.
+        rate: requests a second of all clients together, if they keep up; None: without a pause.
     """
     seen, is_over, lock = Seen(), threading.Event(), threading.Lock()
     user_ids = sorted(next(iter(lists.values())))
@@ -42,18 +50,24 @@ def steady_load(url: str, lists: Mapping[str, Lists], *, num_clients: int = 8) -
 
     def ask(number: int) -> None:
         met: list[str] = []
+        pause_s = 0.0 if rate is None else num_clients / rate
+        due = time.monotonic() + pause_s * number / num_clients
         with contextlib.closing(ApiClient(url)) as client:
             for user_id in itertools.cycle(user_ids[number:] + user_ids[:number]):
                 if is_over.is_set():
                     break
-                began = time.monotonic()
+                if rate is None:
+                    due = time.monotonic()
+                elif (left_s := due - time.monotonic()) > 0:
+                    time.sleep(left_s)
                 release, problem = _asked(client, user_id, length, lists)
                 now = time.monotonic()
                 if release and met[-1:] != [release]:
                     met.append(release)
                 with lock:
-                    seen.answers.append((now, 1_000 * (now - began)))
+                    seen.answers.append((now, 1_000 * (now - due)))
                     seen.wrong += problem
+                due += pause_s
         with lock:
             seen.releases.add(tuple(met))
 

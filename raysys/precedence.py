@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 SEARCHING, LEARNING = 5, 15
 """Steps of niceness: of what encoders and shards compute, and of trainings and imports."""
@@ -17,3 +19,13 @@ def let_others_go_first(steps: int) -> None:
     """
     if sys.platform == "linux":  # elsewhere it would be the whole process
         os.nice(steps)
+
+
+def let_other_sessions_go_first(steps: int) -> None:
+    """Make the session of this process nicer than others: to be called by one that has its own.
+
+    Where Linux shares the cores among sessions first (`sched_autogroup_enabled`), the niceness of a
+    process counts within its session alone.
+    """
+    with suppress(OSError):  # there is none of it
+        Path("/proc/self/autogroup").write_text(str(steps))

@@ -46,6 +46,7 @@ def ray_cluster(
     *,
     metadata: Mapping[str, Any] | None = None,
     serving_port: int | None = None,
+    niceness: int = 0,
 ) -> Iterator[Cluster]:
     """Connect to the cluster that RAY_ADDRESS names, or start a local one for the block.
 
@@ -56,6 +57,7 @@ def ray_cluster(
         metadata: what the command works on, for the dashboard's job page.
         serving_port: the block will serve on this port; a local Ray then gets the settings that
             make Serve fast, which count only when they are set before its processes start.
+        niceness: of the workers of the block, on a cluster that runs already.
 
     Raises:
         ClusterError: the cluster that RAY_ADDRESS names cannot be used.
@@ -63,7 +65,7 @@ def ray_cluster(
     """
     shown = job_page.as_text(metadata or {})
     if (address := existing_cluster()) is not None:
-        context = connect(address, shown)
+        context = connect(address, shown, niceness=niceness)
         try:
             job_page.add(shown)
             with _ended_by_signals():  # `ray job stop` sends SIGTERM

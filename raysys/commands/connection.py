@@ -6,6 +6,8 @@
 
 import logging
 import os
+import shlex
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,23 +37,26 @@ def existing_cluster() -> str | None:
     return None if address in ("", "local") else address
 
 
-def connect(address: str, metadata: Mapping[str, str]) -> Any:
+def connect(address: str, metadata: Mapping[str, str], *, niceness: int = 0) -> Any:
     """Connect this process to a running cluster and return what `ray.init` returns.
 
     Args:
         address: "auto", or host:port of the cluster's head.
         metadata: shown on the dashboard's job page.
+        niceness: of every worker that is started for this process, from its first instruction on.
 
     Raises:
         ClusterError: there is no such cluster, or it does not take this process's token.
     """
     check_reachable(address)
+    nicer = f"nice -n {niceness} {shlex.quote(sys.executable)}"
     try:
         return ray.init(
             address=address,
             logging_level=logging.ERROR,
             log_to_driver=False,
             job_config=JobConfig(metadata=dict(metadata)),
+            runtime_env={"py_executable": nicer} if niceness else None,
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise ClusterError(f"The Ray cluster at {address} cannot be used: {error}") from error

@@ -16,7 +16,7 @@ from raysys.commands.console import Console
 from raysys.commands.deployment import Deployer, campaigns_of
 from raysys.commands.holding import held_lease
 from raysys.commands.rollout import roll_out
-from raysys.commands.submission import check_output
+from raysys.commands.submission import check_output, submission_id
 from raysys.config import (
     CampaignsConfig,
     LearningConfig,
@@ -26,7 +26,7 @@ from raysys.config import (
     parse_config,
 )
 from raysys.errors import ConfigError, ServingError
-from raysys.precedence import LEARNING, let_others_go_first
+from raysys.precedence import let_other_sessions_go_first, let_others_go_first
 from raysys.release import Release
 from raysys.state.campaigns import CampaignTable
 from raysys.state.learning import Round
@@ -49,8 +49,13 @@ def _now(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             "none. On a node of the cluster set RAY_ADDRESS=auto; from elsewhere use `ray job "
             "submit -- python jobs/learn.py now`."
         )
-    let_others_go_first(LEARNING)
-    with ray_cluster(console, metadata={"command": "learn"}) as cluster:
+    niceness = arguments.niceness
+    if not 0 <= niceness <= 19:
+        raise ConfigError(f"--niceness must be from 0 to 19, but got {niceness}.")
+    let_others_go_first(niceness)
+    if submission_id() is not None:  # Ray gives a submitted job a session of its own
+        let_other_sessions_go_first(niceness)
+    with ray_cluster(console, metadata={"command": "learn"}, niceness=niceness) as cluster:
         deployer = Deployer.of_running_serve(cluster)
         config, campaigns = _deployed(deployer)
         learning = _learning(arguments, campaigns)

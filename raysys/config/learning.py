@@ -21,5 +21,8 @@ class LearningConfig(Config):
     """A model that was last trained from nothing so long ago is so again. None: never."""
     epochs: int = Field(2, ge=1)
     """At most, of what is new; training from nothing takes those of the release's settings."""
+    niceness: int = Field(15, ge=0, le=19)
+    """Of all processes of a round: where cores are short, those that serve go first. 0: as urgent
+    as they are."""
     gate: GateConfig | None = GateConfig()
     """What is learnt has to pass it to be served. None: nothing has to."""

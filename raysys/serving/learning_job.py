@@ -22,12 +22,13 @@ class LearningJob:
         self._client: JobSubmissionClient | None = None
         self._job = ""
 
-    def start(self) -> None:
+    def start(self, niceness: int) -> None:
         """Submit it; ServingError where the dashboard takes no jobs."""
         from ray.job_submission import JobSubmissionClient  # only who learns needs all of that
 
         here = shlex.quote(os.getcwd())
-        command = f"cd {here} && exec {shlex.quote(sys.executable)} -m raysys learn now --json"
+        python = shlex.quote(sys.executable)
+        command = f"cd {here} && exec {python} -m raysys learn now --niceness {niceness} --json"
         try:
             self._client = JobSubmissionClient(_dashboard_url())
             self._job = self._client.submit_job(entrypoint=command)

@@ -30,7 +30,7 @@ _DONE = ("deployed", "kept", "nothing")
 class LearningProcess(Protocol):
     """A round in a process of its own, one at a time."""
 
-    def start(self) -> None:
+    def start(self, niceness: int) -> None:
         """Begin one; RaysysError where that cannot be."""
 
     def ended(self) -> str | None:
@@ -105,7 +105,7 @@ class LearningSchedule:
     def _begin(self, learning: LearningConfig, now: Now) -> None:
         try:
             if is_something_new(self._store, self._application, learning):
-                self._process.start()
+                self._process.start(learning.niceness)
                 self._begun_after = _newest(now)
             else:
                 self._table.add("nothing", "Nothing is new.")

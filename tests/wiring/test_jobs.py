@@ -257,6 +257,7 @@ def test_what_is_deployed_learns_by_itself_and_goes_on_where_that_fails(
                 "every_minutes": 0.05,
                 "gate": None,
                 "epochs": 1,
+                "niceness": 0,  # other tests run beside it
             },
         }
         file = shop.directory / "learning.yaml"

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from raysys.config import DEFAULT_APPLICATION, DEFAULT_DATASET_GROUP
+from raysys.config import DEFAULT_APPLICATION, DEFAULT_DATASET_GROUP, LearningConfig
 
 _A_DATABASE = "the SQLAlchemy URL that is served with (default: %(default)s)"
 
@@ -27,6 +27,13 @@ def declare_learn(parser: argparse.ArgumentParser) -> None:
         "--releases", metavar="DIR", help="where to publish what is learnt (default: as deployed)"
     )
     now.add_argument("--campaign", metavar="NAME", help="that learns (default: as deployed)")
+    now.add_argument(
+        "--niceness",
+        type=int,
+        default=LearningConfig.model_fields["niceness"].default,
+        metavar="N",
+        help="of all processes of the round; 0 is as urgent as serving (default: %(default)s)",
+    )
     _says_json(now)
     listing = _action_on_database(
         actions, "list", "say what became of each round, and why", "whose rounds they are"

@@ -32,7 +32,8 @@ class Process:
         self.why: str | None = None
         self.problem = ""
 
-    def start(self) -> None:
+    def start(self, niceness: int) -> None:
+        assert niceness == 15
         if self.problem:
             raise ServingError(self.problem)
         self.num_started += 1
