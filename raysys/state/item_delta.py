@@ -159,16 +159,18 @@ class ItemDelta:
 
         Args:
             events: each with whether it is a click. Whether or not, what it says was shown was,
-                unless it names a list: that one counts its impressions itself, and a click in it
-                counts only where it showed the item; `count_slates` adds those that came too early.
+                once for all events of a session that say the same, as those of one page do; unless
+                it names a list: that one counts its impressions itself, and a click in it counts
+                only where it showed the item; `count_slates` adds those that came too early.
         """
         clicks: list[tuple[str, str | None]] = []
-        impressions: Counter[str] = Counter()
+        shown: set[tuple[str, frozenset[str]]] = set()
         for event, is_click in events:
             if is_click and event.item_id is not None:
                 clicks.append((event.item_id, event.recommendation_id))
-            if event.recommendation_id is None:
-                impressions.update(set(event.impression or ()))
+            if event.recommendation_id is None and event.impression:
+                shown.add((event.session_id, frozenset(event.impression)))
+        impressions = Counter(item_id for _, item_ids in shown for item_id in item_ids)
         named = {item_id for item_id, _ in clicks} | impressions.keys()
         if not named:
             return
@@ -180,9 +182,11 @@ class ItemDelta:
         # committed it or reads the events later: a click is counted by the one or by the other.
         version = self._raise_version(connection)
         lists = {name for item_id, name in clicks if name is not None and item_id in counted}
-        shown = self._lists.items(connection, lists) if lists else {}
+        lists_showed = self._lists.items(connection, lists) if lists else {}
         counts = Counter(
-            item_id for item_id, name in clicks if name is None or item_id in shown.get(name, ())
+            item_id
+            for item_id, name in clicks
+            if name is None or item_id in lists_showed.get(name, ())
         )
         self._add(connection, counted, version, impressions, counts)
 

@@ -18,7 +18,7 @@ from raysys.state.items import (
     merged,
 )
 from raysys.state.store import StateStore
-from tests.unit.state.builders import event, slate, sqlite_url
+from tests.unit.state.builders import event, slate, sqlite_url, visit
 
 
 @pytest.fixture
@@ -109,12 +109,25 @@ def test_an_event_that_weighs_nothing_is_no_click_and_what_it_shows_is_shown(
     )
     store.put_items([Item("a", "{}", 1), Item("b", "{}", 1)])
     kinds = ["view", "buy", "dislike"]
-    events = [event("a", at, event_type=kind, impression=("b",)) for at, kind in enumerate(kinds)]
+    events = [
+        event("a", at, session_id=f"s-{at}", event_type=kind, impression=("b",))
+        for at, kind in enumerate(kinds)
+    ]
     store.put_events([*events, event(None, 9, event_type="search")])
     assert store.changes(1) == Changes(2, [], [ItemCount("a", 0, 1), ItemCount("b", 3, 0)])
     store.put_events([event("a", 10, event_type="dislike")])
     assert store.changes(2) == Changes(2, [], [])
     store.close()
+
+
+def test_a_page_that_several_events_tell_of_was_shown_once(store: StateStore) -> None:
+    store.put_items([Item("a", None, 1), Item("b", None, 1)])
+    page = ("a", "b")
+    store.put_events([event("a", at, impression=page) for at in (1, 2, 3)])
+    assert store.changes(0).counts == [ItemCount("a", 1, 3), ItemCount("b", 1, 0)]
+    other_page, other_visitor = event("a", 4, impression=("b",)), visit("a", 5, impression=page)
+    store.put_events([other_page, other_visitor, visit("x", 6, "s-2", impression=page)])
+    assert store.changes(0).counts[1] == ItemCount("b", 4, 0)
 
 
 def test_an_event_shows_each_counted_item_of_its_impression_once(store: StateStore) -> None:
