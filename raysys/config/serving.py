@@ -128,6 +128,9 @@ class ServingConfig(Config):
     what fresh items were shown is not counted, so exploration_weight has to be 0."""
     slate_retention_days: float | None = Field(90.0, gt=0, allow_inf_nan=False)
     """Lists that are older are removed from the database while others are stored. None: none."""
+    event_retention_days: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Events that came earlier, and that a dataset has taken over since, are removed from the
+    database while others are stored. None: none."""
     exploration_weight: float = Field(0.3, ge=0, le=1)
     """Chance of each place of a list to explore a fresh item; requests may name another one."""
     exploration_policy: ExplorationPolicy = "slot-mixture"
@@ -158,6 +161,18 @@ class ServingConfig(Config):
     gateway_nodes: dict[str, LabelSelector] = {}
     """Labels of the nodes that may hold gateways, as `ray start --labels` gives them: a value,
     `in(a, b)`, or either with `!` before it. Empty: any node."""
+
+    @model_validator(mode="after")
+    def _events_stay_as_long_as_lists(self) -> Self:
+        events, lists = self.event_retention_days, self.slate_retention_days
+        if events is not None and self.record and (lists is None or lists > events):
+            kept = "for ever" if lists is None else f"for {lists:g} days"
+            raise ValueError(
+                f"event_retention_days is {events:g}, but lists are kept {kept}: they would look "
+                f"as if nobody had clicked on them. Keep events at least as long as lists, or set "
+                f"slate_retention_days to {events:g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _what_explores_is_recorded(self) -> Self:

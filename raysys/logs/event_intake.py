@@ -70,7 +70,7 @@ def import_events(
             write_items(news.items, directory / ITEMS_FILE)
         users = chain.from_iterable(log.users())
         has_users = bool(write_users(users, directory / USERS_FILE))
-        return import_log(
+        manifest = import_log(
             [directory / name],
             dataset,
             items=directory / ITEMS_FILE if news.items else None,
@@ -82,6 +82,9 @@ def import_events(
             on_progress=on_progress,
             run=run,
         )
+    # Last: what may be removed there is published here.
+    store.take_over(up_to.event_num)
+    return manifest
 
 
 @contextmanager

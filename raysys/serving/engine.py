@@ -42,12 +42,15 @@ class Engine:
         self.config = config
         self.state = StateReads(store)
         self._observer = observer or NoObserver()
-        self._committer = GroupCommitter(store, on_commit=self._observer.events)
+        self._committer = GroupCommitter(
+            store,
+            retention_s=_seconds(config.event_retention_days),
+            on_commit=self._observer.events,
+        )
         self._intake = Intake(store)
-        days = config.slate_retention_days
         self._recorder = SlateRecorder(
             store,
-            retention_s=None if days is None else days * _DAY_S,
+            retention_s=_seconds(config.slate_retention_days),
             on_outcome=self._observer.slates,
         )
         self._campaigns: Mapping[str, Campaign] = {}
@@ -219,3 +222,7 @@ def _who(query: Query) -> str:
     if query.item_id is not None:
         return query.item_id
     return str(query.seed) if query.seed is not None else REQUEST_ID.get() or new_uuid()
+
+
+def _seconds(days: float | None) -> float | None:
+    return None if days is None else days * _DAY_S

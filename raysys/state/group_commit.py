@@ -1,7 +1,9 @@
 """Group commit: many small requests for durability share one transaction, and one wait for disk."""
 
 import asyncio
+import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +11,11 @@ from dataclasses import dataclass
 from raysys.errors import StateUnavailableError
 from raysys.state.events import Event
 from raysys.state.store import StateStore
+
+_LOG = logging.getLogger(__name__)
+
+_FEWEST_PRUNED, _PRUNED_PER_STORED = 500, 2
+_PRUNING_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +38,9 @@ class GroupCommitter:
         max_waiting_events: more than this are refused, so that the queue cannot grow for ever.
         patience_s: how long a request waits for its commit. While one transaction takes longer,
             others are refused at once: a database that is stopped, not gone, says nothing.
+        retention_s: how old an event may grow that a dataset has (`StateStore.prune_events`). After
+            a commit, once a second at most, the oldest are removed: up to two for each that was
+            stored meanwhile, and up to 500 at least. None: they are kept for ever.
         on_commit: told on the loop how many events a transaction stored; must return at once.
     """
 
@@ -41,9 +51,13 @@ class GroupCommitter:
         max_events_per_commit: int = 500,
         max_waiting_events: int = 5_000,
         patience_s: float = 10.0,
+        retention_s: float | None = None,
         on_commit: Callable[[int], None] | None = None,
     ) -> None:
         self._store = store
+        self._retention_s = retention_s
+        self._next_pruning_at_s = 0.0  # by the monotonic clock
+        self._num_stored_since_pruning = 0
         self._max_events_per_commit = max_events_per_commit
         self._max_waiting_events = max_waiting_events
         self._patience_s = patience_s
@@ -135,8 +149,26 @@ class GroupCommitter:
             for group, outcome in zip(groups, outcomes, strict=True)
             if outcome is None
         ]
-        if self._on_commit is not None and stored:
+        if not stored:
+            return
+        if self._on_commit is not None:
             self._on_commit(sum(stored))
+        if self._retention_s is not None:
+            self._thread.submit(self._prune, sum(stored), self._retention_s)
+
+    def _prune(self, num_stored: int, retention_s: float) -> None:
+        """Remove old events, if it is time to. Runs in the thread, when its caller is answered."""
+        self._num_stored_since_pruning += num_stored
+        if time.monotonic() < self._next_pruning_at_s:
+            return
+        received_before_us = time.time_ns() // 1000 - round(retention_s * 1e6)
+        at_most = max(_FEWEST_PRUNED, _PRUNED_PER_STORED * self._num_stored_since_pruning)
+        try:
+            self._store.prune_events(received_before_us, at_most=at_most)
+        except Exception as error:  # a later commit removes them
+            _LOG.info("Old events stay for now: %s", error)
+        self._num_stored_since_pruning = 0
+        self._next_pruning_at_s = time.monotonic() + _PRUNING_PAUSE_S
 
     def _next_groups(self) -> list[_Group]:
         taken, num_events = 0, 0

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from raysys.errors import StateError
 from raysys.state.tables import metadata, schema_revision
 
-HEAD = "0016"
+HEAD = "0017"
 """The newest revision. Stands here so that a current database is known as such without alembic,
 which takes 60 to 90 ms to import."""
 

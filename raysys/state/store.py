@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from raysys.errors import StateError
 from raysys.state.campaigns import CampaignTable
 from raysys.state.database import Database
+from raysys.state.event_retention import EventRetention
 from raysys.state.event_rows import EventRows, StateRule
 from raysys.state.events import Event
 from raysys.state.filters import FilterTable
@@ -75,6 +76,7 @@ class StateStore:
         self._events = EventRows(
             self._statements, self._states, self._delta, tombstones, dataset_group
         )
+        self._retention = EventRetention(dialect_name, dataset_group)
         self._slates = SlateRows(self._statements, self._delta, tombstones, dataset_group)
         self.log = LogReader(self._database, dataset_group)
         """All events and slates, to be read from the first to the last."""
@@ -178,6 +180,19 @@ class StateStore:
         """
         return self._database.write(
             lambda connection: self._slates.prune(connection, shown_before_us, at_most)
+        )
+
+    def take_over(self, event_num: int) -> None:
+        """Remember that a dataset has the events up to a number: `prune_events` may remove them."""
+        self._database.write(lambda connection: self._retention.take_over(connection, event_num))
+
+    def prune_events(self, received_before_us: int, *, at_most: int) -> int:
+        """Remove old events that a dataset has, the oldest first; return how many were removed.
+
+        As `prune_slates`. States and counts stay; an event id is known as long as its event.
+        """
+        return self._database.write(
+            lambda connection: self._retention.prune(connection, received_before_us, at_most)
         )
 
     def forget(

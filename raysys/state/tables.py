@@ -115,6 +115,15 @@ delta_versions = Table(
     Column("clicks", BigInteger, nullable=False, server_default="0"),
 )
 
+# One row per dataset group whose events a dataset has taken over: how far the one has them that did
+# so last. Older ones may be removed.
+taken_over = Table(
+    "taken_over",
+    metadata,
+    Column("dataset_group", String, primary_key=True),
+    Column("event_num", BigInteger, nullable=False),
+)
+
 # One row per item that a client put.
 items = Table(
     "items",

@@ -188,3 +188,13 @@ def test_a_hyperparameter_may_be_one_of_some_words_or_be_switched_off() -> None:
     for value in (0, True, "week"):
         with pytest.raises(ConfigError, match=r"lie in \[0.01, 36500.0\], or be null, but got"):
             popularity.configure({"half_life_days": value})
+
+
+@pytest.mark.parametrize("lists", [90, None])
+def test_events_are_kept_as_long_as_the_lists_that_they_follow(lists: float | None) -> None:
+    given = {"slate_retention_days": lists, "event_retention_days": 89}
+    with pytest.raises(ConfigError, match="as if nobody had clicked on them"):
+        parse_config(given, ServingConfig, source="test")
+    for other in ({"slate_retention_days": 89}, {"record": False, "exploration_weight": 0}):
+        config = parse_config({**given, **other}, ServingConfig, source="test")
+        assert config.event_retention_days == 89

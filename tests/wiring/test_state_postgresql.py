@@ -533,3 +533,23 @@ def test_visits_and_logins_on_two_replicas_join_once(url: str, store: StateStore
     }
     assert owners == {(f"s-{number}", f"user-{number}") for number in range(20)}
     assert store.forget(["user-3"]).session_ids == {"s-3"}
+
+
+def test_old_events_that_a_dataset_has_are_removed_by_two_at_once(
+    url: str, store: StateStore
+) -> None:
+    store.put_events([event(f"i-{number}", number) for number in range(100)])
+    newest = store.log.end().event_num
+    assert store.prune_events(2**60, at_most=100) == 0
+    store.take_over(newest)
+    store.take_over(newest - 1)  # the one that did so last
+    other = StateStore(url, "films")
+    with ThreadPoolExecutor(2) as threads:
+        removed = sum(
+            threads.map(lambda each: each.prune_events(2**60, at_most=100), [store, other])
+        )
+    other.close()
+    removed += store.prune_events(2**60, at_most=100)  # what the one skipped, the other had
+    assert removed == 98
+    left = [one.event.item_id for block in store.log.events(store.log.end()) for one in block]
+    assert left == ["i-98", "i-99"]
