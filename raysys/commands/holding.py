@@ -6,7 +6,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from raysys.errors import LeaseLostError, StateUnavailableError
 from raysys.state.learning import LearningTable, Lease
@@ -61,4 +61,5 @@ def held_lease(table: LearningTable) -> Iterator[HeldLease | None]:
     finally:
         held._is_over.set()
         held._thread.join()
-        table.release(lease)
+        with suppress(StateUnavailableError):  # it ends by itself
+            table.release(lease)

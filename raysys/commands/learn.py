@@ -13,9 +13,9 @@ from raysys.commands import job_page
 from raysys.commands.cluster import ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
-from raysys.commands.deployment import Deployer, campaigns_of
+from raysys.commands.deployment import Deployer
 from raysys.commands.holding import held_lease
-from raysys.commands.rollout import roll_out
+from raysys.commands.rollout import campaigns_now, roll_out
 from raysys.commands.submission import check_output, submission_id
 from raysys.config import (
     CampaignsConfig,
@@ -116,7 +116,7 @@ def _deployed(deployer: Deployer) -> tuple[ServingConfig, CampaignsConfig]:
             "Deploy a release first, with `raysys deploy`."
         )
     config = parse_config(application["args"], ServingConfig, source="what is deployed")
-    return config, campaigns_of(application)
+    return config, campaigns_now(application, config)
 
 
 def _learning(arguments: argparse.Namespace, campaigns: CampaignsConfig) -> LearningConfig:
