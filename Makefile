@@ -38,8 +38,9 @@ test: $(READY)  ## all tests
 test-unit: $(READY)  ## the tests that start no Ray
 	$(BIN)/python -m pytest tests/house tests/unit $(SIDE_BY_SIDE) --no-loadscope-reorder $(ARGS)
 
-soak: $(READY)  ## twenty times as many examples, and others, of what holds for all examples
+soak: $(READY)  ## twenty times as many examples of what holds for all of them; 20 kills under events
 	$(BIN)/python -m pytest tests/unit tests/wiring/test_openapi_contract.py -m hypothesis --hypothesis-profile=soak $(SIDE_BY_SIDE) $(ARGS)
+	$(BIN)/python benchmarks/event_kills.py
 
 check: $(READY)  ## lint, spelling, types, and the rules of the house
 	$(BIN)/ruff format --check .

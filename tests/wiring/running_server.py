@@ -61,18 +61,24 @@ class Server:
 
 @contextmanager
 def running_server(
-    directory: Path, release: Release, environment: Mapping[str, str], *arguments: str
+    directory: Path,
+    release: Release,
+    environment: Mapping[str, str],
+    *arguments: str,
+    database: str | None = None,
 ) -> Iterator[Server]:
     """Serve a release for the block; nothing of it may be left after it.
 
     Args:
-        directory: where its database and its output go.
+        directory: where its output goes, and its database.
         environment: of the server, beside what this process has.
         arguments: more of `raysys serve`.
+        database: the URL of another database.
     """
     port = free_port()
     command = [sys.executable, "-m", "raysys", "serve", "--port", str(port), *arguments]
-    command += ["--release", str(release.path), "--database", f"sqlite:///{directory}/state.db"]
+    command += ["--release", str(release.path), "--database"]
+    command += [database or f"sqlite:///{directory}/state.db"]
     output = directory / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
