@@ -11,7 +11,7 @@ DEFAULT_APPLICATION = "default"
 DEFAULT_CAMPAIGN = "default"
 ResourceName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,62}$")]
 
-ExplorationPolicy = Literal["slot-mixture", "epsilon-greedy", "none"]
+ExplorationPolicy = Literal["slot-mixture", "thompson-sampling", "epsilon-greedy", "none"]
 """What a place of a list that explores draws; `raysys.policy.policies` says what each means."""
 
 _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"

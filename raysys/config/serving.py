@@ -134,8 +134,9 @@ class ServingConfig(Config):
     exploration_weight: float = Field(0.3, ge=0, le=1)
     """Chance of each place of a list to explore a fresh item; requests may name another one."""
     exploration_policy: ExplorationPolicy = "slot-mixture"
-    """What a place that explores draws. "slot-mixture": what the model likes, and what is little
-    known; "epsilon-greedy": any fresh item, all alike; "none": no place explores."""
+    """What a place that explores draws. "slot-mixture": what the model likes, what was clicked more
+    than others and what is little known; "thompson-sampling": what a sample of all click rates
+    makes best; "epsilon-greedy": any fresh item, all alike; "none": no place explores."""
     exploration_item_age_cut_off: float = Field(30.0, gt=0)
     """In days: items of that age or older are not explored."""
     exploration_temperature: float = Field(1.0, gt=0)

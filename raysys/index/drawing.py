@@ -106,6 +106,7 @@ def draw_candidates(
     And of how many items each query draws, (B,).
     """
     appeal = policy.appeal(items.impressions, items.clicks, items.interactions, click_rate)
+    deviations = policy.deviations(items.clicks)
     banned_pairs, relevant_pairs = _pairs(items, banned), _pairs(items, relevant)
     errors = policy.score_weight * score_error_bound(queries, items.longest)
     size = max(1, _BLOCK_PAIRS // max(1, len(items)))
@@ -120,6 +121,7 @@ def draw_candidates(
             _within(relevant_pairs, rows),
             policy.score_weight,
             appeal,
+            deviations,
         )
         for rows in blocks(len(queries), size)
     ]
@@ -151,8 +153,12 @@ def _block(
     relevant: _Pairs,
     score_weight: float,
     appeal: NDArray[np.float64],
+    deviations: NDArray[np.float64] | None,
 ) -> FreshBatch:
-    noise = gumbel_noise(seeds, items.hashes)  # (B, n)
+    if deviations is None:
+        noise = gumbel_noise(seeds, items.hashes)  # (B, n)
+    else:
+        noise = np.broadcast_to(deviations, (len(queries), len(items)))
     logits = (queries @ items.vectors.T) * score_weight + appeal  # (B, n) float64
     logits[banned] = -np.inf
     perturbed = logits + noise

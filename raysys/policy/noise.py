@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from raysys.hashing import GOLDEN, splitmix64
 
-_COINS = np.uint64(0xD1B54A32D192ED03)  # any two odd numbers: they keep the two streams apart
+_COINS = np.uint64(0xD1B54A32D192ED03)  # any odd numbers: they keep the streams apart
 _NOISE = np.uint64(0x8CB92BA72F3D8DD7)
+_SAMPLES = np.uint64(0xE7037ED1A0B428DB)
 
 
 def coins(seeds: int | NDArray[np.integer], k: int) -> NDArray[np.float64]:
@@ -35,6 +36,12 @@ def gumbel_noise(
         np.log(noise, out=noise)
         np.negative(noise, out=noise)
     return noise
+
+
+def uniforms(seed: int, place: int, keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return a number in (0, 1) for each item, (n,), others at every place of a list."""
+    step = np.array([place + 1], np.uint64) * GOLDEN
+    return _unit(splitmix64((_stream(seed, _SAMPLES) + step) ^ splitmix64(keys.astype(np.uint64))))
 
 
 def _stream(seeds: int | NDArray[np.integer], name: np.uint64) -> NDArray[np.uint64]:

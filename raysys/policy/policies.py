@@ -1,10 +1,10 @@
 """The policies of exploration: what a place that explores draws.
 
 They share the rest. A place explores with the chance of the exploration weight, draws one of the
-fresh items that do not stand above by a softmax, and takes the next relevant item otherwise
-(`slot_mixture`). So their propensities are exact, shards need not know of each other, and a policy
-is what it makes the softmax of: of each fresh item, the model's score for who asks, times a weight,
-and its appeal, which is the same for everybody.
+fresh items that do not stand above, and takes the next relevant item otherwise. Most draw by a
+softmax (`slot_mixture`): their propensities are exact, shards need not know of each other, and such
+a policy is what it makes the softmax of: of each fresh item, the model's score for who asks, times
+a weight, and its appeal, which is the same for everybody. One samples these sums (`thompson`).
 
 Letters for shapes:
     n  items
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from raysys.config import ExplorationPolicy, ServingConfig
 
 SLOT_MIXTURE: ExplorationPolicy = "slot-mixture"
+THOMPSON_SAMPLING: ExplorationPolicy = "thompson-sampling"
 EPSILON_GREEDY: ExplorationPolicy = "epsilon-greedy"
 NO_POLICY: ExplorationPolicy = "none"
 """Nothing is drawn: the relevance order."""
@@ -48,6 +49,12 @@ class DrawPolicy(Protocol):
             clicks: (n,) of those; may exceed the impressions, where those were lost.
             interactions: (n,) with the item in the log that the release was made from.
             click_rate: of an average fresh item, in (0, 1].
+        """
+
+    def deviations(self, clicks: NDArray[np.integer]) -> NDArray[np.float64] | None:
+        """Return how uncertain each item's appeal is, (n,), where a policy samples it.
+
+        None: it draws by the softmax.
         """
 
 
@@ -88,6 +95,45 @@ class SlotMixture:
         )
         return appeal
 
+    def deviations(self, clicks: NDArray[np.integer]) -> NDArray[np.float64] | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ThompsonSampling:
+    """Draws what a sample of how often items are clicked makes best: see `policy.thompson`.
+
+    By the distribution of `SlotMixture`: the appeal is `evidence` times the mean of the log of how
+    many times as often as the average an item is clicked.
+    """
+
+    temperature: float
+    evidence: float
+
+    @property
+    def score_weight(self) -> float:
+        return 1 / self.temperature
+
+    def appeal(
+        self,
+        impressions: NDArray[np.integer],
+        clicks: NDArray[np.integer],
+        interactions: NDArray[np.integer],
+        click_rate: float,
+    ) -> NDArray[np.float64]:
+        expected = _PRIOR_CLICKS + click_rate * np.maximum(impressions, clicks)
+        shape = _PRIOR_CLICKS + clicks
+        # The digamma function of the shape, to 0.0006 for 2 and more.
+        mean_log = np.log(shape) - 1 / (2 * shape) - 1 / (12 * shape**2)
+        appeal: NDArray[np.float64] = self.evidence * (mean_log - np.log(expected))
+        return appeal
+
+    def deviations(self, clicks: NDArray[np.integer]) -> NDArray[np.float64] | None:
+        shape = _PRIOR_CLICKS + clicks
+        # The square root of the trigamma function, to 0.001.
+        spread: NDArray[np.float64] = np.sqrt(1 / shape + 1 / (2 * shape**2) + 1 / (6 * shape**3))
+        return self.evidence * spread
+
 
 @dataclass(frozen=True, slots=True)
 class EpsilonGreedy:
@@ -104,6 +150,9 @@ class EpsilonGreedy:
     ) -> NDArray[np.float64]:
         return np.zeros(len(impressions))
 
+    def deviations(self, clicks: NDArray[np.integer]) -> NDArray[np.float64] | None:
+        return None
+
 
 def draw_policies(config: ServingConfig) -> dict[ExplorationPolicy, DrawPolicy]:
     """Return the policies that draw, by name, with the settings of a server."""
@@ -112,4 +161,9 @@ def draw_policies(config: ServingConfig) -> dict[ExplorationPolicy, DrawPolicy]:
         evidence=config.exploration_evidence,
         bonus=config.exploration_bonus,
     )
-    return {SLOT_MIXTURE: mixture, EPSILON_GREEDY: EpsilonGreedy()}
+    sampling = ThompsonSampling(config.exploration_temperature, config.exploration_evidence)
+    return {
+        SLOT_MIXTURE: mixture,
+        THOMPSON_SAMPLING: sampling,
+        EPSILON_GREEDY: EpsilonGreedy(),
+    }

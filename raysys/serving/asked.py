@@ -66,7 +66,8 @@ class Asked:
         promoted: what asks for the promoted items of the list; None where it has no promotion.
         policy: what decides what a place that explores draws.
         weight: chance of each place to explore; 0 gives the relevance order.
-        num_fresh: how many items a place that explores could draw from, at the top of the list.
+        num_fresh: how many items a place that explores could draw from, at the top of the list;
+            None where some of the fresh ones were left out.
         seed: of the draws, where there are some.
         banned: item numbers that the query must not get.
         banned_keys: the same, of items that the release does not know.
@@ -83,7 +84,7 @@ class Asked:
     promoted: "Asked | None" = None
     policy: ExplorationPolicy = NO_POLICY
     weight: float = 0.0
-    num_fresh: int = 0
+    num_fresh: int | None = 0
     seed: int = 0
     vector: NDArray[np.float32] | None = None
     """(D,) what to search with."""

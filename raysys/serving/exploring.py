@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from raysys.config import ServingConfig
 from raysys.dataset.histories import offsets_of
 from raysys.index.fresh import FreshDraws
-from raysys.policy.candidates import FreshBatch, joined_batches
+from raysys.policy import thompson
+from raysys.policy.candidates import FreshBatch, FreshCandidates, joined_batches
 from raysys.policy.noise import coins
-from raysys.policy.policies import NO_POLICY
+from raysys.policy.policies import NO_POLICY, THOMPSON_SAMPLING
 from raysys.policy.slot_mixture import MixedSlate, mix_all, num_draws
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.exchange import Exploration
@@ -43,10 +44,14 @@ def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
         for asked in exploring
     ]
     ks = np.array([asked.query.num_results for asked in exploring], dtype=np.int64)
+    draws = num_draws(ks, _weights(exploring), _coins(exploring))
+    for row, asked in enumerate(exploring):
+        if asked.policy == THOMPSON_SAMPLING:
+            draws[row] = thompson.num_sampled(asked.query.num_results)
     return Exploration(
         rows=np.array(rows, dtype=np.int64),
         ks=ks,
-        num_draws=num_draws(ks, _weights(exploring), _coins(exploring)),
+        num_draws=draws,
         seeds=_seeds(exploring),
         policies=[asked.policy for asked in exploring],
         now_us=now_us,
@@ -67,6 +72,14 @@ def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshDraws]) -> Iterator[
     counts: list[int] = np.sum([part.num_fresh for part in parts], axis=0).tolist()
     for asked, num_fresh in zip(batch, counts, strict=True):
         asked.num_fresh = num_fresh
+    is_sampled = [asked.policy == THOMPSON_SAMPLING for asked in batch]
+    if any(is_sampled):
+        for row in np.flatnonzero(is_sampled).tolist():
+            _sample(batch[row], fresh.of(row))
+            yield
+        others = [row for row, sampled in enumerate(is_sampled) if not sampled]
+        batch = [batch[row] for row in others]
+        fresh = FreshBatch.of_queries([fresh.of(row) for row in others])
     for start in range(0, len(batch), _MIXED_AT_ONCE):
         some = slice(start, start + _MIXED_AT_ONCE)
         _mix(batch[some], _rows(fresh, some))
@@ -80,6 +93,15 @@ def _mix(batch: Sequence[Asked], fresh: FreshBatch) -> None:
     slates = mix_all(keys, fresh, ks, _weights(batch), _coins(batch))
     for asked, one, slate in zip(batch, ranked, slates, strict=True):
         asked.shown = _shown(one, slate)
+
+
+def _sample(asked: Asked, fresh: FreshCandidates) -> None:
+    ranked, k = asked.ranked or Ranked(NO_ITEMS), asked.query.num_results
+    tossed = coins(asked.seed, k)
+    slate = thompson.mix(ranked.keys, fresh, k, asked.weight, tossed, asked.seed)
+    asked.shown = _shown(ranked, slate)
+    if asked.num_fresh is not None and asked.num_fresh > thompson.num_sampled(k):
+        asked.num_fresh = None  # not all of them could be drawn
 
 
 def _shown(ranked: Ranked, slate: MixedSlate) -> Shown:

@@ -198,7 +198,7 @@ def test_any_other_seed_is_refused(value: bytes) -> None:
     check_refused(b"x-raysys-seed", [value])
 
 
-@pytest.mark.parametrize("policy", ["slot-mixture", "epsilon-greedy", "none"])
+@pytest.mark.parametrize("policy", ["slot-mixture", "thompson-sampling", "epsilon-greedy", "none"])
 def test_a_policy_may_be_any_that_there_is(policy: ExplorationPolicy) -> None:
     engine = FakeEngine()
     headers = [(b"x-raysys-exploration-policy", policy.encode())]

@@ -116,20 +116,37 @@ def test_who_draws_by_another_policy_in_one_batch_gets_what_they_get_alone(tmp_p
     world = World(tmp_path, fresh=FRESH, exploration_weight=0.7)
 
     async def scenario() -> None:
-        names: list[ExplorationPolicy] = ["epsilon-greedy", "slot-mixture"]
+        names: list[ExplorationPolicy] = ["epsilon-greedy", "slot-mixture", "thompson-sampling"]
         asks: list[Callable[[], Awaitable[Answer]]] = [
-            partial(ask, world, user, k=6, seed=seed, policy=names[seed % 2])
-            for seed, user in enumerate(["anna", "bert", "carl", "anna", "bert", "carl"])
+            partial(ask, world, user, k=6, seed=seed, policy=names[seed % 3])
+            for seed, user in enumerate(["anna", "bert", "carl", "anna"] * 2)
         ]
         alone = [(await each()).item_ids for each in asks]
         together = await asyncio.gather(*(each() for each in asks))
         assert [answer.item_ids for answer in together] == alone
-        assert world.shards[0].batch_sizes[-1] == 6
+        assert world.shards[0].batch_sizes[-1] == 8
 
     run(world, scenario)
 
 
-@pytest.mark.parametrize("policy", ["epsilon-greedy", "slot-mixture", "none"])
+def test_thompson_sampling_logs_chances_and_says_where_it_leaves_items_out(tmp_path: Path) -> None:
+    world = World(tmp_path, exploration_weight=1, exploration_policy="thompson-sampling")
+    world.put(*(Item(f"n{n}", '{"like": 5}') for n in range(2)))
+
+    async def scenario() -> None:
+        slate = await stored(world, await ask(world, k=2, seed=1))
+        assert {*slate.item_ids} == {"n0", "n1"}
+        assert slate.propensities == pytest.approx((0.5, 1.0), abs=1e-3)  # two of one worth
+        assert slate.num_fresh == 2
+        world.put(*(Item(f"n{n}", '{"like": 5}') for n in range(2, 70)))
+        slate = await stored(world, await ask(world, k=2, seed=1))
+        assert slate.propensities[0] == pytest.approx(1 / 64, abs=1e-3)
+        assert slate.num_fresh is None
+
+    run(world, scenario)
+
+
+@pytest.mark.parametrize("policy", ["epsilon-greedy", "slot-mixture", "thompson-sampling", "none"])
 def test_a_campaign_has_a_policy_of_its_own_and_a_request_may_name_another(
     tmp_path: Path, policy: ExplorationPolicy
 ) -> None:
@@ -154,7 +171,10 @@ async def stored(world: World, answer: Answer) -> Slate:
         await asyncio.sleep(0.001)
 
 
-def test_a_list_does_not_depend_on_how_the_index_is_cut_into_shards(tmp_path: Path) -> None:
+@pytest.mark.parametrize("policy", ["slot-mixture", "thompson-sampling"])
+def test_a_list_does_not_depend_on_how_the_index_is_cut_into_shards(
+    tmp_path: Path, policy: ExplorationPolicy
+) -> None:
     found: list[list[Slate]] = []
     for num_shards in (1, 2, 4):
         directory = tmp_path / str(num_shards)
@@ -165,7 +185,7 @@ def test_a_list_does_not_depend_on_how_the_index_is_cut_into_shards(tmp_path: Pa
         async def scenario(world: World = world) -> None:
             for user in ("anna", "a stranger"):
                 for seed in range(10):
-                    await ask(world, user, seed=seed)
+                    await ask(world, user, seed=seed, policy=policy)
             found.append(list((await slates(world)).values()))
 
         run(world, scenario)
