@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     "forget": Command(
         "raysys.commands.forget",
-        "take users out of a dataset, for good",
+        "take users out of a dataset and of a database that is served with, for good",
         data.declare_forget,
     ),
     "train": Command(
