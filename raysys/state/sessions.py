@@ -9,7 +9,8 @@ cost nothing.
 
 The session keeps what it did itself, for as long as somebody asks with its id. What a client calls
 a session and is the id of a user, of one who has events with a session of another name or was put,
-joins nobody: else whoever knew a user's id could have their history.
+joins nobody: else whoever knew a user's id could have their history. Where it had joined somebody,
+who only called it a session, it leaves them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,12 +62,14 @@ class Arrivals:
     Args:
         received_at_us: microseconds since 1970 UTC.
         own: by user, or by the session of a visitor: what their new events say.
+        visits: those of visitors alone.
         named: users whom an event names beside another session, in the order of arrival.
         pairs: the session and the user of those events that may say something new.
     """
 
     received_at_us: int
     own: dict[str, list[Interaction]] = field(default_factory=dict)
+    visits: dict[str, list[Interaction]] = field(default_factory=dict)
     named: dict[str, None] = field(default_factory=dict)
     pairs: dict[tuple[str, str], None] = field(default_factory=dict)
 
@@ -74,6 +77,8 @@ class Arrivals:
         """Take an event, in the order of arrival."""
         if is_new and (interaction := event.interaction()) is not None:
             self.own.setdefault(event.user_id, []).append(interaction)
+            if event.user_id == event.session_id:
+                self.visits.setdefault(event.session_id, []).append(interaction)
         if event.user_id != event.session_id:
             self.named[event.user_id] = None
         if is_pair:
@@ -81,13 +86,13 @@ class Arrivals:
 
     def ids(self, sessions: KnownSessions) -> set[str]:
         """Return whose states are needed, as far as can be told before they are read."""
-        owners = (sessions.owner(user_id) for user_id in self.own)
+        owners = (sessions.owner(session_id) for session_id in self.visits)
         paired = (each for pair in self.pairs for each in pair)
         return {*self.own, *paired, *(owner for owner in owners if owner is not None)}
 
     def owners(self, known: Mapping[str, UserState]) -> set[str]:
         """Return who else's are needed by what these states say."""
-        owners = {_owner_of(known[user_id], user_id) for user_id in self.own}
+        owners = {_owner_of(known[session_id], session_id) for session_id in self.visits}
         return {owner for owner in owners if owner is not None} - known.keys()
 
     def memberships(self, known: Mapping[str, UserState]) -> dict[str, Membership]:
@@ -95,13 +100,13 @@ class Arrivals:
         now = {user_id: state.membership for user_id, state in known.items()}
         for user_id in self.named:
             if user_id in self.own or (user_id in known and known[user_id].says_something):
-                now[user_id] = _known_as_user(now[user_id], user_id, self.received_at_us)
+                now[user_id] = Membership(user_id)
         for session_id, user_id in self.pairs:
             owner, shared_at_us = now[session_id]
             if owner is None:
                 now[session_id] = Membership(user_id)
-                if known[session_id].interactions or session_id in self.own:
-                    now[user_id] = _known_as_user(now[user_id], user_id, self.received_at_us)
+                if known[session_id].interactions or session_id in self.visits:
+                    now[user_id] = Membership(user_id)
             elif owner not in (session_id, user_id) and shared_at_us is None:
                 now[session_id] = Membership(owner, self.received_at_us)
         return {each: now[each] for each, state in known.items() if now[each] != state.membership}
@@ -111,11 +116,11 @@ class Arrivals:
     ) -> dict[str, Sequence[Interaction]]:
         """Return the interactions that each state gets: those of sessions first, then its own."""
         joined: dict[str, list[Interaction]] = {}
-        for session_id in {**dict.fromkeys(self.own), **changed}:
-            state, own = known[session_id], self.own.get(session_id, [])
-            owner, gained = _owner_of(state, session_id), own
+        for session_id in {**dict.fromkeys(self.visits), **changed}:
+            state, visits = known[session_id], self.visits.get(session_id, [])
+            owner, gained = _owner_of(state, session_id), visits
             if state.membership.joined_to is None and session_id in changed:
-                owner, gained = changed[session_id].joined_to, [*state.interactions, *own]
+                owner, gained = changed[session_id].joined_to, [*state.interactions, *visits]
             if owner is not None and owner != session_id and gained:
                 joined.setdefault(owner, []).extend(gained)
         return {
@@ -124,26 +129,12 @@ class Arrivals:
         }
 
 
-def described_as_user(state: UserState, user_id: str, at_us: int) -> Membership:
-    """Return what an id stands for that a client put as a user."""
-    return _known_as_user(state.membership, user_id, at_us)
-
-
 def user_of(session_id: str, received_at_us: int, membership: Membership) -> str:
     """Return for whom an event of a visitor counts in the end, by when it was received."""
     owner, shared_at_us = membership
     if owner is None or (shared_at_us is not None and received_at_us >= shared_at_us):
         return session_id
     return owner
-
-
-def _known_as_user(membership: Membership, user_id: str, at_us: int) -> Membership:
-    owner, shared_at_us = membership
-    if owner is None:
-        return Membership(user_id)
-    if owner != user_id and shared_at_us is None:
-        return Membership(owner, at_us)
-    return membership
 
 
 def _owner_of(state: UserState, session_id: str) -> str | None:

@@ -1,15 +1,13 @@
 """The rows of users' states. Every method runs inside its caller's transaction."""
 
-import time
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, Executable
 
 from raysys.state.failures import WriteConflict
-from raysys.state.sessions import described_as_user
 from raysys.state.statements import Statements
 from raysys.state.tombstones import Tombstones
-from raysys.state.user_state import NO_STATE, UserState
+from raysys.state.user_state import NO_STATE, Membership, UserState
 
 
 class StateRows:
@@ -41,9 +39,9 @@ class StateRows:
 
     def describe(self, connection: Connection, properties: Mapping[str, str]) -> None:
         """Let these be the properties of some users; versions grow where they are others."""
-        known, now_us = self.lock(connection, properties), time.time_ns() // 1000
+        known = self.lock(connection, properties)
         changed = {
-            user_id: state.described(text, described_as_user(state, user_id, now_us))
+            user_id: state.described(text, Membership(user_id))
             for user_id, text in sorted(properties.items())
             if (state := known[user_id]).properties != text
         }

@@ -143,6 +143,21 @@ def test_a_session_whose_id_becomes_a_users_counts_for_the_first_user_no_more(
     assert items_of(store, "ann") == ("a", "b")
 
 
+@pytest.mark.parametrize("is_put", [True, False], ids=["was put", "has events"])
+def test_whoever_claims_a_user_as_a_session_early_gets_nothing_and_takes_nothing_along(
+    stores: list[StateStore], is_put: bool
+) -> None:
+    first, second = stores
+    first.put_events([event("x", 1, user_id="thief", session_id="ann")])
+    if is_put:
+        second.put_users([User("ann", "{}")])
+    second.put_events([event("hers", 2)])
+    first.put_events([visit("later", 3, "ann")])
+    assert items_of(first, "thief") == ("x",)
+    assert first.forget(["thief"]).session_ids == frozenset()
+    assert items_of(second, "ann") == ("hers", "later")
+
+
 def test_joining_counts_no_click_and_no_impression_again(store: StateStore) -> None:
     store.put_items([Item("a", None, 1)])
     store.put_events([visit("a", 1, impression=("a",))])
