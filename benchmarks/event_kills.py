@@ -86,7 +86,7 @@ def _outcomes(directory: Path, num_runs: int, chance: random.Random) -> list[dic
 
         for number in range(num_runs):
             wait_for(f"{url}/readyz")
-            victim = chance.choice(VICTIMS)
+            victim = VICTIMS[number % len(VICTIMS)]
             clients = Clients(url, f"run-{number}", chance.randrange(10**9))
             outcome = run_through(clients, config.database, partial(kill, victim), chance)
             outcomes.append(outcome)
