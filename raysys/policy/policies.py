@@ -88,11 +88,9 @@ class SlotMixture:
         interactions: NDArray[np.integer],
         click_rate: float,
     ) -> NDArray[np.float64]:
-        expected = _PRIOR_CLICKS + click_rate * np.maximum(impressions, clicks)
-        doubt = np.sqrt(_PRIOR_CLICKS / expected) / (1 + interactions)
-        appeal: NDArray[np.float64] = (
-            self.evidence * np.log((_PRIOR_CLICKS + clicks) / expected) + self.bonus * doubt
-        )
+        shape, rate = _posterior(impressions, clicks, click_rate)
+        doubt = np.sqrt(_PRIOR_CLICKS / rate) / (1 + interactions)
+        appeal: NDArray[np.float64] = self.evidence * np.log(shape / rate) + self.bonus * doubt
         return appeal
 
     def deviations(self, clicks: NDArray[np.integer]) -> NDArray[np.float64] | None:
@@ -121,11 +119,10 @@ class ThompsonSampling:
         interactions: NDArray[np.integer],
         click_rate: float,
     ) -> NDArray[np.float64]:
-        expected = _PRIOR_CLICKS + click_rate * np.maximum(impressions, clicks)
-        shape = _PRIOR_CLICKS + clicks
+        shape, rate = _posterior(impressions, clicks, click_rate)
         # The digamma function of the shape, to 0.0006 for 2 and more.
         mean_log = np.log(shape) - 1 / (2 * shape) - 1 / (12 * shape**2)
-        appeal: NDArray[np.float64] = self.evidence * (mean_log - np.log(expected))
+        appeal: NDArray[np.float64] = self.evidence * (mean_log - np.log(rate))
         return appeal
 
     def deviations(self, clicks: NDArray[np.integer]) -> NDArray[np.float64] | None:
@@ -152,6 +149,16 @@ class EpsilonGreedy:
 
     def deviations(self, clicks: NDArray[np.integer]) -> NDArray[np.float64] | None:
         return None
+
+
+def _posterior(
+    impressions: NDArray[np.integer], clicks: NDArray[np.integer], click_rate: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return shape and rate, (n,) each, of the gamma distribution of how many times as often as the
+    average each item is clicked."""
+    shape: NDArray[np.float64] = _PRIOR_CLICKS + clicks.astype(np.float64)
+    rate: NDArray[np.float64] = _PRIOR_CLICKS + click_rate * np.maximum(impressions, clicks)
+    return shape, rate
 
 
 def draw_policies(config: ServingConfig) -> dict[ExplorationPolicy, DrawPolicy]:
