@@ -41,7 +41,7 @@ from raysys.logs.simulator import Simulator
 from raysys.release import Release, open_release
 from raysys.serving.cluster import free_port
 from raysys.state.events import Event
-from raysys.state.learning import Round
+from raysys.state.learning_rounds import Round
 from raysys.state.store import StateStore
 
 LENGTH = 10

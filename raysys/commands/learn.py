@@ -29,7 +29,7 @@ from raysys.errors import ConfigError, ServingError
 from raysys.precedence import let_other_sessions_go_first, let_others_go_first
 from raysys.release import Release
 from raysys.state.campaigns import CampaignTable
-from raysys.state.learning import Round
+from raysys.state.learning_rounds import Round
 from raysys.state.store import StateStore
 
 _SHOWN_ROUNDS = 50

@@ -18,13 +18,12 @@ from raysys.config import LearningConfig
 from raysys.errors import DatasetError, RaysysError
 from raysys.release import Release, open_release
 from raysys.serving.learning_schedule import is_something_new, served_release
-from raysys.state.learning import LearningTable, Outcome, Round
+from raysys.state.learning import LearningTable
+from raysys.state.learning_rounds import Outcome, Round
 from raysys.state.store import StateStore
 
 _FAILED_ONES_WAIT = 1 / 7
 """Of the time between trainings from nothing: so long after one that failed is the next tried."""
-
-_REMEMBERED_ROUNDS = 500
 
 Serve = Callable[[Release, Path], None]
 """Lets the campaign that answers from the first answer from the second, and waits for that."""
@@ -83,8 +82,8 @@ class LearningRound:
         if not update.num_active_users:
             why = f"Nothing that came is newer than what release {release.name} has learnt from."
             return found | self._end("nothing", why)
-        rounds = self._table.now(_REMEMBERED_ROUNDS).rounds
-        mode = "FULL" if is_full_due(learning, release, rounds, datetime.now(UTC)) else "UPDATE"
+        tried = self._table.newest_full()
+        mode = "FULL" if is_full_due(learning, release, tried, datetime.now(UTC)) else "UPDATE"
         self._step("training", mode=mode)
         updated = update_and_report(
             update,
@@ -126,19 +125,17 @@ class LearningRound:
 
 
 def is_full_due(
-    learning: LearningConfig, release: Release, rounds: tuple[Round, ...], now: datetime
+    learning: LearningConfig, release: Release, tried: Round | None, now: datetime
 ) -> bool:
     """Say whether the model is to be trained from nothing.
 
     Args:
-        rounds: newest first. One that trained from nothing and was not good enough counts as a
-            training: the next would be no better at once. One that failed is tried again sooner.
+        tried: the newest round that did so. One that was not good enough counts as a training: the
+            next would be no better at once. One that failed is tried again sooner.
     """
     if learning.full_every_days is None:
         return False
     every = timedelta(days=learning.full_every_days)
-    over = (each for each in rounds if each.status != "running")
-    tried = next((each for each in over if each.mode == "FULL"), None)
     if tried is not None:
         wait = every * _FAILED_ONES_WAIT if tried.status in ("failed", "lost") else every
         if now - datetime.fromtimestamp(tried.began_at_us / 1e6, UTC) < wait:

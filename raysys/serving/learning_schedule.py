@@ -13,18 +13,15 @@ from typing import Protocol
 from raysys.config import LearningConfig
 from raysys.errors import DatasetError, RaysysError, ServingError, StateUnavailableError
 from raysys.logs.event_news import has_news
-from raysys.logs.manifest import DatasetManifest
 from raysys.logs.publish import check_destination
 from raysys.release import open_release
 from raysys.state.campaigns import CampaignTable, Variant
-from raysys.state.learning import Now, Round
+from raysys.state.learning import Now
 from raysys.state.store import StateStore
 
 _LOG = logging.getLogger("raysys.serving")
 
 _LOOK_EVERY_S = 10.0
-_REMEMBERED_ROUNDS = 50
-_DONE = ("deployed", "kept", "nothing")
 
 
 class LearningProcess(Protocol):
@@ -159,8 +156,7 @@ def is_something_new(store: StateStore, application: str, learning: LearningConf
     newest = manifest.last_occurred_at
     if newest is None or (watermark is not None and newest <= watermark):
         return False
-    rounds = store.learning(application).now(_REMEMBERED_ROUNDS).rounds
-    return not any(_has_judged(each, manifest, served.release) for each in rounds)
+    return not store.learning(application).has_judged(manifest.import_id, served.release)
 
 
 def served_release(table: CampaignTable, campaign: str) -> Variant:
@@ -183,14 +179,6 @@ def served_release(table: CampaignTable, campaign: str) -> Variant:
             f"learn nobody said: what is compared stays as it is. Deploy one of them to go on."
         )
     return variants[0]
-
-
-def _has_judged(round_: Round, manifest: DatasetManifest, release: str) -> bool:
-    return (
-        round_.status in _DONE
-        and round_.import_id == manifest.import_id
-        and release in (round_.release, round_.published)
-    )
 
 
 def _newest(now: Now) -> int:

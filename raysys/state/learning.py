@@ -6,17 +6,9 @@ takes it. Each holder has a number, larger than that of the one before: what a h
 newest number wants of a campaign is refused (`raysys.state.campaigns`), however late it comes.
 
 All times are those of the database's clock, so those of the machines may differ.
-
-    running     it is at work, or was when it ended without a word
-    deployed    the campaign answers from the release that it made
-    kept        what it learnt was not good enough, so the release stays
-    nothing     there was nothing new to learn
-    failed      something went wrong, and `reason` says what; the release stays
-    lost        another one took over, since nothing was heard of it any more
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from sqlalchemy import (
@@ -27,17 +19,21 @@ from sqlalchemy import (
     cast,
     extract,
     func,
-    insert,
     literal_column,
     select,
     update,
 )
 
 from raysys.state.database import Database
+from raysys.state.learning_rounds import (
+    Outcome,
+    Round,
+    RoundRows,
+    judged,
+    trained_from_nothing,
+)
 from raysys.state.many_rows import insert_of
 from raysys.state.tables import learning_leases, learning_rounds
-
-Outcome = Literal["running", "deployed", "kept", "nothing", "failed", "lost"]
 
 _NOBODY = ""
 
@@ -47,34 +43,6 @@ class Lease(msgspec.Struct, frozen=True):
 
     owner: str
     number: int
-
-
-class Round(msgspec.Struct, frozen=True):
-    """One round of learning, as it is stored.
-
-    Args:
-        number: of the lease under which it ran; 0: nobody began it.
-        step: what it did last.
-        mode: UPDATE or FULL; empty where nothing was trained.
-        release: the name of the release from which it started; empty before that is known.
-        published: the name of the one that it made; empty: none.
-        import_id: of the dataset that it learnt from; empty before that is known.
-        reason: why it ended as it did.
-        began_at_us, ended_at_us: microseconds since 1970 UTC; None: it has not ended.
-    """
-
-    round_num: int
-    number: int
-    owner: str
-    status: Outcome
-    step: str
-    mode: str
-    release: str
-    published: str
-    import_id: str
-    reason: str
-    began_at_us: int
-    ended_at_us: int | None
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -89,9 +57,6 @@ class Now(msgspec.Struct, frozen=True):
     rounds: tuple[Round, ...]
 
 
-_COLUMNS = [learning_rounds.c[name] for name in Round.__struct_fields__]
-
-
 class LearningTable:
     """The lease and the rounds of one application; any thread may use it. Errors are those of the
     store."""
@@ -100,6 +65,7 @@ class LearningTable:
         self._database = database
         self._key = {"dataset_group": dataset_group, "application": application}
         self._now_us = clock_of(database.dialect_name)
+        self._rounds = RoundRows(self._key, self._now_us)
         self._first = insert_of(database.dialect_name)(learning_leases).on_conflict_do_nothing()
 
     def acquire(self, owner: str, seconds: float) -> Lease | None:
@@ -122,7 +88,7 @@ class LearningTable:
                 return None
             else:
                 number = row.number + 1
-                self._end(connection, learning_rounds.c.number < number, "lost", _SILENT)
+                self._rounds.end(connection, learning_rounds.c.number < number, "lost", _SILENT)
             self._hold(connection, owner, number, row.now_us + _us(seconds))
             return Lease(owner, number)
 
@@ -152,54 +118,76 @@ class LearningTable:
             )
         )
 
+    def give_up(self, owner: str, reason: str) -> None:
+        """Take the lease from an owner whose process has ended, and tell why its round is lost.
+
+        Nothing happens where another one holds it, and no harm is done if it is alive after all:
+        what it wants of a campaign under an old number is refused.
+        """
+
+        def write(connection: Connection) -> None:
+            found = connection.execute(
+                update(learning_leases)
+                .where(self._is_ours(learning_leases), learning_leases.c.owner == owner)
+                .values(owner=_NOBODY, expires_at_us=0)
+            )
+            if found.rowcount:
+                self._rounds.end(connection, learning_rounds.c.owner == owner, "lost", reason)
+
+        self._database.write(write)
+
     def begin(self, lease: Lease) -> None:
         """Store that a round began; a lease has one."""
 
         def write(connection: Connection) -> None:
-            is_its = learning_rounds.c.number == lease.number
-            found = select(learning_rounds.c.round_num).where(
-                self._is_ours(learning_rounds), is_its
-            )
-            if connection.execute(found).first() is None:
-                self._insert(connection, number=lease.number, owner=lease.owner, status="running")
+            if not self._rounds.newest(connection, 1, _is_of(lease)):
+                number, owner = lease.number, lease.owner
+                self._rounds.add(connection, "running", number=number, owner=owner)
 
         self._database.write(write)
 
     def tell(self, lease: Lease, **changes: str) -> None:
         """Store what is known by now of the round of a lease: some members of `Round`."""
-        self._change(lease, changes)
+        self._database.write(
+            lambda connection: self._rounds.change(connection, _is_of(lease), changes)
+        )
 
     def end(self, lease: Lease, status: Outcome, reason: str) -> None:
         """Store what became of the round of a lease; nothing happens where it was lost."""
-        self._change(lease, {"status": status, "reason": reason, "ended_at_us": self._now_us})
+        self._database.write(
+            lambda connection: self._rounds.end(connection, _is_of(lease), status, reason)
+        )
 
     def add(self, status: Outcome, reason: str) -> None:
         """Store a round that ended before anybody began it."""
-        self._database.write(
-            lambda connection: self._insert(
-                connection, number=0, owner="", status=status, reason=reason, ended_at=self._now_us
-            )
-        )
+        self._database.write(lambda connection: self._rounds.add(connection, status, reason=reason))
 
     def now(self, num_rounds: int = 2) -> Now:
         """Return the newest rounds, and whether one is at work."""
-        rounds = (
-            select(*_COLUMNS)
-            .where(self._is_ours(learning_rounds))
-            .order_by(learning_rounds.c.round_num.desc())
-            .limit(num_rounds)
-        )
         lease = select(learning_leases.c.expires_at_us).where(self._is_ours(learning_leases))
         clock = select(self._now_us.label("now_us"), lease.scalar_subquery().label("until_us"))
 
         def read(connection: Connection) -> Now:
-            found = connection.execute(rounds).all()
+            found = self._rounds.newest(connection, num_rounds)
             at = connection.execute(clock).one()
-            return Now(
-                at.now_us, (at.until_us or 0) > at.now_us, tuple(Round(*row) for row in found)
-            )
+            return Now(at.now_us, (at.until_us or 0) > at.now_us, found)
 
         return self._database.read(read)
+
+    def newest_full(self) -> Round | None:
+        """Return the newest round that trained from nothing and is over; None: there is none."""
+        return self._newest(trained_from_nothing())
+
+    def has_judged(self, import_id: str, release: str) -> bool:
+        """Say whether a round came to its end on an import of the dataset, from a release or to
+        it."""
+        return self._newest(judged(import_id, release)) is not None
+
+    def _newest(self, condition: ColumnElement[bool]) -> Round | None:
+        found = self._database.read(
+            lambda connection: self._rounds.newest(connection, 1, condition)
+        )
+        return found[0] if found else None
 
     def _hold(self, connection: Connection, owner: str, number: int, until_us: int) -> None:
         connection.execute(
@@ -208,50 +196,16 @@ class LearningTable:
             .values(owner=owner, number=number, expires_at_us=until_us)
         )
 
-    def _insert(
-        self,
-        connection: Connection,
-        *,
-        number: int,
-        owner: str,
-        status: Outcome,
-        reason: str = "",
-        ended_at: Any = None,
-    ) -> None:
-        told = {"number": number, "owner": owner, "status": status, "reason": reason}
-        empty = dict.fromkeys(("step", "mode", "release", "published", "import_id"), "")
-        times = {"began_at_us": self._now_us, "ended_at_us": ended_at}
-        connection.execute(insert(learning_rounds).values({**self._key, **told, **empty, **times}))
-
-    def _change(self, lease: Lease, changes: Mapping[str, Any]) -> None:
-        def write(connection: Connection) -> None:
-            is_its = learning_rounds.c.number == lease.number
-            self._set(connection, is_its, changes)
-
-        self._database.write(write)
-
-    def _end(
-        self, connection: Connection, which: ColumnElement[bool], status: Outcome, reason: str
-    ) -> None:
-        changes = {"status": status, "reason": reason, "ended_at_us": self._now_us}
-        self._set(connection, which, changes)
-
-    def _set(
-        self, connection: Connection, which: ColumnElement[bool], changes: Mapping[str, Any]
-    ) -> None:
-        is_running = learning_rounds.c.status == "running"
-        connection.execute(
-            update(learning_rounds)
-            .where(self._is_ours(learning_rounds), which, is_running)
-            .values(changes)
-        )
-
     def _is_held_by(self, lease: Lease) -> ColumnElement[bool]:
         columns = learning_leases.c
         return and_(columns.owner == lease.owner, columns.number == lease.number)
 
     def _is_ours(self, table: Any) -> ColumnElement[bool]:
         return and_(*(table.c[name] == value for name, value in self._key.items()))
+
+
+def _is_of(lease: Lease) -> ColumnElement[bool]:
+    return learning_rounds.c.number == lease.number
 
 
 _SILENT = "Nothing was heard of it any more: its process ended, or could not reach the database."

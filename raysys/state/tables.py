@@ -269,7 +269,7 @@ learning_leases = Table(
     PrimaryKeyConstraint("dataset_group", "application"),
 )
 
-# One row per round of learning, as `raysys.state.learning.Round` tells it.
+# One row per round of learning, as `raysys.state.learning_rounds.Round` tells it.
 learning_rounds = Table(
     "learning_rounds",
     metadata,

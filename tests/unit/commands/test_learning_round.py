@@ -18,7 +18,7 @@ from raysys.logs.call import run_here
 from raysys.logs.event_intake import import_events
 from raysys.release import Release, publishing
 from raysys.state.campaigns import Move, Plan, Variant, Wish
-from raysys.state.learning import Round
+from raysys.state.learning_rounds import Round
 from raysys.state.store import StateStore
 from raysys.state.tables import learning_leases
 from tests.unit.commands.builders import release_untrained
@@ -220,25 +220,24 @@ def full(status: str, days_ago: float) -> Round:
 
 
 @pytest.mark.parametrize(
-    ("trained_days_ago", "rounds", "is_due"),
+    ("trained_days_ago", "tried", "is_due"),
     [
-        (6.9, [], False),
-        (7, [], True),
-        (9, [full("kept", 2)], False),  # it would be no better today
-        (9, [full("kept", 7)], True),
-        (9, [full("failed", 0.5)], False),
-        (9, [full("failed", 1)], True),
-        (9, [full("lost", 0.5), full("kept", 9)], False),
-        (9, [full("running", 0)], True),  # it is this one
+        (6.9, None, False),
+        (7, None, True),
+        (9, full("kept", 2), False),  # it would be no better today
+        (9, full("kept", 7), True),
+        (9, full("failed", 0.5), False),
+        (9, full("failed", 1), True),
+        (9, full("lost", 0.5), False),
     ],
 )
 def test_a_model_is_trained_from_nothing_when_that_is_long_ago(
-    tmp_path: Path, trained_days_ago: float, rounds: list[Round], is_due: bool
+    tmp_path: Path, trained_days_ago: float, tried: Round | None, is_due: bool
 ) -> None:
     trained_at = NOW - timedelta(days=trained_days_ago)
     with publishing(tmp_path) as draft:
         release = published(draft, lineage={"trained_at": trained_at.isoformat()})
     learning = LearningConfig(dataset="d", releases="r")
-    assert is_full_due(learning, release, tuple(rounds), NOW) is is_due
+    assert is_full_due(learning, release, tried, NOW) is is_due
     never = learning.model_copy(update={"full_every_days": None})
-    assert not is_full_due(never, release, tuple(rounds), NOW)
+    assert not is_full_due(never, release, tried, NOW)
