@@ -2,14 +2,13 @@
 
 import logging
 import os
-import socket
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from raysys.commands.submission import submission_id
 from raysys.errors import LeaseLostError, StateUnavailableError
-from raysys.state.learning import LearningTable, Lease
+from raysys.state.learning import LearningTable, Lease, owner_of
 
 _LOG = logging.getLogger("raysys.commands")
 
@@ -49,8 +48,7 @@ class HeldLease:
 @contextmanager
 def held_lease(table: LearningTable) -> Iterator[HeldLease | None]:
     """Hold the lease for the block, and let it go; None: another process has it."""
-    owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-    lease = table.acquire(owner, LEASE_S)
+    lease = table.acquire(owner_of(submission_id() or str(os.getpid())), LEASE_S)
     if lease is None:
         yield None
         return

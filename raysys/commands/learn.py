@@ -14,7 +14,7 @@ from raysys.commands.cluster import ray_cluster
 from raysys.commands.connection import existing_cluster
 from raysys.commands.console import Console
 from raysys.commands.deployment import Deployer
-from raysys.commands.holding import held_lease
+from raysys.commands.holding import HeldLease, held_lease
 from raysys.commands.rollout import campaigns_now, roll_out
 from raysys.commands.submission import check_output, submission_id
 from raysys.config import (
@@ -28,7 +28,9 @@ from raysys.config import (
 from raysys.errors import ConfigError, ServingError
 from raysys.precedence import let_other_sessions_go_first, let_others_go_first
 from raysys.release import Release
+from raysys.serving.learning_schedule import why_held
 from raysys.state.campaigns import CampaignTable
+from raysys.state.learning import LearningTable
 from raysys.state.learning_rounds import Round
 from raysys.state.store import StateStore
 
@@ -68,6 +70,8 @@ def _now(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             if held is None:
                 console.say("  another process learns for this application now")
                 return {"status": "busy"}
+            if campaigns.is_rolled_back(learning.campaign):
+                return _left_alone(store.learning(config.application), held, learning, console)
             # It imports torch, which is not worth the time to those who only ask.
             from raysys.commands.learning_round import LearningRound
 
@@ -77,6 +81,17 @@ def _now(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
             result = round_.run()
             job_page.add({"status": result["status"]})
             return result
+
+
+def _left_alone(
+    table: LearningTable, held: HeldLease, learning: LearningConfig, console: Console
+) -> dict[str, Any]:
+    """Store a round that does nothing: the campaign was rolled back."""
+    why = why_held(learning.campaign)
+    table.begin(held.lease)
+    table.end(held.lease, "held", why)
+    console.say(f"  held: {why}")
+    return {"status": "held", "reason": why}
 
 
 @dataclass(frozen=True)
@@ -93,10 +108,10 @@ class _Serving:
         ours = [each for each in self.table.open() if each.campaign == self.campaign]
         now = {name for each in ours if each.status in _IN_USE for name in each.plan.releases}
         served = campaigns.campaigns.get(self.campaign)
-        if served is None or now != {before.name}:
+        if served is None or served.is_rolled_back or now != {before.name}:
             raise ServingError(
-                f"Campaign {self.campaign} was told to answer from another release than "
-                f"{before.name} while this round learnt from that, so it is left alone. What was "
+                f"Campaign {self.campaign} was told what to answer from by somebody else, while "
+                f"this round learnt from {before.name} for it, so it is left alone. What was "
                 f"learnt is {release}; the next round goes on from what is served."
             )
         changed = {

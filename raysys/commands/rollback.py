@@ -46,6 +46,10 @@ def run(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         console.say(
             f"  Campaign {name} answers from {', '.join(releases)} again, after {seconds:.1f} s"
         )
+        if beside.learning is not None and beside.learning.campaign == name:
+            console.say(
+                "  nothing is learnt for it until you deploy: `raysys deploy --release PATH`"
+            )
     return {"campaign": name, "releases": releases, "rollback_seconds": round(seconds, 3)}
 
 
@@ -65,4 +69,5 @@ def _back_to(campaign: str, versions: list[CampaignVersion]) -> CampaignConfig:
         exploration_weight=kept.plan.exploration_weight,
         exploration_policy=kept.plan.exploration_policy,
         deployed_at=datetime.now(UTC).isoformat(),
+        is_rolled_back=True,
     )

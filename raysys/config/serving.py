@@ -50,6 +50,9 @@ class CampaignConfig(Config):
     as what was deployed last changes nothing, not even after a roll-back or a failure."""
     lease_number: int | None = Field(None, ge=1)
     """Said by `raysys learn` alone: under which lease it learnt this (`raysys.state.learning`)."""
+    is_rolled_back: bool = False
+    """Said by `raysys rollback` alone: nothing is learnt for the campaign until it is deployed
+    anew, or what somebody just took back would be served again within hours."""
 
     @property
     def words(self) -> str:
@@ -78,6 +81,11 @@ class CampaignsConfig(Config):
     campaigns: dict[ResourceName, CampaignConfig]
     learning: LearningConfig | None = None
     """How one of them learns by itself from what people do; None: it does not."""
+
+    def is_rolled_back(self, campaign: str) -> bool:
+        """Say whether somebody rolled a campaign back and did not deploy it since."""
+        found = self.campaigns.get(campaign)
+        return found is not None and found.is_rolled_back
 
     @classmethod
     def of_release(cls, path: str) -> Self:

@@ -104,7 +104,9 @@ class Campaigns:
         if wanted is None:  # and this may be a replica that never saw another
             wanted = await asyncio.to_thread(last_followed, self._table)
         if wanted is not None:
-            self._schedule.follow(wanted.learning)
+            learning = wanted.learning
+            is_held = learning is not None and wanted.is_rolled_back(learning.campaign)
+            self._schedule.follow(learning, is_held=is_held)
 
     def __del__(self) -> None:
         if hasattr(self, "_followers"):

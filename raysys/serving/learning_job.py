@@ -12,6 +12,7 @@ from raysys.errors import ServingError
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
+_NUM_CHARACTERS_OF_LOG = 400
 _DASHBOARD = b"dashboard"  # where Ray's own processes find the address of the dashboard
 
 
@@ -22,8 +23,8 @@ class LearningJob:
         self._client: JobSubmissionClient | None = None
         self._job = ""
 
-    def start(self, niceness: int) -> None:
-        """Submit it; ServingError where the dashboard takes no jobs."""
+    def start(self, niceness: int) -> str:
+        """Submit it and return its id; ServingError where the dashboard takes no jobs."""
         from ray.job_submission import JobSubmissionClient  # only who learns needs all of that
 
         here = shlex.quote(os.getcwd())
@@ -36,6 +37,7 @@ class LearningJob:
             raise ServingError(
                 f"The round could not be submitted to the dashboard of the Ray cluster: {error}"
             ) from error
+        return self._job
 
     def ended(self) -> str | None:
         """Return what the job page says of its end; None while it runs, or nobody can say."""
@@ -47,7 +49,15 @@ class LearningJob:
             return None
         if not found.status.is_terminal():
             return None
-        return f"job {self._job} of the dashboard is {found.status.value}. {found.message or ''}"
+        told = shortened(found.message or "")
+        return f"job {self._job} of the dashboard is {found.status.value}. {told}"
+
+
+def shortened(message: str) -> str:
+    """Return what a job page says without the middle of the log that it holds: a round's row is
+    read at a glance, and the page has the rest."""
+    first, _, log = message.partition("\n")
+    return first if not log else f"{first} … {log[-_NUM_CHARACTERS_OF_LOG:].strip()}"
 
 
 def _dashboard_url() -> str:

@@ -16,7 +16,7 @@ from raysys.logs.event_news import has_news
 from raysys.logs.publish import check_destination
 from raysys.release import open_release
 from raysys.state.campaigns import CampaignTable, Variant
-from raysys.state.learning import Now
+from raysys.state.learning import Now, runs_in
 from raysys.state.store import StateStore
 
 _LOG = logging.getLogger("raysys.serving")
@@ -27,8 +27,9 @@ _LOOK_EVERY_S = 10.0
 class LearningProcess(Protocol):
     """A round in a process of its own, one at a time."""
 
-    def start(self, niceness: int) -> None:
-        """Begin one; RaysysError where that cannot be."""
+    def start(self, niceness: int) -> str:
+        """Begin one, and return its name: the holder of its lease is named after it
+        (`raysys.state.learning.owner_of`). RaysysError where that cannot be."""
 
     def ended(self) -> str | None:
         """Return why the one that was begun last is over; None while it runs."""
@@ -57,16 +58,23 @@ class LearningSchedule:
         self._process = process
         self._clock = clock
         self._learning: LearningConfig | None = None
+        self._is_held = False
         self._look_at = 0.0
+        self._begun = ""
+        """The name of the process that was begun last."""
         self._begun_after: int | None = None
         """The newest round before the one that was begun last; None: none is at work."""
         self.is_failing = False
         """Whether the newest round went wrong, as of the last look."""
 
-    def follow(self, learning: LearningConfig | None) -> None:
-        """Do it like this from now on; None: begin no round. One that runs goes on."""
-        if learning != self._learning:
-            self._learning, self._look_at = learning, 0.0
+    def follow(self, learning: LearningConfig | None, *, is_held: bool = False) -> None:
+        """Do it like this from now on; None: begin no round. One that runs goes on.
+
+        Args:
+            is_held: somebody rolled the campaign back: begin no round, and tell why.
+        """
+        if (learning, is_held) != (self._learning, self._is_held):
+            self._learning, self._is_held, self._look_at = learning, is_held, 0.0
             self.is_failing = False
 
     def step(self) -> None:
@@ -87,10 +95,18 @@ class LearningSchedule:
                 return
             if _newest(now) == self._begun_after:  # it did not come so far as to say so itself
                 self._failed(f"The process that should learn ended before it began: {why}")
-                now = self._table.now()
+            self._give_up(now, why)
+            now = self._table.now()
             self._begun_after = None
         if is_due(now, every_s) and self._is_answering(learning):
             self._begin(learning, now)
+
+    def _give_up(self, now: Now, why: str) -> None:
+        """Let the next round begin at once where the one that was begun last was killed."""
+        for each in now.rounds:
+            if each.status == "running" and runs_in(each.owner, self._begun):
+                _LOG.error("A round of learning was lost: %s", why)
+                self._table.give_up(each.owner, f"The process that learnt ended: {why}")
 
     def _is_answering(self, learning: LearningConfig) -> bool:
         """Say whether there is something to go on from; a campaign that just starts has time."""
@@ -100,9 +116,12 @@ class LearningSchedule:
         )
 
     def _begin(self, learning: LearningConfig, now: Now) -> None:
+        if self._is_held:
+            self._table.add("held", why_held(learning.campaign))
+            return
         try:
             if is_something_new(self._store, self._application, learning):
-                self._process.start(learning.niceness)
+                self._begun = self._process.start(learning.niceness)
                 self._begun_after = _newest(now)
             else:
                 self._table.add("nothing", "Nothing is new.")
@@ -128,9 +147,18 @@ def is_due(now: Now, every_s: float) -> bool:
     if not now.rounds:
         return True
     newest, before = now.rounds[0], now.rounds[1:2]
-    if newest.status == "running" and not (before and before[0].status == "lost"):
+    is_lost = newest.status in ("running", "lost")
+    if is_lost and not (before and before[0].status == "lost"):
         return True
     return now.now_us - newest.began_at_us >= 1_000_000 * every_s
+
+
+def why_held(campaign: str) -> str:
+    """Return why nothing is learnt for a campaign that was rolled back."""
+    return (
+        f"Campaign {campaign} was rolled back, so nothing is learnt for it until somebody deploys: "
+        f"`raysys deploy --release PATH`, of what it answers from now or of another release."
+    )
 
 
 def is_something_new(store: StateStore, application: str, learning: LearningConfig) -> bool:

@@ -8,6 +8,8 @@ newest number wants of a campaign is refused (`raysys.state.campaigns`), however
 All times are those of the database's clock, so those of the machines may differ.
 """
 
+import socket
+import uuid
 from typing import Any
 
 import msgspec
@@ -202,6 +204,16 @@ class LearningTable:
 
     def _is_ours(self, table: Any) -> ColumnElement[bool]:
         return and_(*(table.c[name] == value for name, value in self._key.items()))
+
+
+def owner_of(process: str) -> str:
+    """Return a name of its own for a holder; `runs_in` tells of which process of this machine."""
+    return f"{socket.gethostname()}/{process}/{uuid.uuid4().hex[:8]}"
+
+
+def runs_in(owner: str, process: str) -> bool:
+    """Say whether an owner was named after a process, see `owner_of`."""
+    return owner.split("/")[1:2] == [process]
 
 
 def _is_of(lease: Lease) -> ColumnElement[bool]:

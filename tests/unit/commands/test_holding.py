@@ -1,5 +1,6 @@
 """Holding the lease of learning for as long as a block takes."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from raysys.commands import holding
 from raysys.commands.holding import held_lease
 from raysys.errors import LeaseLostError, StateUnavailableError
-from raysys.state.learning import LearningTable, Lease
+from raysys.state.learning import LearningTable, Lease, runs_in
 from raysys.state.store import StateStore
 from tests.unit.state.builders import sqlite_url
 from tests.unit.state.learning_laws import run_out
@@ -28,6 +29,17 @@ def wait_until_held(table: LearningTable) -> None:
     while not table.now().is_held:
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def test_the_owner_is_named_after_the_job_that_it_runs_in(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"metadata": {"job_submission_id": "raysubmit_1"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(told))
+    with held_lease(store.learning("shop")) as held:
+        assert held is not None
+        assert runs_in(held.lease.owner, "raysubmit_1")
+        assert not runs_in(held.lease.owner, "raysubmit_")
 
 
 def test_it_is_renewed_while_the_block_works_and_let_go_at_the_end(store: StateStore) -> None:

@@ -13,9 +13,10 @@ from raysys.logs.call import run_here
 from raysys.logs.event_intake import import_events
 from raysys.logs.manifest import read_manifest
 from raysys.release import publishing
+from raysys.serving.learning_job import shortened
 from raysys.serving.learning_schedule import LearningSchedule, is_something_new
 from raysys.state.campaigns import Move, Plan, Variant, Wish
-from raysys.state.learning import Lease
+from raysys.state.learning import Lease, owner_of
 from raysys.state.store import StateStore
 from raysys.state.tables import learning_leases, learning_rounds
 from tests.unit.releases import published
@@ -32,11 +33,12 @@ class Process:
         self.why: str | None = None
         self.problem = ""
 
-    def start(self, niceness: int) -> None:
+    def start(self, niceness: int) -> str:
         assert niceness == 15
         if self.problem:
             raise ServingError(self.problem)
         self.num_started += 1
+        return f"job-{self.num_started}"
 
     def ended(self) -> str | None:
         return self.why
@@ -89,8 +91,8 @@ class Stage:
     def rounds(self) -> list[tuple[str, str]]:
         return [(each.status, each.reason) for each in reversed(self.table.now(50).rounds)]
 
-    def work(self) -> Lease:
-        lease = self.table.acquire(f"worker-{self.process.num_started}", HOUR_S)
+    def work(self, process: str = "by-hand") -> Lease:
+        lease = self.table.acquire(owner_of(process), HOUR_S)
         assert lease is not None
         self.table.begin(lease)
         return lease
@@ -184,6 +186,46 @@ def test_a_process_that_ends_before_it_says_anything_is_a_round_that_failed(stag
     assert stage.rounds()[1] == ("failed", "no dashboard")
 
 
+def test_the_next_round_takes_over_from_a_process_that_was_killed(stage: Stage) -> None:
+    stage.store.put_events([event("c", 3_000_000)])
+    assert stage.step() == 1
+    stage.work("job-1")
+    assert stage.step() == 1
+    stage.process.why = "job FAILED: exit code -9"
+    assert stage.step() == 2  # and does not wait until its lease is over
+    told = ("lost", "The process that learnt ended: job FAILED: exit code -9")
+    assert stage.rounds() == [told]
+    stage.process.why = None
+    stage.work("job-2")
+    stage.process.why = "job FAILED: again"
+    assert stage.step() == 2
+    assert [status for status, _ in stage.rounds()] == ["lost", "lost"]
+    stage.hours_pass(2)
+    assert stage.step() == 3
+
+
+def test_what_others_learn_is_not_given_up_with_a_process_that_ended(stage: Stage) -> None:
+    stage.store.put_events([event("c", 3_000_000)])
+    assert stage.step() == 1
+    stage.work("job-10")
+    stage.process.why = "job FAILED: another one learns"
+    stage.step()
+    assert [status for status, _ in stage.rounds()] == ["running"]
+    assert stage.table.now().is_held
+
+
+def test_a_roll_back_holds_until_somebody_deploys(stage: Stage) -> None:
+    stage.store.put_events([event("c", 3_000_000)])
+    stage.schedule.follow(stage.learning, is_held=True)
+    assert (stage.step(), stage.step()) == (0, 0)
+    [(status, reason)] = stage.rounds()
+    assert (status, "default was rolled back" in reason) == ("held", True)
+    assert not stage.schedule.is_failing
+    stage.schedule.follow(stage.learning)
+    stage.hours_pass(2)
+    assert stage.step() == 1
+
+
 def test_what_was_killed_is_tried_again_at_once_but_not_twice(stage: Stage) -> None:
     stage.store.put_events([event("c", 3_000_000)])
     stage.step()
@@ -234,3 +276,10 @@ def test_a_dataset_that_is_not_there_is_told(stage: Stage) -> None:
     assert stage.step() == 0
     [(status, reason)] = stage.rounds()
     assert (status, "There is no dataset at /nowhere" in reason) == ("failed", True)
+
+
+def test_a_row_tells_how_a_job_ended_and_the_end_of_its_log() -> None:
+    assert shortened("exit code -9, last logs:\n" + 300 * "line\n" + "Killed\n") == (
+        "exit code -9, last logs: … " + (300 * "line\n" + "Killed\n")[-400:].strip()
+    )
+    assert shortened("The job supervisor died.") == "The job supervisor died."
