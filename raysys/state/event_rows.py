@@ -139,11 +139,7 @@ class EventRows:
             }
             for identity, event in events.items()
         ]
-        return set(
-            connection.execute(
-                self._statements.insert_events, self._statements.rows(rows)
-            ).scalars()
-        )
+        return self._statements.new_events.insert(connection, rows)
 
 
 def _json_or_none(value: tuple[str, ...] | None) -> str | None:

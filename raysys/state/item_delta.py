@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from raysys.state.events import Event
 from raysys.state.items import Changes, Item, ItemCount, ItemHiding, Reception, StoredItem
-from raysys.state.many_rows import insert_of, is_one_of
+from raysys.state.many_rows import RowByRow, insert_of, is_one_of
 from raysys.state.shown_lists import ShownLists
 from raysys.state.slates import Slate
 from raysys.state.tables import delta_versions, hidden_items, item_counts, items
@@ -62,7 +62,7 @@ class DeltaStatements:
         )
 
         add, counts = insert(item_counts), item_counts.c
-        self.add_counts: Executable = add.on_conflict_do_update(
+        add = add.on_conflict_do_update(
             index_elements=_KEY,
             set_={
                 "impressions": counts.impressions + add.excluded.impressions,
@@ -70,6 +70,7 @@ class DeltaStatements:
                 "version": add.excluded.version,
             },
         )
+        self.add_counts = RowByRow(dialect_name, add, [each.name for each in counts])
         of_all = delta_versions.c
         shown = of_all.impressions + bindparam("new_impressions", type_=BigInteger)
         clicked = of_all.clicks + bindparam("new_clicks", type_=BigInteger)
@@ -247,7 +248,7 @@ class ItemDelta:
         ]
         if not rows:
             return
-        connection.execute(self._statements.add_counts, rows)
+        self._statements.add_counts.execute(connection, rows)
         added = {
             "of_dataset_group": self._dataset_group,
             "new_impressions": sum(impressions.get(str(row["item_id"]), 0) for row in rows),

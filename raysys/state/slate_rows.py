@@ -27,14 +27,10 @@ class SlateRows:
 
     def put(self, connection: Connection, slates: Mapping[str, Slate]) -> int:
         """Store what is new of some slates, by their recommendation ids; return how many are."""
-        rows = [
-            {"dataset_group": self._dataset_group, **slate.to_row()} for slate in slates.values()
-        ]
-        new_ids = set(
-            connection.execute(
-                self._statements.insert_slates, self._statements.rows(rows)
-            ).scalars()
-        )
+        rows = [slate.to_row() for slate in slates.values()]
+        for row in rows:
+            row["dataset_group"] = self._dataset_group
+        new_ids = self._statements.new_slates.insert(connection, rows)
         new_ids -= self._take_back_forgotten(connection, slates, new_ids)
         self._delta.count_slates(connection, (slates[new_id] for new_id in new_ids))
         return len(new_ids)

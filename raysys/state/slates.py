@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -58,10 +59,10 @@ class Slate:
 
     def to_row(self) -> dict[str, Any]:
         """Return the columns of the table of slates, lists as JSON text."""
-        row = {name: getattr(self, name) for name in self.__slots__}
+        row = dict(zip(self.__slots__, _VALUES_OF(self), strict=True))
         for name in _DECODERS:
             if row[name] is not None:
-                row[name] = msgspec.json.encode(row[name]).decode()
+                row[name] = str(_ENCODE(row[name]), "utf-8")
         return row
 
     @classmethod
@@ -102,6 +103,8 @@ class CameAs(StrEnum):
     """It was drawn since nothing relevant was left."""
 
 
+_VALUES_OF = attrgetter(*Slate.__slots__)
+_ENCODE = msgspec.json.Encoder().encode
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "item_ids": _STRINGS,
     "propensities": _CHANCES,

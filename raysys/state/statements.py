@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Executable, Table, bindparam, func, literal, select, text
 
-from raysys.state.many_rows import insert_rows_of, is_one_of, parameters
+from raysys.state.many_rows import NewRows, insert_rows_of, is_one_of, parameters
 from raysys.state.tables import events, slates, user_states
 
 
@@ -23,12 +23,7 @@ class Statements:
         self._dialect_name = dialect_name
         self.ping: Executable = select(literal(1))
 
-        # Returns the identities of those rows that were not there before.
-        self.insert_events: Executable = (
-            insert_rows_of(dialect_name, events)
-            .on_conflict_do_nothing(index_elements=["dataset_group", "identity"])
-            .returning(events.c.identity)
-        )
+        self.new_events = NewRows(dialect_name, events, events.c.identity)
 
         # Those that were inserted a moment ago, of users who were forgotten.
         self.delete_events: Executable = events.delete().where(
@@ -72,12 +67,7 @@ class Statements:
             where=states.version == new.version - 1,
         ).returning(states.user_id)
 
-        # Returns the ids of those rows that were not there before.
-        self.insert_slates: Executable = (
-            insert_rows_of(dialect_name, slates)
-            .on_conflict_do_nothing(index_elements=["dataset_group", "recommendation_id"])
-            .returning(slates.c.recommendation_id)
-        )
+        self.new_slates = NewRows(dialect_name, slates, slates.c.recommendation_id)
 
         # Looks at the oldest few alone, in the order of storing, which is nearly that of showing:
         # where those are young, all are. Several gateways delete at once, each other rows.
