@@ -13,7 +13,7 @@ from raysys.serving.item_metadata import BECAUSE_OF
 from raysys.serving.messages import EXPLORATION, PROMOTED, Answer
 from raysys.serving.ranking import Ranked, popular_without
 from raysys.serving.release_parts import ReleaseParts
-from raysys.serving.unique import new_uuid
+from raysys.serving.unique import new_uuid_at
 from raysys.state.slates import Slate
 
 
@@ -47,7 +47,7 @@ def answers_of(
         answer = Answer(
             item_ids=item_ids[start:end],
             scores=shown.scores,
-            recommendation_id=f"RID-{new_uuid()}",
+            recommendation_id=f"RID-{new_uuid_at(now_us)}",
             release=release.name,
             source=asked.source,
             reason=asked.reason or (None if end > start else "nothing-left"),
