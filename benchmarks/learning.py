@@ -8,6 +8,8 @@ JSON, and the command fails if an answer was wrong or the p99 of a typical round
 
     p50, p99    of the answers while rounds ran, against the same time before each; latency counts
                 from when a request was due
+    phases      the same of each step of a round, and how many of its answers took longer than the
+                p99 before; `starting` is Ray's job and Python, before the round says that it began
 """
 
 import argparse
@@ -200,26 +202,36 @@ def _round(
     for first in range(0, num_events, 500):
         store.put_events(events[first : first + 500])
     began = time.monotonic()
-    found = _ended(table, since=now_us)
+    found, steps = _ended(table, since=now_us)
     ended = time.monotonic()
     took_s = (found.ended_at_us or 0) / 1e6 - found.began_at_us / 1e6
     if found.status != "deployed":
         raise RuntimeError(f"the round ended as {found.status}: {found.reason}")
     time.sleep(2)  # gateways look every half second
     seen.wrong += lists.rank(found.published)
-    return _latencies(seen, quiet_from, began - 1, max(began, ended - took_s), ended) | {
+    cost = _latencies(seen, quiet_from, began - 1, max(began, ended - took_s), ended)
+    return cost | {
+        "phases": _phases(seen, steps, ended, cost["p99_ms_before"]),
         "round_s": round(took_s, 1),
         "load": round(os.getloadavg()[0], 2),
     }
 
 
-def _ended(table: Any, *, since: int, timeout_s: float = 600.0) -> Round:
-    """Wait for the round that began after a moment to be over."""
+Steps = list[tuple[str, float]]
+"""What a round does, and from when on."""
+
+
+def _ended(table: Any, *, since: int, timeout_s: float = 600.0) -> tuple[Round, Steps]:
+    """Wait for the round that began after a moment to be over; return it and its steps."""
+    steps: Steps = [("starting", time.monotonic())]
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         for each in table.now(20).rounds:
-            if each.began_at_us > since and each.status not in ("running", "nothing"):
-                return each  # type: ignore[no-any-return]
+            if each.began_at_us > since and each.status != "nothing":
+                if each.step and each.step != steps[-1][0]:
+                    steps.append((each.step, time.monotonic()))
+                if each.status != "running":
+                    return each, steps
         time.sleep(0.1)
     raise TimeoutError(f"no round ended within {timeout_s:.0f} s")
 
@@ -239,6 +251,27 @@ def _latencies(
         }
     found["p99_ratio"] = round(found["p99_ms_during"] / found["p99_ms_before"], 2)
     found["p50_ratio"] = round(found["p50_ms_during"] / found["p50_ms_before"], 2)
+    return found
+
+
+def _phases(seen: Seen, steps: Steps, ended: float, p99_ms: float) -> list[dict[str, Any]]:
+    answers = np.array(seen.answers)
+    ends = [start for _, start in steps[1:]] + [ended]
+    found = []
+    for (name, start), end in zip(steps, ends, strict=True):
+        chosen = answers[(answers[:, 0] >= start) & (answers[:, 0] < end), 1]
+        if len(chosen):
+            p50, p99 = np.percentile(chosen, [50, 99])
+            found.append(
+                {
+                    "phase": name,
+                    "s": round(end - start, 1),
+                    "p50_ms": round(float(p50), 1),
+                    "p99_ms": round(float(p99), 1),
+                    "max_ms": round(float(chosen.max()), 1),
+                    "slow": int(np.count_nonzero(chosen > p99_ms)),
+                }
+            )
     return found
 
 

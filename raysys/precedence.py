@@ -1,6 +1,7 @@
 """Who goes first where cores are short: what talks to clients and parts before what computes."""
 
 import os
+import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,12 @@ def let_others_go_first(steps: int) -> None:
     """
     if sys.platform == "linux":  # elsewhere it would be the whole process
         os.nice(steps)
+
+
+def nice_python(steps: int) -> str:
+    """Return the command of a Python that is so much nicer from its first instruction on: it takes
+    seconds of a processor before it could say so itself, for it imports Ray meanwhile."""
+    return f"nice -n {steps} {shlex.quote(sys.executable)}"
 
 
 def let_other_sessions_go_first(steps: int) -> None:

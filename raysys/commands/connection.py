@@ -6,8 +6,6 @@
 
 import logging
 import os
-import shlex
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +19,9 @@ from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 from ray.job_config import JobConfig
 
+from raysys.commands.submission import runtime_env_of_job
 from raysys.errors import ClusterError
+from raysys.precedence import nice_python
 
 _TIMEOUT_S = 10.0
 _HOW_TO_PASS_THE_TOKEN = (
@@ -49,14 +49,16 @@ def connect(address: str, metadata: Mapping[str, str], *, niceness: int = 0) -> 
         ClusterError: there is no such cluster, or it does not take this process's token.
     """
     check_reachable(address)
-    nicer = f"nice -n {niceness} {shlex.quote(sys.executable)}"
+    is_told = "py_executable" in runtime_env_of_job()  # Ray takes it from one of the two only
     try:
         return ray.init(
             address=address,
             logging_level=logging.ERROR,
             log_to_driver=False,
             job_config=JobConfig(metadata=dict(metadata)),
-            runtime_env={"py_executable": nicer} if niceness else None,
+            runtime_env=(
+                {"py_executable": nice_python(niceness)} if niceness and not is_told else None
+            ),
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise ClusterError(f"The Ray cluster at {address} cannot be used: {error}") from error

@@ -14,7 +14,7 @@ from raysys.commands.api_client import ApiClient, Reply
 from raysys.commands.cluster import Cluster
 from raysys.config import CampaignsConfig, ServingConfig, parse_config
 from raysys.errors import ServingError
-from raysys.serving.nodes import HEAD_RESOURCE
+from raysys.serving.nodes import HEAD_RESOURCE, is_on_head_node
 
 APPLICATION = "raysys"
 _POLL_S = 0.05
@@ -66,7 +66,9 @@ class Deployer:
         """
         self.url = f"http://{_address_of(host)}:{port}"
         self._http_options = {"host": host, "port": port}
-        self._get = _from_here(self.url) if cluster.is_local else _from_head_node(self.url)
+        # On the head no worker is started to ask: it would take cores from those that are asked.
+        is_here = cluster.is_local or is_on_head_node()
+        self._get = _from_here(self.url) if is_here else _from_head_node(self.url)
         with _explained(cluster.dashboard_url):
             self._client = ServeSubmissionClient(cluster.dashboard_url)
         self._dashboard_url = cluster.dashboard_url

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from raysys.config import (
     parse_config,
 )
 from raysys.errors import ConfigError, ServingError
+from raysys.placement import only_on_nodes
 from raysys.precedence import let_other_sessions_go_first, let_others_go_first
 from raysys.release import Release
 from raysys.serving.learning_schedule import why_held
@@ -54,7 +56,7 @@ def _now(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     niceness = arguments.niceness
     if not 0 <= niceness <= 19:
         raise ConfigError(f"--niceness must be from 0 to 19, but got {niceness}.")
-    let_others_go_first(niceness)
+    let_others_go_first(max(0, niceness - os.nice(0)))  # the schedule's job is so nice already
     if submission_id() is not None:  # Ray gives a submitted job a session of its own
         let_other_sessions_go_first(niceness)
     with ray_cluster(console, metadata={"command": "learn"}, niceness=niceness) as cluster:
@@ -66,6 +68,7 @@ def _now(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
         with (
             contextlib.closing(store),
             held_lease(store.learning(config.application)) as held,
+            only_on_nodes(learning.nodes),
         ):
             if held is None:
                 console.say("  another process learns for this application now")

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from raysys import storage
 from raysys.errors import ConfigError
@@ -18,12 +19,21 @@ _JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for the processes of a
 
 def submission_id() -> str | None:
     """Return the id under which this process was submitted; None where it was not."""
-    try:
-        metadata = json.loads(os.environ.get(_JOB_CONFIG, "{}")).get("metadata", {})
-    except ValueError:
-        return None
-    found = metadata.get("job_submission_id")
+    found = _job_config().get("metadata", {}).get("job_submission_id")
     return None if found is None else str(found)
+
+
+def runtime_env_of_job() -> dict[str, Any]:
+    """Return the runtime environment with which this process was submitted."""
+    return _job_config().get("runtime_env") or {}
+
+
+def _job_config() -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(os.environ.get(_JOB_CONFIG, "{}"))
+    except ValueError:
+        return {}
+    return found
 
 
 def check_outputs(arguments: argparse.Namespace, outputs: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from raysys.config.base import DEFAULT_CAMPAIGN, Config, ResourceName
+from raysys.config.base import DEFAULT_CAMPAIGN, Config, LabelSelector, ResourceName
 from raysys.config.gate import GateConfig
 
 
@@ -22,7 +22,10 @@ class LearningConfig(Config):
     epochs: int = Field(2, ge=1)
     """At most, of what is new; training from nothing takes those of the release's settings."""
     niceness: int = Field(15, ge=0, le=19)
-    """Of all processes of a round: where cores are short, those that serve go first. 0: as urgent
-    as they are."""
+    """Of all processes of a round, at least: where cores are short, those that serve go first.
+    0: as urgent as they are."""
+    nodes: dict[str, LabelSelector] = {}
+    """Labels that a node must have for a round to run on it; see docs/clusters.md. Empty: the round
+    is led on the head, and its trainings and imports run on any node."""
     gate: GateConfig | None = GateConfig()
     """What is learnt has to pass it to be served. None: nothing has to."""

@@ -14,6 +14,7 @@ import ray.data
 
 from raysys.errors import RaysysError
 from raysys.logs.call import Call, RunCalls, failed, run_here
+from raysys.placement import wanted_labels
 from raysys.precedence import LEARNING, let_others_go_first
 
 
@@ -41,6 +42,7 @@ def _reports_of(calls: Sequence[Call]) -> Generator[Any, None, None]:
     context.enable_progress_bars = False  # ours counts rows of logs, theirs would count reports
     context.print_on_execution_start = False
     context.target_max_block_size = 1  # a report leaves its task at once, not when it ends
+    context.execution_options.label_selector = wanted_labels()
     with ray.data.DataContext.current(context):
         reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _perform, batch_size=1, batch_format="pyarrow"

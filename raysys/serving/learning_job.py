@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from ray.experimental.internal_kv import _internal_kv_get
 
+from raysys.config import LearningConfig
 from raysys.errors import ServingError
+from raysys.precedence import nice_python
+from raysys.serving.nicer_starts import NicerStarts
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -22,18 +25,28 @@ class LearningJob:
     def __init__(self) -> None:
         self._client: JobSubmissionClient | None = None
         self._job = ""
+        self._nicer_starts: NicerStarts | None = None
 
-    def start(self, niceness: int) -> str:
+    def start(self, learning: LearningConfig) -> str:
         """Submit it and return its id; ServingError where the dashboard takes no jobs."""
         from ray.job_submission import JobSubmissionClient  # only who learns needs all of that
 
-        here = shlex.quote(os.getcwd())
-        python = shlex.quote(sys.executable)
-        command = f"cd {here} && exec {python} -m raysys learn now --niceness {niceness} --json"
+        # Ray's own process for the job is as nice as the workers of the round, and what it starts
+        # is, too. It starts a session, which has a niceness of its own.
+        niceness = learning.niceness
+        self._stop_looking()
+        nicer = {"py_executable": nice_python(niceness)} if niceness else None
+        self._nicer_starts = NicerStarts(niceness)
+        self._nicer_starts.start()
         try:
             self._client = JobSubmissionClient(_dashboard_url())
-            self._job = self._client.submit_job(entrypoint=command)
+            self._job = self._client.submit_job(
+                entrypoint=entrypoint_of(niceness),
+                runtime_env=nicer,
+                entrypoint_label_selector=learning.nodes or None,
+            )
         except (OSError, RuntimeError, ValueError) as error:
+            self._stop_looking()
             raise ServingError(
                 f"The round could not be submitted to the dashboard of the Ray cluster: {error}"
             ) from error
@@ -49,8 +62,22 @@ class LearningJob:
             return None
         if not found.status.is_terminal():
             return None
+        self._stop_looking()
         told = shortened(found.message or "")
         return f"job {self._job} of the dashboard is {found.status.value}. {told}"
+
+    def _stop_looking(self) -> None:
+        if self._nicer_starts is not None:
+            self._nicer_starts.stop()
+
+
+def entrypoint_of(niceness: int) -> str:
+    """Return the shell command of a round, from the directory of this process."""
+    here, python = shlex.quote(os.getcwd()), shlex.quote(sys.executable)
+    # A node that is for learning alone may lack the directory; all paths are absolute there.
+    session = f"{{ echo {niceness} > /proc/self/autogroup; }} 2>/dev/null"
+    learn = f"{python} -m raysys learn now --niceness {niceness} --json"
+    return f"{session}; cd {here} 2>/dev/null; exec {learn}"
 
 
 def shortened(message: str) -> str:

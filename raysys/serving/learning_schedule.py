@@ -27,9 +27,9 @@ _LOOK_EVERY_S = 10.0
 class LearningProcess(Protocol):
     """A round in a process of its own, one at a time."""
 
-    def start(self, niceness: int) -> str:
-        """Begin one, and return its name: the holder of its lease is named after it
-        (`raysys.state.learning.owner_of`). RaysysError where that cannot be."""
+    def start(self, learning: LearningConfig) -> str:
+        """Begin one as nice, and where, as it says; return its name: the holder of its lease is
+        named after it (`raysys.state.learning.owner_of`). RaysysError where that cannot be."""
 
     def ended(self) -> str | None:
         """Return why the one that was begun last is over; None while it runs."""
@@ -121,7 +121,7 @@ class LearningSchedule:
             return
         try:
             if is_something_new(self._store, self._application, learning):
-                self._begun = self._process.start(learning.niceness)
+                self._begun = self._process.start(learning)
                 self._begun_after = _newest(now)
             else:
                 self._table.add("nothing", "Nothing is new.")

@@ -34,7 +34,7 @@ def gateway_hosts() -> list[str | None]:
     (`listen_for_proxy_of_head`). None means every interface.
     """
     hosts = _proxy_hosts()
-    return hosts if _is_on_head_node() else [*hosts, _node_address()]
+    return hosts if is_on_head_node() else [*hosts, _node_address()]
 
 
 def _proxy_hosts() -> list[str | None]:
@@ -111,7 +111,7 @@ def listen_for_proxy_of_head() -> None:
     nothing changes. To be called as `listen_on_node_address` is.
     """
     module = _replica_module("start_asgi_http_server")
-    if module is None or _is_on_head_node():
+    if module is None or is_on_head_node():
         return
     start: Callable[..., Any] = module.start_asgi_http_server
     host = _node_address()
@@ -146,7 +146,8 @@ def _node_address() -> str:
     return address
 
 
-def _is_on_head_node() -> bool:
+def is_on_head_node() -> bool:
+    """Say whether this process runs on the head node of the cluster that it is connected to."""
     here = ray.get_runtime_context().get_node_id()
     return any(node["NodeID"] == here and HEAD_RESOURCE in node["Resources"] for node in _nodes())
 

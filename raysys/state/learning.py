@@ -128,13 +128,12 @@ class LearningTable:
         """
 
         def write(connection: Connection) -> None:
-            found = connection.execute(
+            connection.execute(
                 update(learning_leases)
                 .where(self._is_ours(learning_leases), learning_leases.c.owner == owner)
                 .values(owner=_NOBODY, expires_at_us=0)
             )
-            if found.rowcount:
-                self._rounds.end(connection, learning_rounds.c.owner == owner, "lost", reason)
+            self._rounds.end(connection, learning_rounds.c.owner == owner, "lost", reason)
 
         self._database.write(write)
 

@@ -24,6 +24,7 @@ from raysys.dataset.dataset import open_dataset
 from raysys.dataset.event_types import NO_EVENT_TYPES, EventTypes
 from raysys.dataset.vocabulary import Vocabulary
 from raysys.errors import TrainingError
+from raysys.placement import wanted_labels
 from raysys.training.capacity import check_workers_fit
 from raysys.training.checkpoint import EpochResult, StepResult
 from raysys.training.following import followed
@@ -172,10 +173,11 @@ def _run(
     trainer = _Trainer(
         work,
         train_loop_config={"job": job},
-        scaling_config=ray.train.ScalingConfig(
+        scaling_config=ray.train.ScalingConfig(  # type: ignore[call-arg]  # mypy sees that of V1
             num_workers=training.num_workers,  # type: ignore[arg-type]
             use_gpu=training.use_gpu,
             resources_per_worker={"CPU": training.cpus_per_worker},
+            label_selector=wanted_labels(),
         ),
         run_config=ray.train.RunConfig(
             name=CHECKPOINTS,

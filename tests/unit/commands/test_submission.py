@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from raysys.cli import main
-from raysys.commands.submission import check_output, check_outputs, submission_id
+from raysys.commands.submission import (
+    check_output,
+    check_outputs,
+    runtime_env_of_job,
+    submission_id,
+)
 from raysys.errors import ConfigError
 
 
@@ -20,6 +25,12 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_submitted_job_knows_its_id(submitted: None) -> None:
     assert submission_id() == "raysubmit_1"
+
+
+def test_a_submitted_job_knows_with_which_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runtime_env_of_job() == {}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", '{"runtime_env": {"py_executable": "p"}}')
+    assert runtime_env_of_job() == {"py_executable": "p"}
 
 
 @pytest.mark.parametrize("text", [None, "{}", '{"metadata": {}}', "no JSON"])

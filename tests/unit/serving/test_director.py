@@ -238,14 +238,22 @@ def test_the_process_that_leads_outlives_settings_that_are_refused(stage: Stage)
     stage.serve("a")
     stage.table.follow(followed.model_dump_json())  # as another replica did, which ended
     told: list[object] = []
+
+    def follow(learning: LearningConfig | None, *, is_held: bool) -> None:
+        told.append((learning, is_held))
+
     campaigns = Campaigns.__new__(Campaigns)  # Serve constructs it; this is what it has then
     campaigns._table, campaigns._config = stage.table, ServingConfig()
     campaigns._metrics = SimpleNamespace(follows=told.append)  # type: ignore[assignment]
-    campaigns._schedule = SimpleNamespace(follow=told.append)  # type: ignore[assignment]
+    campaigns._schedule = SimpleNamespace(follow=follow)  # type: ignore[assignment]
     asyncio.run(campaigns.reconfigure({"campaigns": {"home": {}}}))
     asyncio.run(campaigns.reconfigure({"campaigns": {}}))
-    assert told == [False, learning, True, None]
+    assert told == [False, (learning, False), True, (None, False)]
     assert stage.table.history()[-1].status == "replaced"  # the second one withdrew what there was
+    back = {"default": {"release": "/r/old", "is_rolled_back": True}}
+    learns = {"campaigns": back, "learning": learning.model_dump()}
+    asyncio.run(campaigns.reconfigure(learns))
+    assert told[-1] == (learning, True)
 
 
 @pytest.mark.parametrize("path", ["a\0b", "a" * 5_000], ids=["with a null byte", "too long"])

@@ -13,7 +13,6 @@ from raysys.logs.call import run_here
 from raysys.logs.event_intake import import_events
 from raysys.logs.manifest import read_manifest
 from raysys.release import publishing
-from raysys.serving.learning_job import shortened
 from raysys.serving.learning_schedule import LearningSchedule, is_something_new
 from raysys.state.campaigns import Move, Plan, Variant, Wish
 from raysys.state.learning import Lease, owner_of
@@ -33,8 +32,8 @@ class Process:
         self.why: str | None = None
         self.problem = ""
 
-    def start(self, niceness: int) -> str:
-        assert niceness == 15
+    def start(self, learning: LearningConfig) -> str:
+        assert learning.niceness == 15
         if self.problem:
             raise ServingError(self.problem)
         self.num_started += 1
@@ -276,10 +275,3 @@ def test_a_dataset_that_is_not_there_is_told(stage: Stage) -> None:
     assert stage.step() == 0
     [(status, reason)] = stage.rounds()
     assert (status, "There is no dataset at /nowhere" in reason) == ("failed", True)
-
-
-def test_a_row_tells_how_a_job_ended_and_the_end_of_its_log() -> None:
-    assert shortened("exit code -9, last logs:\n" + 300 * "line\n" + "Killed\n") == (
-        "exit code -9, last logs: … " + (300 * "line\n" + "Killed\n")[-400:].strip()
-    )
-    assert shortened("The job supervisor died.") == "The job supervisor died."
