@@ -17,9 +17,9 @@ Letters for shapes:
     B  queries    n  items of a pool    M  candidates of a query    R  relevant items    k  places
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,18 @@ from raysys.dataset.histories import rows_of_offsets
 from raysys.policy.candidates import FreshBatch, FreshCandidates
 
 _NONE = 0  # no item has this key
+_NOTHING = np.array([_NONE], np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MixedSlate:
-    """What is shown, from the top; shorter than k only when every item has been placed."""
+class MixedSlates:
+    """What is shown to B queries, from the top, laid end to end.
 
+    A list is shorter than k only when every item has been placed.
+    """
+
+    offsets: NDArray[np.int64]
+    """(B + 1,)"""
     keys: NDArray[np.int64]
     is_explored: NDArray[np.bool_]
     """The place drew a fresh item, rather than taking the next relevant one."""
@@ -46,6 +52,19 @@ class MixedSlate:
     has_relevant: NDArray[np.bool_]
     """Something relevant was left for the place; without, it had to draw."""
 
+    def of(self, row: int) -> "MixedSlates":
+        """Return what is shown to one query."""
+        span = slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+        return MixedSlates(
+            np.array([0, span.stop - span.start]),
+            self.keys[span],
+            self.is_explored[span],
+            self.is_fresh[span],
+            self.propensities[span],
+            self.is_relevant[span],
+            self.has_relevant[span],
+        )
+
 
 def mix(
     relevant: NDArray[np.integer],
@@ -53,7 +72,7 @@ def mix(
     k: int,
     weight: float,
     coins: NDArray[np.float64],
-) -> MixedSlate:
+) -> MixedSlates:
     """Return the list of k places that the coins and the candidates' noise decide.
 
     Args:
@@ -65,7 +84,7 @@ def mix(
         ValueError: a weight outside [0, 1], fewer coins than places, or too few candidates.
     """
     batch = FreshBatch.of_queries([fresh])
-    return mix_all([relevant], batch, [k], np.array([weight]), coins[None, :])[0]
+    return mix_all([relevant], batch, [k], np.array([weight]), coins[None, :])
 
 
 def mix_all(
@@ -74,7 +93,7 @@ def mix_all(
     ks: Sequence[int],
     weights: NDArray[np.float64],
     coins: NDArray[np.float64],
-) -> list[MixedSlate]:
+) -> MixedSlates:
     """Return `mix` of each of B queries, for a quarter of the time.
 
     Args:
@@ -84,34 +103,37 @@ def mix_all(
         coins: (B, K), K at least the largest k.
     """
     _check(relevant, fresh, ks, weights, coins)
-    order = np.lexsort((fresh.keys, -fresh.perturbed, rows_of_offsets(fresh.offsets)))
-    keys, logits = fresh.keys[order].tolist(), fresh.logits[order]
-    offsets = fresh.offsets.tolist()
-    wants_to_explore = (coins < weights[:, None]).tolist()
-    slates = _Slates([], [], [], [])
-    ends = [0]
+    order = _in_order(fresh)
+    ranked, offsets = fresh.keys[order], fresh.offsets.tolist()
+    candidates, wants_to_explore = ranked.tolist(), (coins < weights[:, None]).tolist()
+    waiting = [each for keys in relevant for each in (keys, _NOTHING)]
+    starts = np.cumsum([1, *(len(keys) + 1 for keys in relevant)]).tolist()
+    drawing, ends = _Drawing([], [], [], []), [0]
     for row, k in enumerate(ks):
-        start, end = offsets[row], offsets[row + 1]
-        ranked = keys[start:end] if weights[row] > 0 else []
-        slates.fill(relevant[row].tolist(), ranked, start, wants_to_explore[row][:k])
-        ends.append(len(slates.keys))
-    shown, is_explored = np.array(slates.keys, np.int64), np.array(slates.is_explored, bool)
-    rows = np.array(slates.fresh_rows, np.int64)
-    propensities = _propensities(slates, shown, rows, np.array(ends), logits, fresh, weights)
-    is_fresh = rows >= 0
-    next_relevant = np.array(slates.next_relevant, np.int64)
-    is_relevant, has_relevant = shown == next_relevant, next_relevant != _NONE
-    return [
-        MixedSlate(
-            shown[span],
-            is_explored[span],
-            is_fresh[span],
-            propensities[span],
-            is_relevant[span],
-            has_relevant[span],
-        )
-        for span in (slice(*ends_of) for ends_of in itertools.pairwise(ends))
-    ]
+        start = offsets[row]
+        some = candidates[start : offsets[row + 1]] if weights[row] > 0 else []
+        keys = relevant[row].tolist()
+        drawing.fill(keys, starts[row], some, start, wants_to_explore[row][:k])
+        ends.append(len(drawing.drawn))
+    drawn = np.array(drawing.drawn, np.int64)
+    next_relevant = np.concatenate([_NOTHING, *waiting])[np.array(drawing.turns, np.int64)]
+    is_explored = drawn >= 0
+    shown = next_relevant.copy()
+    shown[is_explored] = ranked[drawn[is_explored]]
+    rows = drawn.copy()
+    rows[drawing.fresh_places] = drawing.fresh_rows
+    has_relevant = next_relevant != _NONE
+    is_relevant = shown == next_relevant
+    logits = fresh.logits[order]
+    return MixedSlates(
+        np.array(ends),
+        shown,
+        is_explored,
+        rows >= 0,
+        _propensities(rows, is_relevant, has_relevant, np.array(ends), logits, fresh, weights),
+        is_relevant,
+        has_relevant,
+    )
 
 
 def num_draws(
@@ -132,60 +154,83 @@ def num_draws(
 
 
 @dataclass(slots=True)
-class _Slates:
-    """Lists of several queries, laid end to end, from the top to the bottom."""
+class _Drawing:
+    """How lists of several queries are filled, laid end to end, from the top to the bottom.
 
-    keys: list[int]
-    is_explored: list[bool]
-    next_relevant: list[int]
-    """The key that was the next relevant one when the place was filled; 0: there was none."""
+    All relevant lists lie end to end too, each with one place more for that nothing is left.
+    """
+
+    drawn: list[int]
+    """The row, among all candidates, of what a place drew; -1: it took the next relevant item."""
+    turns: list[int]
+    """Where the item that was the next relevant one when the place was filled lies."""
+    fresh_places: list[int]
+    """The places that took a relevant item which is fresh."""
     fresh_rows: list[int]
-    """The row, among all candidates, of what stands at each place; -1 where it is not fresh."""
+    """Its row among all candidates."""
 
     def fill(
-        self, relevant: list[int], ranked: list[int], start: int, wants_to_explore: list[bool]
+        self,
+        relevant: list[int],
+        first_turn: int,
+        ranked: list[int],
+        row: int,
+        wants_to_explore: list[bool],
     ) -> None:
-        """Add the list of one query, whose candidates `ranked` begin at row `start`.
+        """Add the list of one query, whose candidates `ranked` begin at `row`.
 
         Plain Python: what stands at a place depends on every place above it.
         """
-        end = start + len(ranked)
-        row_of = dict(zip(ranked, range(start, end), strict=True))
+        end = row + len(ranked)
+        row_of = dict(zip(ranked, range(row, end), strict=True))
         # Only what is both relevant and fresh can have been placed when its turn comes.
-        waiting = [(key, row_of.get(key, -1)) for key in relevant]
-        waiting.append((_NONE, -1))
-        place, row = 0, start
+        rows = [*map(row_of.get, relevant, repeat(-1)), -1]
+        turn, last = 0, len(relevant)
         placed: set[int] = set()  # rows
+        draw, take_turn = self.drawn.append, self.turns.append
         for explores in wants_to_explore:
-            while waiting[place][1] in placed:
-                place += 1
+            while rows[turn] in placed:
+                turn += 1
             while row in placed:
                 row += 1
-            next_relevant, its_row = waiting[place]
             if row == end:
-                if next_relevant == _NONE:
+                if turn == last:
                     break
                 explores = False
-            elif next_relevant == _NONE:
+            elif turn == last:
                 explores = True
+            take_turn(first_turn + turn)
             if explores:
-                key, its_row = ranked[row - start], row
+                draw(row)
+                placed.add(row)
                 row += 1
-            else:
-                key = next_relevant
-                place += 1
+                continue
+            draw(-1)
+            its_row = rows[turn]
             if its_row >= 0:
                 placed.add(its_row)
-            self.keys.append(key)
-            self.fresh_rows.append(its_row)
-            self.is_explored.append(explores)
-            self.next_relevant.append(next_relevant)
+                self.fresh_places.append(len(self.drawn) - 1)
+                self.fresh_rows.append(its_row)
+            turn += 1
+
+
+def _in_order(fresh: FreshBatch) -> NDArray[np.intp]:
+    """Return the candidates query by query, those of highest perturbed logit first."""
+    rows = rows_of_offsets(fresh.offsets)
+    by_logit = np.argsort(-fresh.perturbed)
+    few_bits = rows.astype(np.min_scalar_type(len(fresh.offsets)))  # what NumPy sorts by radix
+    order: NDArray[np.intp] = by_logit[np.argsort(few_bits[by_logit], kind="stable")]
+    perturbed = fresh.perturbed[order]
+    if np.any((perturbed[1:] == perturbed[:-1]) & (rows[1:] == rows[:-1])):
+        # Of equal ones the lower key comes first, in whatever order the shards answered.
+        order = np.lexsort((fresh.keys, -fresh.perturbed, rows))
+    return order
 
 
 def _propensities(
-    slates: _Slates,
-    shown: NDArray[np.int64],
     found: NDArray[np.int64],
+    is_relevant: NDArray[np.bool_],
+    has_relevant: NDArray[np.bool_],
     ends: NDArray[np.int64],
     logits: NDArray[np.float64],
     fresh: FreshBatch,
@@ -194,9 +239,8 @@ def _propensities(
     """Return the propensity of what stands at each place of all lists, laid end to end.
 
     Args:
-        found: `slates.fresh_rows`.
+        found: the row, among all candidates, of what stands there; -1 where it is not fresh.
     """
-    next_relevant = np.array(slates.next_relevant, np.int64)
     rows = rows_of_offsets(ends)
     places = np.arange(len(rows)) - ends[rows]
     num_places = int(places.max(initial=-1)) + 1
@@ -212,9 +256,9 @@ def _propensities(
     # the sum stands at the top, a difference would be rounding error.
     left = np.logaddexp.accumulate(by_place[:, ::-1], axis=1)[:, ::-1][rows, places]
     has_fresh = left > -np.inf
-    explores = np.where(has_fresh, np.where(next_relevant == _NONE, 1.0, weights[rows]), 0.0)
+    explores = np.where(has_fresh, np.where(has_relevant, weights[rows], 1.0), 0.0)
     drawn = np.exp(by_place[rows, places] - np.where(has_fresh, left, 0.0))
-    propensities: NDArray[np.float64] = explores * drawn + (1 - explores) * (shown == next_relevant)
+    propensities: NDArray[np.float64] = explores * drawn + (1 - explores) * is_relevant
     return propensities
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from raysys.policy.candidates import FreshCandidates
 from raysys.policy.noise import uniforms
-from raysys.policy.slot_mixture import MixedSlate
+from raysys.policy.slot_mixture import MixedSlates
 
 _FEWEST_SAMPLED = 64
 _SCALE = math.sqrt(3) / math.pi  # of a logistic distribution, by its standard deviation
@@ -69,7 +69,7 @@ def mix(
     weight: float,
     coins: NDArray[np.float64],
     seed: int,
-) -> MixedSlate:
+) -> MixedSlates:
     """Return the list of k places that coins and samples decide.
 
     Args:
@@ -177,10 +177,11 @@ class _Worth:
         return np.linspace(lowest, highest, cells + 1)
 
 
-def _slate(places: Sequence[_Place]) -> MixedSlate:
+def _slate(places: Sequence[_Place]) -> MixedSlates:
     keys = np.array([place.key for place in places], np.int64)
     next_relevant = np.array([place.next_relevant for place in places], np.int64)
-    return MixedSlate(
+    return MixedSlates(
+        np.array([0, len(keys)]),
         keys,
         np.array([place.is_explored for place in places], bool),
         np.array([place.is_fresh for place in places], bool),

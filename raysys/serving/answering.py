@@ -1,7 +1,7 @@
 """From what is known of a batch's queries to their answers, and the slates that remember them."""
 
 from collections.abc import Mapping, Sequence
-from itertools import compress, zip_longest
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +66,6 @@ def answers_of(
 
 def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int) -> Slate:
     item_ids = tuple(answer.item_ids)
-    is_explored = mixture.is_explored if mixture else ()
-    is_fresh = mixture.is_fresh if mixture else ()
-    explored = tuple(compress(range(len(item_ids)), is_explored))
     return Slate(
         recommendation_id=answer.recommendation_id,
         user_id=asked.query.user_id,
@@ -82,13 +79,11 @@ def _slate_of(asked: Asked, mixture: Mixture | None, answer: Answer, now_us: int
         seed=asked.seed if mixture else 0,
         item_ids=item_ids,
         propensities=tuple(mixture.propensities) if mixture else (1.0,) * len(item_ids),
-        explored=explored,
-        fresh_item_ids=tuple(compress(item_ids, is_fresh)),
+        explored=mixture.explored if mixture else (),
+        fresh_item_ids=tuple([item_ids[place] for place in mixture.fresh]) if mixture else (),
         is_degraded=answer.degraded,
-        also_relevant=tuple(place for place in explored if mixture and mixture.is_relevant[place]),
-        nothing_relevant=tuple(
-            place for place in explored if mixture and not mixture.has_relevant[place]
-        ),
+        also_relevant=mixture.also_relevant if mixture else (),
+        nothing_relevant=mixture.nothing_relevant if mixture else (),
         num_fresh=asked.num_fresh if mixture else None,
     )
 
@@ -98,14 +93,16 @@ def _is_about_item(asked: Asked) -> bool:
 
 
 def _item_reasons(shown: Shown) -> list[str | None] | None:
-    is_explored = shown.mixture.is_explored if shown.mixture else ()
+    explored = shown.mixture.explored if shown.mixture else ()
     is_promoted = shown.is_promoted or ()
-    if not any(is_explored) and not any(is_promoted):
+    if not explored and not any(is_promoted):
         return None
-    return [
-        PROMOTED if promoted else EXPLORATION if explored else None
-        for promoted, explored in zip_longest(is_promoted, is_explored)
-    ]
+    reasons: list[str | None] = [None] * len(shown.keys)
+    for place in explored:
+        reasons[place] = EXPLORATION
+    for place in compress(range(len(is_promoted)), is_promoted):
+        reasons[place] = PROMOTED
+    return reasons
 
 
 def _promotion_names(asked: Asked, shown: Shown) -> list[str | None] | None:

@@ -17,21 +17,21 @@ from raysys.serving.visitors import NO_ITEMS, NO_KEYS
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """How each item of a list that explored came to its place; one entry per place.
+    """How each item of a list that explored came to its place. Places count from 0, the top.
 
     Args:
-        propensities: chance of the item at its place, given those above.
-        is_explored: the place drew a fresh item.
-        is_fresh: the item might have been drawn, whatever brought it here.
-        is_relevant: the item was the next relevant one, whatever brought it here.
-        has_relevant: something relevant was left for the place.
+        propensities: one per place, the chance of the item there, given those above.
+        explored: the places that drew a fresh item.
+        fresh: the places of items that might have been drawn, whatever brought them there.
+        also_relevant: those of `explored` whose item was the next relevant one.
+        nothing_relevant: those of `explored` for which nothing relevant was left.
     """
 
     propensities: list[float]
-    is_explored: list[bool]
-    is_fresh: list[bool]
-    is_relevant: list[bool]
-    has_relevant: list[bool]
+    explored: tuple[int, ...]
+    fresh: tuple[int, ...]
+    also_relevant: tuple[int, ...]
+    nothing_relevant: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

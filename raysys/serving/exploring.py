@@ -1,6 +1,8 @@
 """What a gateway does about exploration: it asks the shards for fresh items, and mixes them in."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,14 @@ from raysys.policy import thompson
 from raysys.policy.candidates import FreshBatch, FreshCandidates, joined_batches
 from raysys.policy.noise import coins
 from raysys.policy.policies import NO_POLICY, THOMPSON_SAMPLING
-from raysys.policy.slot_mixture import MixedSlate, mix_all, num_draws
+from raysys.policy.slot_mixture import MixedSlates, mix_all, num_draws
 from raysys.serving.asked import Asked, Mixture, Shown
 from raysys.serving.exchange import Exploration
 from raysys.serving.ranking import Ranked
 from raysys.serving.unique import new_seed
 from raysys.serving.visitors import NO_ITEMS
 
-_MIXED_AT_ONCE = 32
+_PLACES_AT_ONCE = 1_600
 
 
 def decide_to_explore(asked: Asked, config: ServingConfig) -> None:
@@ -32,107 +34,151 @@ def decide_to_explore(asked: Asked, config: ServingConfig) -> None:
         asked.weight = config.exploration_weight if weight is None else weight
 
 
-def exploration_of(batch: Sequence[Asked], now_us: int) -> Exploration | None:
-    """Return what the shards need to know of those queries of a batch that explore, if any do."""
-    rows = [row for row, asked in enumerate(batch) if asked.weight > 0]
-    if not rows:
+@dataclass(frozen=True, slots=True, eq=False)
+class Tossed:
+    """The queries of a batch that explore, B at least one, and their coins: each is tossed once."""
+
+    batch: Sequence[Asked]
+    ks: NDArray[np.int64]
+    """(B,)"""
+    weights: NDArray[np.float64]
+    """(B,)"""
+    seeds: NDArray[np.int64]
+    """(B,)"""
+    coins: NDArray[np.float64]
+    """(B, K), K the largest k."""
+
+    def take(self, rows: Sequence[int]) -> "Tossed":
+        """Return some of the queries."""
+        batch = [self.batch[row] for row in rows]
+        return Tossed(batch, self.ks[rows], self.weights[rows], self.seeds[rows], self.coins[rows])
+
+
+def toss(batch: Sequence[Asked]) -> Tossed | None:
+    """Toss the coins of those queries that explore; None where there is none."""
+    exploring = [asked for asked in batch if asked.weight > 0]
+    if not exploring:
         return None
-    exploring = [batch[row] for row in rows]
+    ks = [asked.query.num_results for asked in exploring]
+    seeds = np.array([asked.seed for asked in exploring], dtype=np.int64)
+    return Tossed(
+        exploring,
+        np.array(ks, dtype=np.int64),
+        np.array([asked.weight for asked in exploring], dtype=np.float64),
+        seeds,
+        coins(seeds, max(ks)),
+    )
+
+
+def exploration_of(batch: Sequence[Asked], tossed: Tossed, now_us: int) -> Exploration:
+    """Return what the shards need to know of those queries of a batch that explore."""
     # What a shard finds by itself it need not be told.
     known = [
         asked.ranked.keys if asked.vector is None and asked.ranked else NO_ITEMS
-        for asked in exploring
+        for asked in tossed.batch
     ]
-    ks = np.array([asked.query.num_results for asked in exploring], dtype=np.int64)
-    draws = num_draws(ks, _weights(exploring), _coins(exploring))
-    for row, asked in enumerate(exploring):
+    draws = num_draws(tossed.ks, tossed.weights, tossed.coins)
+    for row, asked in enumerate(tossed.batch):
         if asked.policy == THOMPSON_SAMPLING:
             draws[row] = thompson.num_sampled(asked.query.num_results)
+    rows = [row for row, asked in enumerate(batch) if asked.weight > 0]
     return Exploration(
         rows=np.array(rows, dtype=np.int64),
-        ks=ks,
+        ks=tossed.ks,
         num_draws=draws,
-        seeds=_seeds(exploring),
-        policies=[asked.policy for asked in exploring],
+        seeds=tossed.seeds,
+        policies=[asked.policy for asked in tossed.batch],
         now_us=now_us,
         relevant_offsets=offsets_of([len(nums) for nums in known]),
         relevant_nums=np.concatenate(known),
     )
 
 
-def show_mixed(batch: Sequence[Asked], parts: Sequence[FreshDraws]) -> Iterator[None]:
-    """Decide what is shown to queries that explore, a few of them at each step.
+def show_mixed(tossed: Tossed, parts: Sequence[FreshDraws]) -> Iterator[None]:
+    """Decide what is shown to queries that explore, step by step.
 
-    Mixing 64 lists of 25 takes some 4 ms, longer than an event loop should do one thing.
+    No step takes much longer than an event loop should do one thing: a millisecond.
 
     Args:
         parts: what each shard that answered has for the same queries, in the same order.
     """
     fresh = joined_batches([part.candidates for part in parts])
     counts: list[int] = np.sum([part.num_fresh for part in parts], axis=0).tolist()
-    for asked, num_fresh in zip(batch, counts, strict=True):
+    for asked, num_fresh in zip(tossed.batch, counts, strict=True):
         asked.num_fresh = num_fresh
-    is_sampled = [asked.policy == THOMPSON_SAMPLING for asked in batch]
+    is_sampled = [asked.policy == THOMPSON_SAMPLING for asked in tossed.batch]
     if any(is_sampled):
         for row in np.flatnonzero(is_sampled).tolist():
-            _sample(batch[row], fresh.of(row))
+            _sample(tossed.batch[row], tossed.coins[row], fresh.of(row))
             yield
         others = [row for row, sampled in enumerate(is_sampled) if not sampled]
-        batch = [batch[row] for row in others]
+        tossed = tossed.take(others)
         fresh = FreshBatch.of_queries([fresh.of(row) for row in others])
-    for start in range(0, len(batch), _MIXED_AT_ONCE):
-        some = slice(start, start + _MIXED_AT_ONCE)
-        _mix(batch[some], _rows(fresh, some))
+    for some in _mixed_at_once(tossed.ks):
+        batch = tossed.batch[some]
+        ranked = [asked.ranked or Ranked(NO_ITEMS) for asked in batch]
+        slates = mix_all(
+            [one.keys for one in ranked],
+            _rows(fresh, some),
+            tossed.ks[some].tolist(),
+            tossed.weights[some],
+            tossed.coins[some],
+        )
+        yield
+        _show(batch, ranked, slates)
         yield
 
 
-def _mix(batch: Sequence[Asked], fresh: FreshBatch) -> None:
-    ranked = [asked.ranked or Ranked(NO_ITEMS) for asked in batch]
-    ks = [asked.query.num_results for asked in batch]
-    keys = [one.keys for one in ranked]
-    slates = mix_all(keys, fresh, ks, _weights(batch), _coins(batch))
-    for asked, one, slate in zip(batch, ranked, slates, strict=True):
-        asked.shown = _shown(one, slate)
+def _mixed_at_once(ks: NDArray[np.int64]) -> Iterator[slice]:
+    """Give the queries whose lists have at most `_PLACES_AT_ONCE` places together, at least one."""
+    start, places = 0, 0
+    for row, k in enumerate(ks.tolist()):
+        if row > start and places + k > _PLACES_AT_ONCE:
+            yield slice(start, row)
+            start, places = row, 0
+        places += k
+    if len(ks):
+        yield slice(start, len(ks))
 
 
-def _sample(asked: Asked, fresh: FreshCandidates) -> None:
+def _sample(asked: Asked, tossed: NDArray[np.float64], fresh: FreshCandidates) -> None:
     ranked, k = asked.ranked or Ranked(NO_ITEMS), asked.query.num_results
-    tossed = coins(asked.seed, k)
-    slate = thompson.mix(ranked.keys, fresh, k, asked.weight, tossed, asked.seed)
-    asked.shown = _shown(ranked, slate)
+    slate = thompson.mix(ranked.keys, fresh, k, asked.weight, tossed[:k], asked.seed)
+    _show([asked], [ranked], slate)
     if asked.num_fresh is not None and asked.num_fresh > thompson.num_sampled(k):
         asked.num_fresh = None  # not all of them could be drawn
 
 
-def _shown(ranked: Ranked, slate: MixedSlate) -> Shown:
-    is_explored: list[bool] = slate.is_explored.tolist()
-    keys: list[int] = slate.keys.tolist()
-    scores: list[float | None] | None = None
-    if ranked.scores is not None:
-        score_of = dict(zip(ranked.keys.tolist(), ranked.scores, strict=True))
-        scores = [
-            None if drawn else score_of[key] for key, drawn in zip(keys, is_explored, strict=True)
-        ]
-    mixture = Mixture(
-        slate.propensities.tolist(),
-        is_explored,
-        slate.is_fresh.tolist(),
-        slate.is_relevant.tolist(),
-        slate.has_relevant.tolist(),
-    )
-    return Shown(slate.keys, scores, mixture)
+def _show(batch: Sequence[Asked], ranked: Sequence[Ranked], slates: MixedSlates) -> None:
+    """Tell each query what is shown. Arrays become lists all at once: a call for each is slow."""
+    propensities: list[float] = slates.propensities.tolist()
+    keys: list[int] = slates.keys.tolist()
+    explored = _places(slates.is_explored, slates.offsets)
+    fresh = _places(slates.is_fresh, slates.offsets)
+    also_relevant = _places(slates.is_explored & slates.is_relevant, slates.offsets)
+    nothing_relevant = _places(~slates.has_relevant, slates.offsets)
+    ends = pairwise(slates.offsets.tolist())
+    for asked, one, (start, end) in zip(batch, ranked, ends, strict=True):
+        drawn, scores = next(explored), None
+        if one.scores is not None:
+            score_of: dict[int, float | None]
+            score_of = dict(zip(one.keys.tolist(), one.scores, strict=True))
+            scores = [*map(score_of.get, keys[start:end])]
+            for place in drawn:
+                scores[place] = None
+        mixture = Mixture(
+            propensities[start:end], drawn, next(fresh), next(also_relevant), next(nothing_relevant)
+        )
+        asked.shown = Shown(slates.keys[start:end], scores, mixture)
 
 
-def _seeds(batch: Sequence[Asked]) -> NDArray[np.int64]:
-    return np.array([asked.seed for asked in batch], dtype=np.int64)
-
-
-def _weights(batch: Sequence[Asked]) -> NDArray[np.float64]:
-    return np.array([asked.weight for asked in batch], dtype=np.float64)
-
-
-def _coins(batch: Sequence[Asked]) -> NDArray[np.float64]:
-    return coins(_seeds(batch), max(asked.query.num_results for asked in batch))
+def _places(chosen: NDArray[np.bool_], offsets: NDArray[np.int64]) -> Iterator[tuple[int, ...]]:
+    """Give the chosen places of each list; 0 is its top."""
+    found = np.flatnonzero(chosen)
+    ends = np.searchsorted(found, offsets)
+    places: list[int] = (found - np.repeat(offsets[:-1], np.diff(ends))).tolist()
+    for start, end in pairwise(ends.tolist()):
+        yield tuple(places[start:end])
 
 
 def _rows(fresh: FreshBatch, some: slice) -> FreshBatch:

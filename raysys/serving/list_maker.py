@@ -13,7 +13,7 @@ from raysys.serving.answering import answers_of, popular_list
 from raysys.serving.asked import Asked
 from raysys.serving.catalogue_now import Demand
 from raysys.serving.exchange import SearchResult
-from raysys.serving.exploring import decide_to_explore, exploration_of, show_mixed
+from raysys.serving.exploring import Tossed, decide_to_explore, exploration_of, show_mixed, toss
 from raysys.serving.filtering import GatewayFilters, filtering_of
 from raysys.serving.item_vectors import ItemVectors
 from raysys.serving.messages import Answer, Query, RankQuery
@@ -123,6 +123,7 @@ class ListMaker:
         """
         if not batch:
             return {}
+        tossed = toss(batch)
         nowhere = np.zeros(self._release.embedding_dim, np.float32)
         request = search_request(
             self._release.name,
@@ -131,7 +132,7 @@ class ListMaker:
             by_cosine=[asked.by_cosine for asked in batch],
             banned=[asked.banned for asked in batch],
             banned_keys=[asked.banned_keys for asked in batch],
-            exploration=exploration_of(batch, _now_us()),
+            exploration=None if tossed is None else exploration_of(batch, tossed, _now_us()),
             filtering=filtering_of([asked.demand for asked in batch]),
         )
         with trace.stage("search"):
@@ -151,8 +152,7 @@ class ListMaker:
                 asked.ranked = ranked if asked.has_scores else Ranked(ranked.keys)
         new_ids = {key: item_id for result in results for key, item_id in result.new_ids.items()}
         with trace.stage("explore"):
-            exploring = [asked for asked in batch if asked.weight > 0]
-            return new_ids | await self._explore(exploring, results)
+            return new_ids | await self._explore(tossed, results)
 
     async def _give_popular(self, batch: Sequence[Asked], trace: Trace) -> dict[int, str]:
         """Give the most popular items that they may get to queries without a vector.
@@ -170,12 +170,14 @@ class ListMaker:
             new_ids |= put.ids_of(asked.ranked.keys)
         return new_ids
 
-    async def _explore(self, batch: list[Asked], results: Sequence[SearchResult]) -> dict[int, str]:
+    async def _explore(
+        self, tossed: Tossed | None, results: Sequence[SearchResult]
+    ) -> dict[int, str]:
         """Mix fresh items into the lists that explore; return the ids of those that are new."""
         fresh = [result.fresh for result in results if result.fresh is not None]
-        if not batch or not fresh:
+        if tossed is None or not fresh:
             return {}
-        for _ in show_mixed(batch, fresh):
+        for _ in show_mixed(tossed, fresh):
             await asyncio.sleep(0)
         return {key: item_id for part in fresh for key, item_id in part.item_ids.items()}
 

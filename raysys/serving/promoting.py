@@ -73,12 +73,13 @@ def _scores(
 
 def _mixture(mixture: Mixture, is_promoted: NDArray[np.bool_]) -> Mixture:
     """Return how each item came to its place; promoted ones had to be shown."""
+    now_at: list[int] = np.flatnonzero(~is_promoted).tolist()
     return Mixture(
         _spread(mixture.propensities, 1.0, is_promoted),
-        _spread(mixture.is_explored, False, is_promoted),
-        _spread(mixture.is_fresh, False, is_promoted),
-        _spread(mixture.is_relevant, False, is_promoted),
-        _spread(mixture.has_relevant, True, is_promoted),
+        tuple(now_at[place] for place in mixture.explored),
+        tuple(now_at[place] for place in mixture.fresh),
+        tuple(now_at[place] for place in mixture.also_relevant),
+        tuple(now_at[place] for place in mixture.nothing_relevant),
     )
 
 

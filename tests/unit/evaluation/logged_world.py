@@ -23,6 +23,7 @@ from raysys.policy.noise import coins, gumbel_noise
 from raysys.policy.policies import SlotMixture
 from raysys.policy.slot_mixture import mix_all
 from raysys.state.log_reader import StoredSlate
+from tests.unit.policy.pools import each_of
 from tests.unit.state.builders import slate
 
 NUM_PLACES, NUM_OLD, NUM_NEW, NUM_PEOPLE = 5, 40, 6, 200
@@ -122,11 +123,11 @@ class LoggedWorld:
             weight,
             coins(seeds, NUM_PLACES),
         )
-        shown = np.array([one.keys for one in mixed])
+        shown = mixed.keys.reshape(len(user), NUM_PLACES)
         chances = self.looks * np.take_along_axis(self.attraction[person], shown - 1, axis=1)
         clicked = rng.random(chances.shape) < chances
         stored = []
-        for row, one in enumerate(mixed):
+        for row, one in enumerate(each_of(mixed)):
             explored = np.flatnonzero(one.is_explored)
             made = slate(
                 f"RID-{row}",

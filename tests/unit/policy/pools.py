@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from raysys.policy.candidates import FreshCandidates
+from raysys.policy.slot_mixture import MixedSlates
 
 
 def candidates(logits: dict[int, float], rest: float = -math.inf) -> FreshCandidates:
@@ -44,3 +45,8 @@ def probabilities(
     if following:
         chances[following[0]] = chances.get(following[0], 0.0) + 1 - weight
     return {key: chance for key, chance in chances.items() if chance > 0}
+
+
+def each_of(slates: MixedSlates) -> list[MixedSlates]:
+    """Return the slates of a batch one by one."""
+    return [slates.of(row) for row in range(len(slates.offsets) - 1)]

@@ -18,8 +18,8 @@ from raysys.policy.policies import (
     EpsilonGreedy,
     SlotMixture,
 )
-from raysys.policy.slot_mixture import MixedSlate, mix_all
-from tests.unit.policy.pools import probabilities
+from raysys.policy.slot_mixture import MixedSlates, mix_all
+from tests.unit.policy.pools import each_of, probabilities
 
 MIXTURE = SlotMixture(temperature=0.7, evidence=3.0, bonus=2.0)
 POLICIES: dict[str, DrawPolicy] = {SLOT_MIXTURE: MIXTURE, EPSILON_GREEDY: EpsilonGreedy()}
@@ -38,7 +38,7 @@ def logits_of(
     return policy.score_weight * np.array(scores) + policy.appeal(*known, 0.1)
 
 
-def slates_of(logits: np.ndarray, seeds: np.ndarray, weight: float, k: int) -> list[MixedSlate]:
+def slates_of(logits: np.ndarray, seeds: np.ndarray, weight: float, k: int) -> list[MixedSlates]:
     number = len(seeds)
     noise = gumbel_noise(seeds, stable_hashes(map(str, FRESH)))
     fresh = FreshBatch(
@@ -49,7 +49,8 @@ def slates_of(logits: np.ndarray, seeds: np.ndarray, weight: float, k: int) -> l
         np.full(number, -np.inf),
     )
     relevant = [np.array(RELEVANT)] * number
-    return mix_all(relevant, fresh, [k] * number, np.full(number, weight), coins(seeds, k))
+    weights = np.full(number, weight)
+    return each_of(mix_all(relevant, fresh, [k] * number, weights, coins(seeds, k)))
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -12,7 +12,7 @@ from raysys.hashing import stable_hashes
 from raysys.policy.candidates import FreshBatch, FreshCandidates, joined_batches
 from raysys.policy.noise import coins, gumbel_noise
 from raysys.policy.slot_mixture import mix, mix_all, num_draws
-from tests.unit.policy.pools import as_a_shard_answers, candidates, probabilities
+from tests.unit.policy.pools import as_a_shard_answers, candidates, each_of, probabilities
 
 WEIGHTS = st.floats(0, 1)
 SEEDS = st.integers(0, 2**63 - 1)
@@ -129,7 +129,7 @@ def test_frequencies_of_20_000_seeds_agree_with_the_propensities() -> None:
     slates = mix_all(
         [np.array(relevant)] * draws, fresh, [k] * draws, np.full(draws, weight), coins(seeds, k)
     )
-    lists = [tuple(slate.keys.tolist()) for slate in slates]
+    lists = [tuple(slate.keys.tolist()) for slate in each_of(slates)]
     compared = 0
     for place in range(k):
         above = Counter(shown[:place] for shown in lists)
@@ -191,12 +191,19 @@ def test_queries_of_a_batch_do_not_touch_each_other() -> None:
     ks, weights = [3, 2, 1], np.array([0.5, 0.9, 0.2])
     tossed = np.array([[0.6, 0.1, 0.2], [0.0, 0.0, 0.0], [0.9, 0.9, 0.9]])
     together = mix_all(relevant, FreshBatch.of_queries(pools), ks, weights, tossed)
-    for row, slate in enumerate(together):
+    for row, slate in enumerate(each_of(together)):
         alone = mix(relevant[row], pools[row], ks[row], float(weights[row]), tossed[row])
         assert slate.keys.tolist() == alone.keys.tolist()
         assert slate.is_explored.tolist() == alone.is_explored.tolist()
         assert slate.propensities.tolist() == pytest.approx(alone.propensities.tolist())
-    assert [slate.keys.tolist() for slate in together] == [[2, 1, 7], [3, 4], [-5]]
+    assert [slate.keys.tolist() for slate in each_of(together)] == [[2, 1, 7], [3, 4], [-5]]
+
+
+def test_of_equal_draws_the_lower_key_comes_first_whatever_shard_answers_first() -> None:
+    keys = np.array([5, -2, 9, 4])
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        pool = FreshCandidates(keys[order], np.zeros(4), np.ones(4), -math.inf)
+        assert mix(np.array([7]), pool, 4, 1.0, np.zeros(4)).keys.tolist() == [-2, 4, 5, 9]
 
 
 def test_batches_of_several_shards_are_joined_query_by_query() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raysys.policy.candidates import FreshBatch, FreshCandidates, joined_batches
 from raysys.policy.noise import coins, uniforms
 from raysys.policy.policies import ThompsonSampling
-from raysys.policy.slot_mixture import MixedSlate
+from raysys.policy.slot_mixture import MixedSlates
 from raysys.policy.thompson import mix, num_sampled, sampled
 
 KEYS = st.integers(-8, 8).filter(lambda key: key != 0)
@@ -31,7 +31,7 @@ def pool_of(worth: dict[int, tuple[float, float]]) -> FreshCandidates:
 
 def shown(
     worth: dict[int, tuple[float, float]], relevant: list[int], k: int, weight: float, seed: int
-) -> MixedSlate:
+) -> MixedSlates:
     return mix(np.array(relevant, np.int64), pool_of(worth), k, weight, coins(seed, k), seed)
 
 

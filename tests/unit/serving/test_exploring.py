@@ -13,9 +13,10 @@ import pytest
 from raysys.config import ExplorationPolicy
 from raysys.policy.candidates import FreshCandidates
 from raysys.policy.slot_mixture import mix
+from raysys.serving import exploring
 from raysys.serving.answering import _slate_of
 from raysys.serving.asked import Asked
-from raysys.serving.exploring import _shown
+from raysys.serving.exploring import _show
 from raysys.serving.messages import Answer, Query
 from raysys.serving.ranking import Ranked
 from raysys.state.items import Item
@@ -215,7 +216,10 @@ def test_a_query_gets_the_same_alone_and_in_company(tmp_path: Path) -> None:
     run(world, scenario)
 
 
-def test_a_large_batch_gets_what_each_query_gets_alone(tmp_path: Path) -> None:
+def test_a_large_batch_gets_what_each_query_gets_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exploring, "_PLACES_AT_ONCE", 169)  # 16 lists
     world = World(tmp_path, fresh=FRESH, exploration_weight=0.5)
 
     async def scenario() -> None:
@@ -361,8 +365,8 @@ def test_the_slate_knows_which_places_had_to_draw() -> None:
     # 3 is relevant and fresh, 4 only fresh: once both relevant ones stand, nothing else is left.
     fresh = FreshCandidates(np.array([3, 4]), np.zeros(2), np.array([2.0, 1.0]), log_rest=-math.inf)
     slate = mix(np.array([3, 2]), fresh, 3, 0.5, np.array([0.1, 0.9, 0.9]))
-    asked = Asked(Query("anna", None, 3), ranked=Ranked(np.array([3, 2])), weight=0.5)
-    asked.shown = _shown(asked.ranked, slate)
+    asked = Asked(Query("anna", None, 3), weight=0.5)
+    _show([asked], [Ranked(np.array([3, 2]))], slate)
     answer = Answer(["i02", "i01", "i03"], None, "RID-1", "r-1", "model")
     stored = _slate_of(asked, asked.shown.mixture, answer, 1)
     assert stored.explored == (0, 2)
