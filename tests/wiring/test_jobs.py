@@ -23,6 +23,7 @@ from raysys.dataset.vocabulary import Vocabulary
 from raysys.logs.simulator import Simulator
 from raysys.release import HISTORIES, ITEM_VOCABULARY, Release, open_release
 from raysys.serving.cluster import free_port
+from raysys.state.store import StateStore
 from tests.wiring.jobs_cluster import Job, JobsCluster, jobs_cluster
 
 pytestmark = pytest.mark.ray
@@ -239,6 +240,31 @@ def test_what_is_deployed_answers_and_an_update_learns_from_what_people_then_do(
     assert "damaged" in listed[1]["reason"]
 
 
+def kill_at_step(cluster: JobsCluster, shop: Shop, step: str) -> None:
+    """Kill the process of the round that runs, when it has come to a step."""
+    deadline = time.monotonic() + 120
+    with contextlib.closing(StateStore(shop.database, "films")) as store:
+        while True:
+            newest = store.learning("default").now(1).rounds
+            if newest and (newest[0].status, newest[0].step) == ("running", step):
+                break
+            assert time.monotonic() < deadline, newest
+            time.sleep(0.05)
+    [process] = [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if (each.info["cmdline"] or [])[1:5] == ["-m", "raysys", "learn", "now"]
+        and each.environ().get("HOME") == cluster.environment["HOME"]
+    ]
+    process.kill()
+
+
+def history_of(user_id: str, release: Release) -> list[str]:
+    histories = Histories.open(release.file(HISTORIES))
+    [row] = histories.rows_of([user_id])
+    return Vocabulary.open(release.file(ITEM_VOCABULARY)).ids_of(histories.of(int(row))[0])
+
+
 def test_what_is_deployed_learns_by_itself_and_goes_on_where_that_fails(
     cluster: JobsCluster, shop: Shop, trained: Job
 ) -> None:
@@ -257,7 +283,7 @@ def test_what_is_deployed_learns_by_itself_and_goes_on_where_that_fails(
                 "every_minutes": 0.05,
                 "gate": None,
                 "epochs": 1,
-                "niceness": 0,  # other tests run beside it
+                "niceness": 1,  # other tests run beside it
             },
         }
         file = shop.directory / "learning.yaml"
@@ -281,15 +307,18 @@ def test_what_is_deployed_learns_by_itself_and_goes_on_where_that_fails(
     deploy(f"{shop.directory}/learnt-releases")
     liked = shop.recommend("u2").body["itemList"][0]["itemId"]
     shop.put_event("u2", liked)
-    learnt = ended("deployed")
+    kill_at_step(cluster, shop, "training")
+    assert shop.recommend("u2").headers["x-raysys-release"] == first.name
+    lost = ended("lost")
+    assert (lost["step"], lost["published"]) == ("training", None)
+    assert "exit code -9" in lost["reason"]
+    learnt = ended("deployed")  # by the next round, at once
     assert (learnt["mode"], learnt["release"]) == ("UPDATE", first.name)
     reply = shop.recommend("u2")
     assert reply.headers["x-raysys-release"] == learnt["published"] != first.name
     release = open_release(Path(f"{shop.directory}/learnt-releases"))
     assert release.name == learnt["published"]
-    histories = Histories.open(release.file(HISTORIES))
-    newest = histories.of(int(histories.rows_of(["u2"])[0]))[0][-1]
-    assert Vocabulary.open(release.file(ITEM_VOCABULARY)).ids_of([newest]) == [liked]
+    assert history_of("u2", release) == [*history_of("u2", first), liked]  # once
 
     deploy(f"{shop.log}/no-directory")  # the old release again, and nothing can be published
     shop.put_event("u3", liked)
