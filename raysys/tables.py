@@ -130,5 +130,7 @@ IMPRESSIONS = pa.schema(
         pa.field("fresh", pa.bool_(), nullable=False),  # a place that explored could have drawn it
         # items that the top place could draw; null where none could explore or it was not known
         pa.field("num_fresh", pa.int32()),
+        # a client says that the item was visible; null where none said anything of the list
+        pa.field("visible", pa.bool_()),
     ]
 )

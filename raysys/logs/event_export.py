@@ -184,7 +184,7 @@ def _interaction(stored: StoredEvent) -> tuple[Any, ...]:
 
 def _impressions(stored: StoredSlate) -> Iterator[tuple[Any, ...]]:
     slate, explored = stored.slate, set(stored.slate.explored)
-    fresh = set(slate.fresh_item_ids)
+    fresh, visible = set(slate.fresh_item_ids), stored.visible_item_ids
     shown = zip(slate.item_ids, slate.propensities, slate.came_as(), strict=True)
     for position, (item_id, propensity, came_as) in enumerate(shown):
         yield (
@@ -203,6 +203,7 @@ def _impressions(stored: StoredSlate) -> Iterator[tuple[Any, ...]]:
             came_as,
             item_id in fresh,
             slate.num_fresh,
+            None if visible is None else item_id in visible,
         )
 
 

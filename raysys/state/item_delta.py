@@ -90,6 +90,12 @@ class DeltaStatements:
         self.version: Executable = select(delta_versions.c.version).where(
             delta_versions.c.dataset_group == bindparam("dataset_group")
         )
+        self.lock_version: Executable = (
+            select(delta_versions.c.version)
+            .where(delta_versions.c.dataset_group == bindparam("dataset_group"))
+            .with_for_update()
+        )
+        self.begin_versions: Executable = insert(delta_versions).on_conflict_do_nothing()
         hide = insert(hidden_items)
         self.hide: Executable = hide.on_conflict_do_update(
             index_elements=_KEY,
@@ -159,51 +165,78 @@ class ItemDelta:
         """Add clicks and impressions that new events name, for the items that are counted.
 
         Args:
-            events: each with whether it is a click. Whether or not, what it says was shown was,
-                once for all events of a session that say the same, as those of one page do; unless
-                it names a list: that one counts its impressions itself, and a click in it counts
-                only where it showed the item; `count_slates` adds those that came too early.
+            events: each with whether it is a click, all stored. Whether or not, what it says was
+                shown was, once for all events of a session that say the same, as those of one page
+                do. What it says of a list that it names stands instead of what the list counted
+                itself, and a click in a list counts only where that showed the item;
+                `count_slates` heeds those that came before their list.
         """
         clicks: list[tuple[str, str | None]] = []
         shown: set[tuple[str, frozenset[str]]] = set()
+        named: set[str] = set()
+        telling: dict[str, set[str]] = {}  # identities of events by the list of which they tell
         for event, is_click in events:
             if is_click and event.item_id is not None:
                 clicks.append((event.item_id, event.recommendation_id))
-            if event.recommendation_id is None and event.impression:
-                shown.add((event.session_id, frozenset(event.impression)))
-        impressions = Counter(item_id for _, item_ids in shown for item_id in item_ids)
-        named = {item_id for item_id, _ in clicks} | impressions.keys()
-        if not named:
-            return
-        parameters = {"dataset_group": self._dataset_group, "item_ids": list(named)}
-        counted = set(connection.execute(self._statements.select_counted, parameters).scalars())
-        if not counted:
+                named.add(event.item_id)
+            if event.impression:
+                named.update(event.impression)
+                if event.recommendation_id is None:
+                    shown.add((event.session_id, frozenset(event.impression)))
+                else:
+                    telling.setdefault(event.recommendation_id, set()).add(event.identity())
+        counted = self._counted(connection, named)
+        if not counted and not telling:
             return
         # The lists are read under the version's lock. Whoever stores one at this moment either has
-        # committed it or reads the events later: a click is counted by the one or by the other.
-        version = self._raise_version(connection)
-        lists = {name for item_id, name in clicks if name is not None and item_id in counted}
-        lists_showed = self._lists.items(connection, lists) if lists else {}
-        counts = Counter(
+        # committed it or reads the events later: what they tell is counted by the one or the other.
+        self._lock(connection)
+        names = {name for item_id, name in clicks if name is not None and item_id in counted}
+        lists = self._lists.lists(connection, names | telling.keys())
+        told = self._lists.told(connection, lists)
+        showed = {
+            name: shown_list.item_ids | (told[name].visible() or frozenset())
+            for name, shown_list in lists.items()
+        }
+        counted_clicks = Counter(
             item_id
             for item_id, name in clicks
-            if name is None or item_id in lists_showed.get(name, ())
+            if item_id in counted and (name is None or item_id in showed.get(name, ()))
         )
-        self._add(connection, counted, version, impressions, counts)
+        impressions = Counter(
+            item_id for _, item_ids in shown for item_id in item_ids if item_id in counted
+        )
+        for name in telling.keys() & lists.keys():
+            before = told[name].visible(without=telling[name])
+            before = lists[name].fresh_item_ids if before is None else before
+            now = told[name].visible() or frozenset()
+            impressions.update((now - before) & counted)
+            impressions.subtract(before - now)
+        self._add(connection, impressions, counted_clicks)
 
     def count_slates(self, connection: Connection, slates: Iterable[Slate]) -> None:
         """Add an impression to every fresh item of new slates; one not counted yet begins here.
 
-        Clicks on them that named the list before it was stored are added too.
+        What events told of them that came before is heeded: their clicks are added, and where they
+        say what was visible that counts instead.
         """
-        fresh = {slate.recommendation_id: slate.fresh_item_ids for slate in slates}
-        impressions = Counter(item_id for item_ids in fresh.values() for item_id in item_ids)
-        if not impressions:
+        fresh = {slate.recommendation_id: frozenset(slate.fresh_item_ids) for slate in slates}
+        if not fresh:
             return
-        version = self._raise_version(connection)
-        early = self._lists.clicks(connection, fresh)
-        clicks = Counter(item_id for name, item_id in early if item_id in fresh[name])
-        self._add(connection, impressions, version, impressions, clicks)
+        self._lock(connection)
+        told = self._lists.told(connection, fresh)
+        visible = {name: told[name].visible() for name in fresh}
+        begun = frozenset[str]().union(*fresh.values())
+        others = {item_id for items in visible.values() for item_id in items or ()} - begun
+        counted = begun | self._counted(connection, others)
+        impressions = Counter(dict.fromkeys(begun, 0))
+        clicks = Counter[str]()
+        for name, fresh_items in fresh.items():
+            items = visible[name]
+            impressions.update(fresh_items if items is None else items & counted)
+            shown = fresh_items | (items or frozenset())
+            clicks.update(item for item in told[name].clicks if item in shown & counted)
+        self._add(connection, impressions, clicks)
 
     def changes(self, connection: Connection, since: int, *, has_counts: bool = True) -> Changes:
         """Return what changed after the version `since`, as of one moment."""
@@ -229,32 +262,43 @@ class ItemDelta:
                 version = first
         return Changes(version, stored, counts, hidings, reception)
 
+    def _counted(self, connection: Connection, item_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of some items that are counted."""
+        parameters = {"dataset_group": self._dataset_group, "item_ids": [*item_ids]}
+        if not parameters["item_ids"]:
+            return frozenset()
+        return frozenset(connection.execute(self._statements.select_counted, parameters).scalars())
+
     def _add(
-        self,
-        connection: Connection,
-        item_ids: Iterable[str],
-        version: int,
-        impressions: Mapping[str, int],
-        clicks: Mapping[str, int],
+        self, connection: Connection, impressions: Mapping[str, int], clicks: Mapping[str, int]
     ) -> None:
+        """Add to the counts of the items that have a key, and begin those that are not counted."""
+        item_ids = sorted({*impressions, *clicks})
+        if not item_ids:
+            return
+        version = self._raise_version(connection)
         rows = [
             {
                 **self._row(item_id, version),
                 "impressions": impressions.get(item_id, 0),
                 "clicks": clicks.get(item_id, 0),
             }
-            for item_id in sorted(item_ids)
-            if item_id in impressions or item_id in clicks
+            for item_id in item_ids
         ]
-        if not rows:
-            return
         self._statements.add_counts.execute(connection, rows)
         added = {
             "of_dataset_group": self._dataset_group,
-            "new_impressions": sum(impressions.get(str(row["item_id"]), 0) for row in rows),
-            "new_clicks": sum(clicks.get(str(row["item_id"]), 0) for row in rows),
+            "new_impressions": sum(impressions.values()),
+            "new_clicks": sum(clicks.values()),
         }
         connection.execute(self._statements.add_reception, added)
+
+    def _lock(self, connection: Connection) -> None:
+        """Let nobody else change anything here until the commit; the version stays as it is."""
+        row = {"dataset_group": self._dataset_group}
+        if connection.execute(self._statements.lock_version, row).first() is None:
+            connection.execute(self._statements.begin_versions, {**row, "version": 0})
+            connection.execute(self._statements.lock_version, row).one()
 
     def _raise_version(self, connection: Connection) -> int:
         row = {"dataset_group": self._dataset_group}

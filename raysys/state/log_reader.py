@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Executable
 from raysys.state.database import Database
 from raysys.state.events import Event
 from raysys.state.sessions import user_of
+from raysys.state.shown_lists import ShownLists, Told
 from raysys.state.slates import Slate
 from raysys.state.statements import LogStatements
 from raysys.state.user_state import Membership
@@ -40,11 +41,18 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredSlate:
-    """A slate, its place among all slates, and those of its items that were clicked in it."""
+    """A slate, its place among all slates, and what events tell of it.
+
+    Args:
+        clicked_item_ids: those of its items that were clicked in it.
+        visible_item_ids: what clients say that was visible of it, among which may be other items;
+            None where none said so.
+    """
 
     slate_num: int
     slate: Slate
     clicked_item_ids: frozenset[str]
+    visible_item_ids: frozenset[str] | None = None
 
 
 class LogReader:
@@ -57,6 +65,7 @@ class LogReader:
         self._database = database
         self.dataset_group = dataset_group
         self._statements = LogStatements(database.dialect_name)
+        self._lists = ShownLists(dataset_group)
 
     def end(self) -> LogEnd:
         """Return where the log ends now; on PostgreSQL writers wait for each other meanwhile."""
@@ -99,12 +108,12 @@ class LogReader:
             yield [_stored_event(row, memberships) for row in rows]
 
     def slates(self, end: LogEnd, *, block_size: int = 2_000) -> Iterator[list[StoredSlate]]:
-        """Yield all slates up to `end`, each with the clicks of events up to `end`."""
+        """Yield all slates up to `end`, each with what events up to `end` tell of it."""
         for rows in self._blocks(
             self._statements.slate_block, "slate_num", 0, end.slate_num, block_size
         ):
-            clicks = self._clicks([row["recommendation_id"] for row in rows], end.event_num)
-            yield [_stored_slate(row, clicks) for row in rows]
+            told = self._told([row["recommendation_id"] for row in rows], end.event_num)
+            yield [_stored_slate(row, told[row["recommendation_id"]]) for row in rows]
 
     def users(self, *, block_size: int = 20_000) -> Iterator[list[User]]:
         """Yield all users that were put, as their newest put tells of them; no empty block.
@@ -145,16 +154,10 @@ class LogReader:
             yield rows
             after = rows[-1][number]
 
-    def _clicks(self, recommendation_ids: list[str], up_to: int) -> dict[str, set[str]]:
-        parameters = {
-            "dataset_group": self.dataset_group,
-            "recommendation_ids": recommendation_ids,
-            "up_to": up_to,
-        }
-        clicks: dict[str, set[str]] = {}
-        for row in self._read(self._statements.clicks, parameters):
-            clicks.setdefault(row["recommendation_id"], set()).add(row["item_id"])
-        return clicks
+    def _told(self, recommendation_ids: Iterable[str], up_to: int) -> dict[str, Told]:
+        return self._database.read(
+            lambda connection: self._lists.told(connection, recommendation_ids, up_to=up_to)
+        )
 
     def _memberships(self, session_ids: Iterable[str]) -> dict[str, Membership]:
         ids = [*session_ids]
@@ -180,7 +183,7 @@ def _stored_event(row: Mapping[str, Any], memberships: Mapping[str, Membership])
     return StoredEvent(row["event_num"], Event(**members))
 
 
-def _stored_slate(row: Mapping[str, Any], clicks: Mapping[str, set[str]]) -> StoredSlate:
+def _stored_slate(row: Mapping[str, Any], told: Told) -> StoredSlate:
     slate = Slate.from_row({name: row[name] for name in Slate.__slots__})
-    shown = clicks.get(slate.recommendation_id, set()) & set(slate.item_ids)
-    return StoredSlate(row["slate_num"], slate, frozenset(shown))
+    clicked = frozenset(told.clicks).intersection(slate.item_ids)
+    return StoredSlate(row["slate_num"], slate, clicked, told.visible())

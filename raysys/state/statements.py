@@ -113,12 +113,6 @@ class LogStatements:
         )
         groups = [select(table.c.dataset_group).distinct() for table in (events, slates)]
         self.dataset_groups: Executable = groups[0].union(groups[1])
-        self.clicks: Executable = select(events.c.recommendation_id, events.c.item_id).where(
-            events.c.dataset_group == bindparam("dataset_group"),
-            events.c.recommendation_id.in_(bindparam("recommendation_ids", expanding=True)),
-            events.c.is_click,
-            events.c.event_num <= bindparam("up_to", type_=BigInteger),
-        )
         states = user_states.c
         self.memberships: Executable = select(
             states.user_id, states.joined_to, states.shared_at_us

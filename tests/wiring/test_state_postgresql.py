@@ -327,22 +327,25 @@ def test_items_and_counts_become_changes(store: StateStore) -> None:
     assert store.hidden_items() == ["x"]
 
 
-def test_every_click_on_a_list_counts_whichever_of_the_two_is_stored_first(url: str) -> None:
-    """One thread stores lists, another the clicks on them, each at the same moment."""
+def test_what_a_client_tells_of_a_list_counts_whichever_of_the_two_is_stored_first(
+    url: str,
+) -> None:
+    """One thread stores lists, another what was seen and clicked of each at the same moment."""
     first, second = StateStore(url, "films"), StateStore(url, "films")
-    first.put_items([Item("b", "{}", 1)])
+    first.put_items([Item("b", "{}", 1), Item("c", "{}", 1)])
     with ThreadPoolExecutor(2) as threads:
         for number in range(50):
             name = f"RID-{number}"
-            both = threads.submit(first.put_slates, [slate(name)])
+            fresh = ("b",) if number % 2 else ()  # "b" was never seen, "c" was
+            both = threads.submit(first.put_slates, [slate(name, fresh)])
             second.put_events(
                 [
-                    replace(event("b", number), recommendation_id=name, impression=("b",)),
+                    replace(event("c", number), recommendation_id=name, impression=("c", "old")),
                     replace(event("b", number, "eve"), recommendation_id="forged"),
                 ]
             )
             both.result(20)
-    assert first.changes(0).counts == [ItemCount("b", 50, 50)]
+    assert first.changes(0).counts == [ItemCount("b", 0, 0), ItemCount("c", 50, 50)]
     first.close()
     second.close()
 

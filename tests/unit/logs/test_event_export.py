@@ -108,8 +108,8 @@ def test_slates_become_impressions_by_position(store: StateStore, target: Path) 
     }
     top = {"item_id": "a", "position": 0, "propensity": 0.75, "explored": False, "clicked": False}
     second = {"item_id": "b", "position": 1, "propensity": 0.1, "explored": True, "clicked": True}
-    top |= {"came_as": "relevant", "fresh": False, "num_fresh": None}
-    second |= {"came_as": None, "fresh": True, "num_fresh": None}
+    top |= {"came_as": "relevant", "fresh": False, "num_fresh": None, "visible": None}
+    second |= {"came_as": None, "fresh": True, "num_fresh": None, "visible": None}
     similar = {
         **top,
         "recommendation_id": "RID-3",
@@ -123,6 +123,23 @@ def test_slates_become_impressions_by_position(store: StateStore, target: Path) 
         "seed": 0,
     }
     assert rows(target, "impressions.parquet") == [of_first | top, of_first | second, similar]
+
+
+def test_what_a_client_says_was_visible_stands_beside_each_place(
+    store: StateStore, target: Path
+) -> None:
+    store.put_slates([slate("RID-1"), slate("RID-2"), slate("RID-3")])
+    store.put_events(
+        [
+            event("a", 1, recommendation_id="RID-1", impression=("a", "elsewhere")),
+            event("b", 2, recommendation_id="RID-2"),
+            event(None, 3, recommendation_id="RID-3", event_type="view", impression=("b",)),
+            event(None, 4, recommendation_id="RID-3", event_type="scroll", impression=("a",)),
+        ]
+    )
+    export_log(store.log, target)
+    visible = [row["visible"] for row in rows(target, "impressions.parquet")]
+    assert visible == [True, False, None, None, True, True]
 
 
 def test_each_place_says_what_brought_its_item_there(store: StateStore, target: Path) -> None:

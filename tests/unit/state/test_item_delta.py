@@ -180,12 +180,59 @@ def test_a_click_rate_is_a_chance_whatever_was_counted(
     assert Reception(impressions, clicks).click_rate == pytest.approx(rate, rel=1e-4)
 
 
-def test_what_a_list_showed_counts_once_when_events_tell_it_again(store: StateStore) -> None:
-    store.put_items([Item("a", "{}", 1), Item("b", "{}", 1), Item("c", "{}", 1)])
+EXPLICIT: list[list[tuple[str, ...]]] = [
+    [("a", "b", "c")],
+    [("a",), ("b", "c")],
+    [("a", "b"), ("a", "b"), ("c", "a")],
+]
+
+
+@pytest.mark.parametrize("pages", EXPLICIT)
+@pytest.mark.parametrize("is_early", [False, True])
+@pytest.mark.parametrize("is_one_call", [False, True])
+def test_what_a_client_says_was_visible_counts_once_instead_of_what_the_list_showed(
+    store: StateStore, pages: list[tuple[str, ...]], is_early: bool, is_one_call: bool
+) -> None:
+    """Of the list of b, d and e only b was seen, beside a and c, however the client tells it."""
+    store.put_items([Item("a", "{}", 1), Item("c", "{}", 1)])
+    shown = slate("RID-1", item_ids=("d", "b", "e"), fresh_item_ids=("b", "d"))
+    told = [
+        event(None, at, event_type="view", recommendation_id="RID-1", impression=page)
+        for at, page in enumerate(pages)
+    ]
+    calls = [told] if is_one_call else [[each] for each in told]
+    if is_early:
+        for call in calls:
+            store.put_events(call)
+    else:
+        store.put_slates([shown])
+        assert [ItemCount(item, 1, 0) for item in "bd"] == store.changes(1).counts
+    for _ in range(2):  # the second time it is no news
+        if is_early:
+            store.put_slates([shown])
+        else:
+            for call in calls:
+                store.put_events(call)
+        counts = {count.item_id: count.impressions for count in store.changes(0).counts}
+        assert counts == {"a": 1, "b": 1, "c": 1, "d": 0}
+        assert store.changes(0).reception == Reception(3, 0)
+
+
+def test_a_click_counts_on_what_a_client_says_that_the_list_showed(store: StateStore) -> None:
+    store.put_items([Item("c", "{}", 1)])
     store.put_slates([slate("RID-1", fresh_item_ids=("b",))])
-    told = [event("b", at, recommendation_id="RID-1", impression=("a", "b", "c")) for at in (1, 2)]
-    store.put_events([*told, event(None, 3, recommendation_id="RID-1", impression=("c",))])
-    assert store.changes(1) == Changes(3, [], [ItemCount("b", 1, 2)])
+    store.put_events([event("c", 1, recommendation_id="RID-1", impression=("a", "c"))])
+    store.put_events([event("c", 2, recommendation_id="RID-2", impression=("c",))])
+    assert store.changes(0).counts == [ItemCount("b", 0, 0), ItemCount("c", 1, 1)]
+    store.put_slates([slate("RID-2", fresh_item_ids=())])
+    assert store.changes(0).counts == [ItemCount("b", 0, 0), ItemCount("c", 2, 2)]
+
+
+def test_of_a_list_that_nobody_stored_nothing_is_visible(store: StateStore) -> None:
+    store.put_items([Item("c", "{}", 1)])
+    store.put_events([event("c", 1, recommendation_id="forged", impression=("c",))])
+    assert store.changes(0).counts == [ItemCount("c", 0, 0)]
+    assert store.changes(0).version == 1
 
 
 def test_a_click_counts_only_on_what_the_list_that_it_names_showed(store: StateStore) -> None:
