@@ -208,6 +208,7 @@ def _measured(release: Release, arguments: argparse.Namespace, directory: Path) 
                 release,
                 ClusteredVectors(release.manifest.embedding_dim).queries(2 * NUM_USERS)[NUM_USERS:],
                 directory,
+                database=config.database,
                 num_shards=arguments.shards,
                 seconds=arguments.seconds,
                 rounds=arguments.rounds,

@@ -11,6 +11,7 @@ import statistics
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
@@ -25,8 +26,11 @@ from raysys.index import kinds
 from raysys.index.shard import Shard, open_shard
 from raysys.release import Release
 from raysys.serving.exchange import SearchRequest, SearchResult
+from raysys.serving.part_names import shard_part
+from raysys.serving.part_replicas import PartReplicas, ReplicaFollower
 from raysys.serving.ranking import search_request
 from raysys.serving.visitors import NO_KEYS
+from raysys.state.store import StateStore
 
 APPLICATION = "raysys"
 _PATH = "/search"
@@ -37,6 +41,7 @@ _K, _BATCH, _NUM_SEEN, _IN_FLIGHT, _NUM_BATCHES = 100, 64, 100, 4, 32
 class Work:
     """What is searched for, and for how long."""
 
+    database: str
     release: str
     num_items: int
     num_shards: int
@@ -91,6 +96,7 @@ def search_against_loop(
     queries: NDArray[np.float32],
     directory: Path,
     *,
+    database: str,
     num_shards: int,
     seconds: float,
     rounds: int,
@@ -98,7 +104,7 @@ def search_against_loop(
     """Search both ways by turns, and return the medians of queries/s and their ratio."""
     path = directory / "queries.npy"
     np.save(path, queries)
-    work = Work(release.name, release.manifest.num_items, num_shards, str(path), seconds)
+    work = Work(database, release.name, release.manifest.num_items, num_shards, str(path), seconds)
     shards = [open_shard(release, shard, num_shards) for shard in range(num_shards)]
     rates: dict[str, list[float]] = {"loop": [], "serve": []}
     for number in range(rounds + 1):
@@ -135,17 +141,16 @@ def _in_a_loop(work: Work, shards: list[Shard]) -> Searched:
 
 
 async def _through_serve(work: Work) -> Searched:
-    from ray import serve
-
-    handles = [
-        serve.get_deployment_handle(f"IndexShard-{shard}", APPLICATION).options(
-            request_serialization="pickle", response_serialization="pickle"
+    shards = [PartReplicas(shard_part(shard)) for shard in range(work.num_shards)]
+    with closing(StateStore(work.database, "default")) as store:
+        endpoints = store.campaigns(APPLICATION).endpoints
+        replicas = ReplicaFollower(
+            lambda: asyncio.to_thread(endpoints), {shard.part: shard for shard in shards}
         )
-        for shard in range(work.num_shards)
-    ]
+        await replicas.look()
 
     async def search(request: SearchRequest) -> TopK:
-        calls = (handle.search.remote(request) for handle in handles)
+        calls = (shard.search(request) for shard in shards)
         results: list[SearchResult] = await asyncio.gather(*calls)
         return merge_top_k([TopK(each.keys, each.scores) for each in results], _K)
 
@@ -156,7 +161,9 @@ async def _through_serve(work: Work) -> Searched:
     counts = await asyncio.gather(
         *(_until(began + work.seconds, again, search) for _ in range(_IN_FLIGHT))
     )
-    return Searched(sum(counts), time.perf_counter() - began, _lists(first))
+    taken = time.perf_counter() - began
+    await replicas.close()
+    return Searched(sum(counts), taken, _lists(first))
 
 
 async def _until(

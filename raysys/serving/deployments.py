@@ -13,8 +13,8 @@ What only one part needs is imported where that part starts, so that the others 
 
 import asyncio
 import gc
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from ray import serve
 
 from raysys.config import CampaignsConfig, ServingConfig
-from raysys.precedence import SEARCHING, let_others_go_first
 from raysys.release import Release
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.listen import check_listen_address
@@ -34,12 +33,12 @@ from raysys.serving.nodes import (
     gateway_hosts,
     listen_for_proxy_of_head,
     listen_on_node_address,
+    node_address,
     running_replicas,
 )
 from raysys.serving.part_names import ENCODER, GATEWAY, shard_part
 
 if TYPE_CHECKING:
-    from raysys.index.filtered import FilterWork
     from raysys.serving.engine import Engine
     from raysys.serving.key_ring import KeyRing
     from raysys.state.campaigns import CampaignTable
@@ -55,7 +54,6 @@ _HEALTH_CHECK_PERIOD_S = 2  # Serve's 10 s is how long a killed shard would stay
 
 AsgiBuilder = Callable[["Engine", ServingConfig, "KeyRing | None"], Any]
 HeldT = TypeVar("HeldT")
-ResultT = TypeVar("ResultT")
 
 
 class Campaigns:
@@ -126,17 +124,17 @@ class QueryEncoder:
         start_logging(part=ENCODER)
         listen_on_node_address()
         wants_gpu = config.gpus_per_encoder > 0
-        self._worker = _Worker(config, lambda release: ReleaseEncoder.load(release, wants_gpu))
-        self._metrics = PartMetrics(ENCODER)
-        await self._worker.start()
+        metrics = PartMetrics(ENCODER)
+        self._worker = worker = _Worker(
+            ENCODER, config, lambda release: ReleaseEncoder.load(release, wants_gpu)
+        )
 
-    async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
-        encoder = self._worker.held(request.release)
-        with self._metrics.work():
-            return await self._worker.run(encoder.encode, request)
+        def encode(request: EncodeRequest) -> NDArray[np.float32]:
+            encoder = worker.held(request.release)
+            with worker.turn, metrics.work():
+                return encoder.encode(request)
 
-    async def check(self, release: str) -> None:
-        self._worker.held(release)
+        await worker.start({"encode": encode})
 
     def __del__(self) -> None:
         if hasattr(self, "_worker"):
@@ -155,36 +153,36 @@ class IndexShard:
         part = shard_part(shard)
         start_logging(part=part)
         listen_on_node_address()
-        self._metrics = PartMetrics(part)
+        metrics = PartMetrics(part)
 
         def load(release: Release) -> ReleaseShard:
-            on_fresh_items = partial(self._metrics.fresh_items, release.name)
+            on_fresh_items = partial(metrics.fresh_items, release.name)
             return ReleaseShard.load(config, release, shard, on_fresh_items)
 
-        self._worker = _Worker(config, load, drop=ReleaseShard.close)
-        await self._worker.start()
+        self._worker = worker = _Worker(part, config, load, drop=ReleaseShard.close)
 
-    async def search(self, request: SearchRequest) -> SearchResult:
-        shard = self._worker.held(request.release)
+        def search(request: SearchRequest) -> SearchResult:
+            held = worker.held(request.release)
+            with worker.turn:
+                with metrics.work():
+                    result = held.search(request)
+                filter_work = held.take_filter_work()
+            metrics.filtered(filter_work)
+            return result
 
-        def search() -> "tuple[SearchResult, FilterWork]":
-            return shard.search(request), shard.take_filter_work()
+        def vectors_of(
+            release: str, keys: NDArray[np.int64]
+        ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            held = worker.held(release)
+            with worker.turn:
+                return held.vectors_of(keys)
 
-        with self._metrics.work():
-            result, filter_work = await self._worker.run(search)
-        self._metrics.filtered(filter_work)
-        return result
+        def fresh_status(release: str) -> FreshStatus:
+            return worker.held(release).fresh_status(_replica_name())
 
-    async def vectors_of(
-        self, release: str, keys: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return await self._worker.run(self._worker.held(release).vectors_of, keys)
-
-    async def fresh_status(self, release: str) -> FreshStatus:
-        return self._worker.held(release).fresh_status(_replica_name())
-
-    async def check(self, release: str) -> None:
-        self._worker.held(release)
+        await worker.start(
+            {"search": search, "vectors_of": vectors_of, "fresh_status": fresh_status}
+        )
 
     def __del__(self) -> None:
         if hasattr(self, "_worker"):
@@ -198,14 +196,13 @@ class Gateway:
         self,
         config: ServingConfig,
         build_asgi: AsgiBuilder,
-        _campaigns: Any,  # bound, so that Serve starts it
-        encoder: Any,
-        *shards: Any,
+        *_parts: Any,  # bound, so that Serve starts them
     ) -> None:
         from raysys.serving.engine import Engine  # imports SQLAlchemy and more
         from raysys.serving.gateway_releases import GatewayReleases
         from raysys.serving.key_ring import open_key_ring
         from raysys.serving.metrics import GatewayMetrics
+        from raysys.serving.part_replicas import PartReplicas, ReplicaFollower
 
         gc.set_threshold(_OBJECTS_PER_GARBAGE_COLLECTION)
         start_logging(part=GATEWAY)
@@ -219,12 +216,15 @@ class Gateway:
         metrics = GatewayMetrics()
         self._in_service = asyncio.create_task(metrics.stay_in_service())
         self._engine = Engine(config, store, observer=metrics)
+        encoder = PartReplicas(ENCODER)
+        shards = [PartReplicas(shard_part(shard)) for shard in range(config.num_shards)]
+        endpoints = store.campaigns(config.application).endpoints
+        self._replicas = ReplicaFollower(
+            lambda: asyncio.to_thread(endpoints), {each.part: each for each in (encoder, *shards)}
+        )
+        await self._replicas.start()
         self._releases = GatewayReleases(
-            self._engine,
-            store,
-            _Remote(encoder),
-            [_Remote(shard) for shard in shards],
-            replica=_replica_name(),
+            self._engine, store, encoder, shards, replica=_replica_name()
         )
         self._keys = await asyncio.to_thread(
             open_key_ring, store.keys, config.authentication, hosts
@@ -238,6 +238,8 @@ class Gateway:
     async def __del__(self) -> None:
         if hasattr(self, "_releases"):
             await self._releases.close()
+        if hasattr(self, "_replicas"):
+            await self._replicas.close()
         if hasattr(self, "_keys") and self._keys is not None:
             await asyncio.to_thread(self._keys.close)
         if hasattr(self, "_engine"):
@@ -305,75 +307,56 @@ def _open_store(config: ServingConfig) -> "StateStore":
 
 
 class _Worker(Generic[HeldT]):
-    """The releases of one replica, and the one thread that works on them, so that the event loop
-    stays free."""
+    """The releases of one replica, and how gateways call what it does with them.
+
+    `turn` is for what one thread at a time may do.
+    """
 
     def __init__(
         self,
+        part: str,
         config: ServingConfig,
         load: Callable[[Release], HeldT],
         drop: Callable[[HeldT], None] = lambda _: None,
     ) -> None:
+        check_database(config.database)
+        self.turn = threading.Lock()
+        self._part = part
+        self._config = config
+        self._load = load
+        self._drop = drop
+        self._store: StateStore | None = None
+
+    async def start(self, calls: Mapping[str, Callable[..., object]]) -> None:
+        """Answer calls, and return when what is served now is loaded, or cannot be."""
+        from raysys.serving.call_server import CallServer
         from raysys.serving.release_keeper import ReleaseKeeper
 
-        check_database(config.database)
-        self._thread = ThreadPoolExecutor(
-            1,
-            thread_name_prefix="raysys-work",
-            initializer=let_others_go_first,
-            initargs=(SEARCHING,),
-        )
-        self._config = config
-        self._store: StateStore | None = None
-        self._keeper = ReleaseKeeper(_replica_name(), self._open_table, load, drop=drop)
-        self.held = self._keeper.get
+        def check(release: str) -> None:
+            self.held(release)
 
-    async def start(self) -> None:
+        self._server = CallServer(self._part, node_address(), {**calls, "check": check})
+        self._keeper = ReleaseKeeper(
+            _replica_name(),
+            self._open_table,
+            self._load,
+            endpoint=self._server.endpoint,
+            drop=self._drop,
+        )
+        self.held = self._keeper.get
         await asyncio.to_thread(self._keeper.start)
 
-    async def run(self, work: Callable[..., ResultT], *arguments: Any) -> ResultT:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
     def close(self) -> None:
-        self._keeper.close()
+        if hasattr(self, "_server"):
+            self._server.close()
+        if hasattr(self, "_keeper"):
+            self._keeper.close()
         if self._store is not None:
             self._store.close()
 
     def _open_table(self) -> "CampaignTable":
         self._store = _open_store(self._config)
         return self._store.campaigns(self._config.application)
-
-
-class _Remote:
-    """A deployment behind its handle, as the engine's `Encoder` and `IndexShard` want it."""
-
-    def __init__(self, handle: Any) -> None:
-        # Arrays pickle well, and plain pickle takes a third of the time of the default.
-        self._handle = handle.options(
-            request_serialization="pickle", response_serialization="pickle"
-        )
-
-    async def encode(self, request: EncodeRequest) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = await self._handle.encode.remote(request)
-        return vectors
-
-    async def search(self, request: SearchRequest) -> SearchResult:
-        result: SearchResult = await self._handle.search.remote(request)
-        return result
-
-    async def vectors_of(
-        self, release: str, keys: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        found: tuple[NDArray[np.int64], NDArray[np.float32]]
-        found = await self._handle.vectors_of.remote(release, keys)
-        return found
-
-    async def fresh_status(self, release: str) -> FreshStatus:
-        status: FreshStatus = await self._handle.fresh_status.remote(release)
-        return status
-
-    async def check(self, release: str) -> None:
-        await self._handle.check.remote(release)
 
 
 def _deployment(part: Any, name: str, num_replicas: int, place: dict[str, Any]) -> Any:

@@ -34,7 +34,7 @@ def gateway_hosts() -> list[str | None]:
     (`listen_for_proxy_of_head`). None means every interface.
     """
     hosts = _proxy_hosts()
-    return hosts if is_on_head_node() else [*hosts, _node_address()]
+    return hosts if is_on_head_node() else [*hosts, node_address()]
 
 
 def _proxy_hosts() -> list[str | None]:
@@ -96,7 +96,7 @@ def listen_on_node_address() -> None:
     if module is None:
         return
     bind: Callable[[Any, str], int] = module.add_port_to_grpc_server
-    host = _node_address()
+    host = node_address()
     shown = f"[{host}]" if ":" in host else host
     module.add_port_to_grpc_server = lambda server, address: bind(
         server, address.replace("[::]", shown)
@@ -114,7 +114,7 @@ def listen_for_proxy_of_head() -> None:
     if module is None or is_on_head_node():
         return
     start: Callable[..., Any] = module.start_asgi_http_server
-    host = _node_address()
+    host = node_address()
 
     async def start_on_both(app: Any, options: Any, **settings: Any) -> Any:
         task, server = await start(app, options, **settings)
@@ -141,7 +141,8 @@ def _replica_module(function: str) -> Any:
     return None
 
 
-def _node_address() -> str:
+def node_address() -> str:
+    """Return the address at which other nodes reach this one; loopback on a single machine."""
     address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     return address
 

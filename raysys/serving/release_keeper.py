@@ -14,6 +14,7 @@ from raysys.serving.follower import PATIENCE_S, Follower
 from raysys.state.campaigns import (
     CampaignTable,
     CampaignVersion,
+    Endpoint,
     Replica,
     Report,
     Variant,
@@ -34,6 +35,7 @@ class ReleaseKeeper(Generic[HeldT]):
 
     Args:
         replica: a name of its own.
+        endpoint: where gateways call it, if they do.
         open_table: called until it succeeds; returns the campaigns of the application.
         load: from a release that was opened to what is held of it. What it raises is told to the
             operator as the reason why the release is not served.
@@ -50,11 +52,13 @@ class ReleaseKeeper(Generic[HeldT]):
         open_table: Callable[[], CampaignTable],
         load: Callable[[Release], HeldT],
         *,
+        endpoint: Endpoint | None = None,
         warm_up: Callable[[HeldT], bool] = lambda _: True,
         drop: Callable[[HeldT], None] = lambda _: None,
         on_versions: Callable[[list[CampaignVersion]], Mapping[str, int]] = lambda _: {},
     ) -> None:
         self._replica = replica
+        self._endpoint = endpoint
         self._open_table = open_table
         self._load = load
         self._warm_up = warm_up
@@ -66,7 +70,6 @@ class ReleaseKeeper(Generic[HeldT]):
         self._failed: dict[str, tuple[str, float]] = {}
         """Why, and when it may be tried again."""
         self._loading: dict[str, Future[HeldT]] = {}
-        self._said: Report | None = None
         self._table: CampaignTable | None = None
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="raysys-load")
         self._follower = Follower("raysys-releases", "The releases", self._take_over)
@@ -140,16 +143,14 @@ class ReleaseKeeper(Generic[HeldT]):
         self._begin(wanted)
         in_service = self._on_versions(versions)
         report = Report(
+            endpoint=self._endpoint,
             ready=tuple(sorted(self._held)),
             failed={release: why for release, (why, _) in sorted(self._failed.items())},
             in_service=in_service,
         )
-        if is_changing(versions):  # all depends on what is known of this replica, so it looks
-            said = {replica.name: replica.report for replica in self._table.replicas()}
-            self._said = said.get(self._replica)
-        if report != self._said:
+        # It looks each time: all depends on what is known of this replica, which may be forgotten.
+        if report != self._table.said_by(self._replica):
             self._table.report(Replica(self._replica, report))
-            self._said = report
         return not versions or is_changing(versions) or bool(self._loading)
 
     def _collect(self, served: Set[str]) -> None:

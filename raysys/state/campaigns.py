@@ -104,10 +104,20 @@ class Move(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a replica of a part answers gateways, and the secret that both must know."""
+
+    part: str
+    host: str
+    port: int
+    secret: str
+
+
 class Report(msgspec.Struct, frozen=True):
     """What a replica says of itself.
 
     Args:
+        endpoint: of a replica that gateways call.
         ready: names of the releases that it holds.
         failed: why it cannot hold others, by name.
         in_service: of a gateway: the version of each campaign that it answers from.
@@ -115,6 +125,7 @@ class Report(msgspec.Struct, frozen=True):
         refused: of the director: why these are not those that were deployed last.
     """
 
+    endpoint: Endpoint | None = None
     ready: tuple[str, ...] = ()
     failed: Mapping[str, str] = {}
     in_service: Mapping[str, int] = {}
@@ -189,7 +200,7 @@ class CampaignTable:
 
     def director(self) -> Report:
         """Return what the director said last: what is followed, and what is not, and why."""
-        return next((each.report for each in self._reported([_DIRECTOR])), Report())
+        return self.said_by(_DIRECTOR) or Report()
 
     def open(self) -> list[CampaignVersion]:
         """Return the versions that are not over, by campaign and version; among them the newest of
@@ -237,6 +248,15 @@ class CampaignTable:
     def replicas(self) -> list[Replica]:
         """Return what every replica said last, those that died among them, but for the director."""
         return [each for each in self._reported() if each.name != _DIRECTOR]
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return where replicas answer, some of which may have died since."""
+        reports = (each.report for each in self._reported())
+        return [report.endpoint for report in reports if report.endpoint is not None]
+
+    def said_by(self, name: str) -> Report | None:
+        """Return what a replica said last; None where that is not known."""
+        return next((each.report for each in self._reported([name])), None)
 
     def forget(self, names: Sequence[str]) -> None:
         """Remove replicas, of which some may not be there."""

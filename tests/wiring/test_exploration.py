@@ -1,5 +1,6 @@
 """Exploration on a real Serve with two replicas of every shard: new items, slates, a restart."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from raysys.commands.api_client import ApiClient, Reply
 from raysys.config import GruConfig, ServingConfig
 from raysys.hashing import stable_hash
 from raysys.release import Release
+from raysys.serving.call_client import Connection
 from raysys.serving.cluster import free_port
 from raysys.serving.exchange import FreshStatus
+from raysys.serving.part_names import shard_part
 from raysys.state.slates import Slate
 from raysys.state.store import StateStore
 from tests.wiring.private_ray import private_ray
@@ -48,14 +51,23 @@ class World:
 
     def statuses(self, shard: int) -> dict[str, FreshStatus]:
         """Return how each replica of a shard stands, by the replica's name."""
-        handle: Any = serve.get_deployment_handle(f"IndexShard-{shard}", "raysys")
-        found: dict[str, FreshStatus] = {}
-        deadline = time.monotonic() + 60
-        while len(found) < NUM_REPLICAS:  # Serve chooses who is asked
-            assert time.monotonic() < deadline, f"only {list(found)} answer"
-            status = handle.fresh_status.remote(self.release.name).result()
-            found[status.replica] = status
-        return found
+        with contextlib.closing(
+            StateStore(self.config.database, self.config.dataset_group)
+        ) as store:
+            endpoints = store.campaigns(self.config.application).endpoints()
+
+        async def ask() -> list[FreshStatus]:
+            found = []
+            for endpoint in endpoints:
+                if endpoint.part == shard_part(shard):
+                    connection = await Connection.open(endpoint)
+                    found.append(await connection.call("fresh_status", self.release.name))
+                    connection.close()
+            return found
+
+        statuses = asyncio.run(ask())
+        assert len(statuses) == NUM_REPLICAS
+        return {status.replica: status for status in statuses}
 
     def num_items(self) -> list[set[int]]:
         """Return the sizes of the pools of each shard's replicas."""
