@@ -68,7 +68,13 @@ def test_whoever_puts_hears_that_the_database_is_away() -> None:
     asyncio.run(scenario())
 
 
-def test_a_database_that_says_nothing_is_waited_for_so_long(
+async def _stored(store: SlowStore, number: int) -> None:
+    while len(store.stored) < number:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+
+
+def test_a_database_that_says_nothing_is_waited_for_so_long_and_then_by_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(intake, "_PATIENCE_S", 0.05)
@@ -80,7 +86,11 @@ def test_a_database_that_says_nothing_is_waited_for_so_long(
         for outcome in await asyncio.gather(*puts, return_exceptions=True):
             assert isinstance(outcome, StateUnavailableError)
             assert "send it again" in str(outcome)
+        # Nobody waits any longer for what takes so long, nor for another thing behind it.
+        with pytest.raises(StateUnavailableError, match="has not answered for .* Nothing"):
+            await puts_in.put_users([User("c")])
         store.may_store.set()
+        await _stored(store, 1)
         await puts_in.put_items([Item("c")])
         await puts_in.close()
 
