@@ -118,6 +118,13 @@ class ServingConfig(Config):
     num_encoders: int = Field(1, ge=1)
     num_shards: int = Field(2, ge=1)
     num_replicas_per_shard: int = Field(1, ge=1)
+    max_gateways: int | None = Field(None, ge=1)
+    """Where it is more than `num_gateways`, Serve adds gateways, and takes them away again, so that
+    each has half a batch of requests at a time. None: there are always as many."""
+    max_encoders: int | None = Field(None, ge=1)
+    """The same of encoders, so that each works for at most 0.7 of the time."""
+    max_replicas_per_shard: int | None = Field(None, ge=1)
+    """The same of the replicas of each shard."""
     max_batch_size: int = Field(64, ge=1, le=1024)
     """Requests that travel together through encoder and shards."""
     max_queued_requests: int = Field(512, ge=1)
@@ -180,6 +187,24 @@ class ServingConfig(Config):
                 f"event_retention_days is {events:g}, but lists are kept {kept}: they would look "
                 f"as if nobody had clicked on them. Keep events at least as long as lists, or set "
                 f"slate_retention_days to {events:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        for least, most in (
+            ("num_gateways", "max_gateways"),
+            ("num_encoders", "max_encoders"),
+            ("num_replicas_per_shard", "max_replicas_per_shard"),
+        ):
+            fewest, maximum = getattr(self, least), getattr(self, most)
+            if maximum is not None and maximum < fewest:
+                raise ValueError(f"{most} is {maximum}, but {least} says at least {fewest}")
+        if self.max_requests_per_s is not None and (self.max_gateways or 0) > self.num_gateways:
+            raise ValueError(
+                f"max_requests_per_s is {self.max_requests_per_s:g}, of which each gateway lets "
+                f"its share through, and with max_gateways {self.max_gateways} nobody knows how "
+                f"many there are. Leave one of the two out; max_queued_requests limits each gateway"
             )
         return self
 

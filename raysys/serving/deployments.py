@@ -14,7 +14,8 @@ What only one part needs is imported where that part starts, so that the others 
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -24,6 +25,7 @@ from ray import serve
 
 from raysys.config import CampaignsConfig, ServingConfig
 from raysys.release import Release
+from raysys.serving.autoscaling import CALLS, Load, num_replicas_for_calls
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
 from raysys.serving.listen import check_listen_address
 from raysys.serving.log_lines import start_logging
@@ -50,6 +52,7 @@ _MAX_ONGOING_REQUESTS = 100_000
 # The lists of a micro-batch are thousands of objects that go when it ends, none in a circle. Python
 # would look for circles every 700 objects, several times a batch.
 _OBJECTS_PER_GARBAGE_COLLECTION = 10_000
+_BY_CALLS = {"policy": {"policy_function": num_replicas_for_calls}}
 _HEALTH_CHECK_PERIOD_S = 2  # Serve's 10 s is how long a killed shard would stay unnoticed
 
 AsgiBuilder = Callable[["Engine", ServingConfig, "KeyRing | None"], Any]
@@ -131,10 +134,14 @@ class QueryEncoder:
 
         def encode(request: EncodeRequest) -> NDArray[np.float32]:
             encoder = worker.held(request.release)
-            with worker.turn, metrics.work():
+            with worker.its_turn(), metrics.work():
                 return encoder.encode(request)
 
         await worker.start({"encode": encode})
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return what Serve decides by how many there are; Serve calls it."""
+        return {CALLS: self._worker.load.take()}
 
     def __del__(self) -> None:
         if hasattr(self, "_worker"):
@@ -163,7 +170,7 @@ class IndexShard:
 
         def search(request: SearchRequest) -> SearchResult:
             held = worker.held(request.release)
-            with worker.turn:
+            with worker.its_turn():
                 with metrics.work():
                     result = held.search(request)
                 filter_work = held.take_filter_work()
@@ -174,7 +181,7 @@ class IndexShard:
             release: str, keys: NDArray[np.int64]
         ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
             held = worker.held(release)
-            with worker.turn:
+            with worker.its_turn():
                 return held.vectors_of(keys)
 
         def fresh_status(release: str) -> FreshStatus:
@@ -183,6 +190,10 @@ class IndexShard:
         await worker.start(
             {"search": search, "vectors_of": vectors_of, "fresh_status": fresh_status}
         )
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """As of an encoder."""
+        return {CALLS: self._worker.load.take()}
 
     def __del__(self) -> None:
         if hasattr(self, "_worker"):
@@ -260,28 +271,34 @@ def application(
     """
     # On the head node, where relative paths of releases mean what the operator means.
     director = _deployment(
-        Campaigns, "Campaigns", 1, {"num_cpus": 0, "resources": {HEAD_RESOURCE: 0.001}}
+        Campaigns, "Campaigns", (1, None), {"num_cpus": 0, "resources": {HEAD_RESOURCE: 0.001}}
     )
     if campaigns is not None:
         director = director.options(user_config=campaigns.model_dump(mode="json"))
     encoder = _deployment(
         QueryEncoder,
         "QueryEncoder",
-        config.num_encoders,
+        (config.num_encoders, config.max_encoders),
         {"num_cpus": config.cpus_per_encoder, "num_gpus": config.gpus_per_encoder},
+        _BY_CALLS,
     ).bind(config)
     shard_place = {"num_cpus": config.cpus_per_shard, "num_gpus": config.gpus_per_shard}
     shards = [
         _deployment(
-            IndexShard, f"IndexShard-{shard}", config.num_replicas_per_shard, shard_place
+            IndexShard,
+            f"IndexShard-{shard}",
+            (config.num_replicas_per_shard, config.max_replicas_per_shard),
+            shard_place,
+            _BY_CALLS,
         ).bind(config, shard)
         for shard in range(config.num_shards)
     ]
     gateway = _deployment(
         serve.ingress()(Gateway),
         "Gateway",
-        config.num_gateways,
+        (config.num_gateways, config.max_gateways),
         {"num_cpus": config.cpus_per_gateway, "label_selector": config.gateway_nodes},
+        {"target_ongoing_requests": max(1.0, config.max_batch_size / 2)},
     )
     bound: serve.Application = gateway.bind(
         config, build_asgi, director.bind(config), encoder, *shards
@@ -307,10 +324,7 @@ def _open_store(config: ServingConfig) -> "StateStore":
 
 
 class _Worker(Generic[HeldT]):
-    """The releases of one replica, and how gateways call what it does with them.
-
-    `turn` is for what one thread at a time may do.
-    """
+    """The releases of one replica, and how gateways call what it does with them."""
 
     def __init__(
         self,
@@ -320,12 +334,19 @@ class _Worker(Generic[HeldT]):
         drop: Callable[[HeldT], None] = lambda _: None,
     ) -> None:
         check_database(config.database)
-        self.turn = threading.Lock()
+        self.load = Load()
+        self._turn = threading.Lock()
         self._part = part
         self._config = config
         self._load = load
         self._drop = drop
         self._store: StateStore | None = None
+
+    @contextmanager
+    def its_turn(self) -> Iterator[None]:
+        """Wait for what only one thread at a time may do, and do it."""
+        with self.load.call(), self._turn:
+            yield
 
     async def start(self, calls: Mapping[str, Callable[..., object]]) -> None:
         """Answer calls, and return when what is served now is loaded, or cannot be."""
@@ -359,13 +380,30 @@ class _Worker(Generic[HeldT]):
         return self._store.campaigns(self._config.application)
 
 
-def _deployment(part: Any, name: str, num_replicas: int, place: dict[str, Any]) -> Any:
-    """Return a Serve deployment; `place` is what Ray must find on a node, as actor options."""
+def _deployment(
+    part: Any,
+    name: str,
+    num_replicas: tuple[int, int | None],
+    place: dict[str, Any],
+    policy: dict[str, Any] | None = None,
+) -> Any:
+    """Return a Serve deployment.
+
+    Args:
+        num_replicas: how many there are, and how many there may be under load if that is more.
+        place: what Ray must find on a node, as actor options.
+        policy: as Serve's `autoscaling_config` has it, by what there are more.
+    """
     is_ingress = name == "Gateway"
+    fewest, most = num_replicas
+    count: dict[str, Any] = {"num_replicas": fewest}
+    if most is not None and most > fewest:
+        bounds = {"min_replicas": fewest, "max_replicas": most}
+        count = {"autoscaling_config": {**bounds, **(policy or {})}}
     return serve.deployment(
         part,
         name=name,
-        num_replicas=num_replicas,
+        **count,
         ray_actor_options=place,
         max_ongoing_requests=_MAX_ONGOING_REQUESTS,
         health_check_period_s=_HEALTH_CHECK_PERIOD_S,
