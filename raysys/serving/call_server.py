@@ -8,6 +8,7 @@ import secrets
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from raysys.errors import RaysysError
@@ -32,6 +33,7 @@ from raysys.state.campaigns import Endpoint
 _LOG = logging.getLogger("raysys.serving")
 _HELLO_TIMEOUT_S = 5.0
 _MAX_CONNECTIONS = 512
+_AFTER_A_FAILURE_S = 0.1
 
 
 class CallServer:
@@ -76,20 +78,26 @@ class CallServer:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
+                self._begin(connection)
+            except (OSError, RuntimeError):  # there is no file or no thread left, for example
                 if self._is_closed:
                     return
-                _LOG.exception("A gateway could not be let in")  # no file is free, for example
-                threading.Event().wait(0.1)
-                continue
-            with self._lock:
-                if self._is_closed or len(self._connections) >= _MAX_CONNECTIONS:
-                    connection.close()
-                    continue
-                self._connections.add(connection)
+                _LOG.exception("A gateway could not be let in")
+                time.sleep(_AFTER_A_FAILURE_S)
+
+    def _begin(self, connection: socket.socket) -> None:
+        with self._lock:
+            if self._is_closed or len(self._connections) >= _MAX_CONNECTIONS:
+                connection.close()
+                return
+            self._connections.add(connection)
+        try:
             threading.Thread(
                 target=self._serve, args=(connection,), name="raysys-calls", daemon=True
             ).start()
+        except RuntimeError:
+            self._end(connection)
+            raise
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -107,9 +115,12 @@ class CallServer:
             if not self._is_closed:
                 _LOG.info("A connection is over: %r", error)
         finally:
-            with self._lock:
-                self._connections.discard(connection)
-            _hang_up(connection)
+            self._end(connection)
+
+    def _end(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+        _hang_up(connection)
 
     def _wrapped(self, connection: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
         with self._lock:  # the old one is nothing any more once it is wrapped

@@ -76,8 +76,10 @@ def entrypoint_of(niceness: int) -> str:
     here, python = shlex.quote(os.getcwd()), shlex.quote(sys.executable)
     # A node that is for learning alone may lack the directory; all paths are absolute there.
     session = f"{{ echo {niceness} > /proc/self/autogroup; }} 2>/dev/null"
+    # What the round computes by itself, as the gate's judgement, would else take every core.
+    threads = f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{max(1, (os.cpu_count() or 1) // 2)}}}"
     learn = f"{python} -m raysys learn now --niceness {niceness} --json"
-    return f"{session}; cd {here} 2>/dev/null; exec {learn}"
+    return f"{session}; {threads}; cd {here} 2>/dev/null; exec {learn}"
 
 
 def shortened(message: str) -> str:

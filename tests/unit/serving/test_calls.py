@@ -41,7 +41,7 @@ class Part:
             "double": lambda array: 2 * array,
             "check": self._check,
             "wait": self._wait,
-            "fail": lambda: {}["nothing"],
+            "fail": lambda: int("nothing"),
         }
         self.server = CallServer(name, "127.0.0.1", calls)
 
@@ -154,6 +154,28 @@ def test_calls_that_wait_are_told_when_the_part_goes(new_part: Callable[..., Par
             await Connection.open(part.endpoint)
 
     run(scenario)
+
+
+def test_a_part_without_a_thread_left_lets_the_next_gateway_in(
+    new_part: Callable[..., Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, start, failures = new_part(), threading.Thread.start, [RuntimeError("no thread left")]
+
+    def fail_once(thread: threading.Thread) -> None:
+        if thread.name == "raysys-calls" and failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail_once)
+
+    async def scenario() -> None:
+        with pytest.raises(ConnectionLostError):
+            await Connection.open(part.endpoint)
+        async with connected(part.endpoint) as to:
+            await to.call("check", "a")
+
+    run(scenario)
+    assert not failures
 
 
 def test_who_does_not_know_the_secret_is_not_listened_to(new_part: Callable[..., Part]) -> None:

@@ -1,5 +1,6 @@
 """How a round of learning is submitted as a job, and what its row says where that ends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,19 +85,33 @@ def test_a_round_is_led_on_the_nodes_that_are_for_learning() -> None:
     assert Client.submitted["entrypoint_label_selector"] == nodes
 
 
-def test_the_session_of_a_round_is_nice_before_python_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("cores", "said", "threads"), [(16, None, "8"), (1, None, "1"), (8, "3", "3")]
+)
+def test_a_round_is_nice_and_leaves_half_of_the_cores_before_python_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    said: str | None,
+    threads: str,
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
     python = tmp_path / "a python"
-    python.write_text('#!/bin/sh\npwd; echo "$@"; cat /proc/self/autogroup\n')
+    python.write_text(
+        '#!/bin/sh\npwd; echo "$@"; echo $OMP_NUM_THREADS; cat /proc/self/autogroup\n'
+    )
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.chdir(tmp_path)
     done = subprocess.run(
         entrypoint_of(7), shell=True, start_new_session=True, capture_output=True, text=True
     )
-    where, said, *session = done.stdout.splitlines()
-    assert (where, said) == (str(tmp_path), "-m raysys learn now --niceness 7 --json")
+    where, learn, told, *session = done.stdout.splitlines()
+    assert (where, learn) == (str(tmp_path), "-m raysys learn now --niceness 7 --json")
+    assert told == threads
     if Path("/proc/self/autogroup").exists():
         assert session[0].endswith(" nice 7")
 
