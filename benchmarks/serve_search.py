@@ -144,9 +144,7 @@ async def _through_serve(work: Work) -> Searched:
     shards = [PartReplicas(shard_part(shard)) for shard in range(work.num_shards)]
     with closing(StateStore(work.database, "default")) as store:
         endpoints = store.campaigns(APPLICATION).endpoints
-        replicas = ReplicaFollower(
-            lambda: asyncio.to_thread(endpoints), {shard.part: shard for shard in shards}
-        )
+        replicas = ReplicaFollower(endpoints, {shard.part: shard for shard in shards})
         await replicas.look()
 
     async def search(request: SearchRequest) -> TopK:

@@ -231,7 +231,7 @@ class Gateway:
         shards = [PartReplicas(shard_part(shard)) for shard in range(config.num_shards)]
         endpoints = store.campaigns(config.application).endpoints
         self._replicas = ReplicaFollower(
-            lambda: asyncio.to_thread(endpoints), {each.part: each for each in (encoder, *shards)}
+            endpoints, {each.part: each for each in (encoder, *shards)}
         )
         await self._replicas.start()
         self._releases = GatewayReleases(

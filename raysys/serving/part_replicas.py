@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raysys.errors import ServingError, StateError
+from raysys.errors import ServingError
 from raysys.serving.call_client import Connection, ConnectionLostError
 from raysys.serving.exchange import EncodeRequest, FreshStatus, SearchRequest, SearchResult
-from raysys.serving.follower import IN_A_HURRY_S, POLL_EVERY_S
+from raysys.serving.follower import Follower
 from raysys.serving.frames import BadFrameError
 from raysys.state.campaigns import Endpoint
 
@@ -20,7 +20,7 @@ _CONNECT_TIMEOUT_S = 2.0
 _TRY_AGAIN_AFTER_S = 0.5
 _MAX_TRY_AGAIN_AFTER_S = 8.0
 
-FindEndpoints = Callable[[], Awaitable[Iterable[Endpoint]]]
+FindEndpoints = Callable[[], Iterable[Endpoint]]
 
 
 class PartReplicas:
@@ -101,9 +101,11 @@ class PartReplicas:
 class ReplicaFollower:
     """Keeps connections to every replica of some parts that says where it listens.
 
+    It belongs to the event loop that makes it.
+
     Args:
-        find: returns what is known of replicas, some of which may have died since. While it raises
-            StateError, connections stay as they are.
+        find: returns what is known of replicas, some of which may have died since. It may block.
+            While it raises StateUnavailableError, connections stay as they are.
         parts: by name.
     """
 
@@ -113,33 +115,42 @@ class ReplicaFollower:
         self._pauses_s: dict[Endpoint, float] = {}
         """Of replicas that could not be reached: how long to wait before the next attempt."""
         self._not_before_s: dict[Endpoint, float] = {}
-        self._following: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._follower = Follower(
+            "raysys-replicas", "The connections to encoders and shards", self._take_over
+        )
 
     async def start(self) -> None:
-        """Connect to what there is, and go on following."""
+        """Connect to what there is, and go on following; StateError: the database can never be
+        used."""
         await self.look()
-        self._following = asyncio.create_task(self._follow())
+        self._follower.start()
 
     async def close(self) -> None:
         """Stop following, and hang up."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await asyncio.to_thread(self._follower.close)
         for part in self._parts.values():
             part.close()
 
     async def look(self) -> None:
         """Find out once which replicas there are, and connect to those that are new."""
-        try:
-            endpoints = [each for each in await self._find() if each.part in self._parts]
-        except StateError:
-            return
+        await asyncio.to_thread(self._follower.catch_up)
+
+    def _take_over(self) -> bool:
+        """Let the loop connect, and say whether a part is waited for. Runs in a thread."""
+        endpoints = [each for each in self._find() if each.part in self._parts]
+        connecting = asyncio.run_coroutine_threadsafe(self._connect_to(endpoints), self._loop)
+        connecting.result(2 * _CONNECT_TIMEOUT_S)
+        return not all(part.is_connected for part in self._parts.values())
+
+    async def _connect_to(self, endpoints: Sequence[Endpoint]) -> None:
+        """Connect to those that are new, and let go of all others."""
         for name, part in self._parts.items():
             part.keep_only(each for each in endpoints if each.part == name)
         for known in (self._pauses_s, self._not_before_s):
             for endpoint in set(known) - set(endpoints):
                 del known[endpoint]
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._loop.time()
         await asyncio.gather(
             *(
                 self._connect(each)
@@ -158,17 +169,7 @@ class ReplicaFollower:
             if endpoint not in self._pauses_s:
                 _LOG.info("No connection to a replica of %s: %r", endpoint.part, error)
             pause_s = self._pauses_s.get(endpoint, _TRY_AGAIN_AFTER_S)
-            self._not_before_s[endpoint] = asyncio.get_running_loop().time() + pause_s
+            self._not_before_s[endpoint] = self._loop.time() + pause_s
             self._pauses_s[endpoint] = min(2 * pause_s, _MAX_TRY_AGAIN_AFTER_S)
         else:
             self._parts[endpoint.part].take(endpoint, connection)
-
-    async def _follow(self) -> None:
-        while True:
-            is_waited_for = not all(part.is_connected for part in self._parts.values())
-            await asyncio.sleep(IN_A_HURRY_S if is_waited_for else POLL_EVERY_S)
-            try:
-                await self.look()
-            except Exception:  # nothing may end the following
-                _LOG.exception("The replicas cannot be looked for")
-                await asyncio.sleep(_MAX_TRY_AGAIN_AFTER_S)

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from raysys.errors import ReleaseMismatchError, ServingError, StateUnavailableError
-from raysys.serving import part_replicas
 from raysys.serving.call_client import Connection, ConnectionLostError
 from raysys.serving.call_server import CallServer
 from raysys.serving.frames import BadFrameError, head_of, new_nonce
@@ -260,8 +259,8 @@ def test_replicas_take_turns(new_part: Callable[..., Part]) -> None:
 def test_new_replicas_are_found_and_those_that_left_are_let_go(
     new_part: Callable[..., Part], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part_replicas, "POLL_EVERY_S", 0.01)
-    monkeypatch.setattr(part_replicas, "IN_A_HURRY_S", 0.01)
+    monkeypatch.setattr("raysys.serving.follower.POLL_EVERY_S", 0.01)
+    monkeypatch.setattr("raysys.serving.follower.IN_A_HURRY_S", 0.01)
     old, new, encoder = new_part(), new_part(), new_part("encoder")
     dead = new_part()
     dead.close()
@@ -290,7 +289,7 @@ def test_new_replicas_are_found_and_those_that_left_are_let_go(
 def test_without_the_database_connections_stay(new_part: Callable[..., Part]) -> None:
     part, is_away = new_part(), False
 
-    async def find() -> list[Endpoint]:
+    def find() -> list[Endpoint]:
         if is_away:
             raise StateUnavailableError("The database is away.")
         return [part.endpoint]
@@ -311,9 +310,9 @@ def test_without_the_database_connections_stay(new_part: Callable[..., Part]) ->
 def test_a_replica_that_is_dead_is_tried_ever_less_often(new_part: Callable[..., Part]) -> None:
     dead = new_part()
     dead.close()
-    follower = ReplicaFollower(found([dead.endpoint]), {"shard-0": PartReplicas("shard-0")})
 
     async def scenario() -> None:
+        follower = ReplicaFollower(found([dead.endpoint]), {"shard-0": PartReplicas("shard-0")})
         for pause_s in (0.5, 1.0, 2.0, 4.0, 8.0, 8.0):
             began_s = asyncio.get_running_loop().time()
             await follower.look()
@@ -326,11 +325,8 @@ def test_a_replica_that_is_dead_is_tried_ever_less_often(new_part: Callable[...,
     run(scenario)
 
 
-def found(endpoints: list[Endpoint]) -> Callable[[], Awaitable[list[Endpoint]]]:
-    async def find() -> list[Endpoint]:
-        return list(endpoints)
-
-    return find
+def found(endpoints: list[Endpoint]) -> Callable[[], list[Endpoint]]:
+    return lambda: list(endpoints)
 
 
 def test_where_ray_speaks_tls_so_do_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
