@@ -1,9 +1,13 @@
-"""What tests that start no Ray may rely on: one thread of torch, whoever loaded it."""
+"""What tests that start no Ray may rely on: one thread of torch, whoever loaded it, and a store."""
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from raysys.state.store import StateStore
+from tests.unit.state.builders import sqlite_url
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -21,3 +25,11 @@ def _one_thread_of_torch() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(num_threads)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    """Return the store of the dataset group "films" in a new SQLite file."""
+    store = StateStore(sqlite_url(tmp_path), "films")
+    yield store
+    store.close()

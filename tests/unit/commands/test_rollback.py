@@ -1,6 +1,5 @@
 """A campaign whose release somebody takes back answers from the one before, and stays there."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from raysys.release import Release, publishing
 from raysys.state.campaigns import CampaignVersion, Move, Plan, Status, Variant, Wish
 from raysys.state.store import StateStore
 from tests.unit.releases import published
-from tests.unit.state.builders import sqlite_url
 
 
 def version(number: int, release: str, status: Status) -> CampaignVersion:
@@ -39,13 +37,6 @@ def test_without_anything_before_there_is_no_way_back() -> None:
         _back_to("default", [version(1, "old", "serving")])
     with pytest.raises(ServingError, match="does not exist"):
         _back_to("default", [])
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -25,13 +25,6 @@ T1_US, T2_US = 1_704_067_200_000_001, 1_704_067_201_000_000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "export"
 

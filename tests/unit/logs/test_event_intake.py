@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,13 +24,6 @@ from raysys.state.store import StateStore
 from raysys.state.users import User
 from tests.unit.logs.tools import write
 from tests.unit.state.builders import event, sqlite_url
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from raysys.state.store import PutResult, StateStore
 from tests.unit.state.builders import event, item_ids_of, sqlite_url
 
 LATER_US = 2**60
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
 
 
 def items_in(store: StateStore) -> list[str | None]:

@@ -1,7 +1,6 @@
 """Whoever is forgotten leaves nothing in the database, and nothing brings them back."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ LONG_AGO = 1
 LATER = 4_102_444_800_000_000  # 2100-01-01
 ANN = "ann-of-green-gables"
 ANNS_SESSION = "visit-of-anns"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
 
 
 def anns(item_id: str | None, at_us: int, event_id: str | None = None, **members: str):

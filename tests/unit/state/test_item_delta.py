@@ -1,7 +1,6 @@
 """Items that came later, what is counted of them, and what a poller sees."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from raysys.state.items import (
 )
 from raysys.state.store import StateStore
 from tests.unit.state.builders import event, slate, sqlite_url, visit
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
 
 
 def test_nothing_has_changed_in_an_empty_store(store: StateStore) -> None:

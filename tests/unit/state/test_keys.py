@@ -1,9 +1,6 @@
 """Keys in the database."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from raysys.state.keys import StoredKey
 from raysys.state.store import StateStore
@@ -11,13 +8,6 @@ from tests.unit.state.builders import sqlite_url
 
 KEY = StoredKey("RSAK1", "signature", b"\x00sealed\xff", ("read", "write"), 5, "films", "shop", 9)
 OTHER = StoredKey("RSBT2", "bearer", b"hash", ("admin",), 4)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
 
 
 def test_keys_come_back_as_they_were_stored_the_oldest_first(store: StateStore) -> None:

@@ -1,6 +1,6 @@
 """What was stored is read back whole and in order, up to one moment."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,6 @@ from raysys.state.store import StateStore
 from raysys.state.user_state import Interaction
 from raysys.state.users import User
 from tests.unit.state.builders import event, slate, sqlite_url
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    store = StateStore(sqlite_url(tmp_path), "films")
-    yield store
-    store.close()
 
 
 def test_an_empty_log_ends_at_its_beginning(store: StateStore) -> None:
