@@ -58,6 +58,21 @@ class Server:
         ]
         return sorted(named, key=lambda part: part.create_time())
 
+    def gateways(self) -> list[str]:
+        """Return the URL of each gateway itself, without HAProxy before it."""
+        found = []
+        for replica in self.replicas("Gateway"):
+            settings = replica.environ()
+            first, last = (
+                int(settings[f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT"]) for end in ("MIN", "MAX")
+            )
+            found += [
+                f"http://127.0.0.1:{each.laddr.port}"
+                for each in replica.net_connections("tcp")
+                if each.status == psutil.CONN_LISTEN and first <= each.laddr.port <= last
+            ]
+        return found
+
 
 @contextmanager
 def running_server(
